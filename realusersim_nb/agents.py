@@ -1,0 +1,363 @@
+"""tau2-bench adapter: our users and agents in its orchestrator, its environments, its evaluator.
+
+The scenario of a task says *what* the simulated user wants, the arm says *how* they write. Two
+bounds belong beside every success rate: ``oracle`` plays the task's gold actions, ``do_nothing``
+refuses politely; neither calls a model, and the scripted user that goes with them says nothing of
+its own.
+
+tau2's classes are synchronous, our model calls are not: each run has a thread, and its calls are
+handed to the notebook's event loop.
+"""
+
+import asyncio
+import json
+import os
+from collections import deque
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Literal, get_args
+
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # tau2's litellm would fetch it
+
+import pandas as pd
+from loguru import logger
+from pydantic import BaseModel, Field, create_model
+
+logger.remove()  # tau2 logs every message to stderr
+
+from tau2.agent.base import LocalAgent
+from tau2.data_model.message import AssistantMessage, MultiToolMessage, ToolCall, ToolMessage, UserMessage
+from tau2.data_model.simulation import SimulationRun
+from tau2.data_model.tasks import Action, Task
+from tau2.environment.environment import Environment
+from tau2.environment.tool import Tool
+from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
+from tau2.orchestrator.orchestrator import Orchestrator
+from tau2.registry import registry
+from tau2.user.base import STOP, BaseUser, UserState
+from tau2.user.user_simulator import UserSimulator
+
+from realusersim_nb import simulators, stats
+from realusersim_nb.llm import BudgetReached, EndpointError, Models, fill_prompt
+from realusersim_nb.records import AgentRun, Message, Profile
+
+Bound = Literal["oracle", "do_nothing"]
+Domain = Literal["mock", "airline", "retail", "telecom"]
+MAX_STEPS = 100  # tau2's; a message or a tool call is a step
+
+
+# --- tasks -------------------------------------------------------------------------------------
+
+
+def load_tasks(domain: Domain, n_tasks: int | None = None, *, seed: int = 0) -> list[Task]:
+    """A seeded draw of a domain's base tasks (None: all). ValueError for an unknown domain."""
+    if domain not in get_args(Domain):
+        raise ValueError(f"domain {domain!r} does not exist: expected one of {', '.join(get_args(Domain))}.")
+    split = None if domain == "mock" else "base"
+    tasks = pd.Series(registry.get_tasks_loader(domain)(split), dtype=object)
+    return tasks.sample(min(n_tasks or len(tasks), len(tasks)), random_state=seed).sort_index().tolist()
+
+
+def describe_scenario(task: Task) -> tuple[str, str]:
+    """What the user of a task wants and what they know; tau2's own persona is left out."""
+    told = task.user_scenario.instructions
+    if isinstance(told, str):
+        return told, "what is said above"
+    return f"{told.reason_for_call}\n{told.task_instructions}", told.known_info or "nothing else"
+
+
+# --- users -------------------------------------------------------------------------------------
+
+Ask = Callable[..., Any]
+
+
+class SimulatedUser(UserSimulator):
+    """tau2's user with our words: the scenario is what they want, the persona how they write."""
+
+    def __init__(self, task: Task, write: Ask):
+        super().__init__(instructions=str(task.user_scenario.instructions))
+        self.goal, self.context = describe_scenario(task)
+        self.write = write
+
+    def set_seed(self, seed: int) -> None:
+        """Seeds come with each call."""
+
+    def generate_next_message(self, message: AssistantMessage, state: UserState) -> tuple[UserMessage, UserState]:
+        """The next message, or tau2's stop mark when the user has what they want."""
+        state.messages.append(message)
+        so_far = [Message(role=m.role, content=m.content) for m in state.messages]
+        text = self.write(goal=self.goal, context=self.context, messages=so_far)
+        reply = UserMessage(role="user", content=text.replace(simulators.CLOSE, STOP))
+        state.messages.append(reply)
+        return reply, state
+
+
+class ScriptedUser(BaseUser):
+    """The user beside a bound: does the gold actions that are the user's, then stops."""
+
+    is_stop = UserSimulator.is_stop
+
+    def __init__(self, actions: list[Action]):
+        super().__init__()
+        self.actions = deque(actions)
+
+    def set_seed(self, seed: int) -> None:
+        """Nothing is drawn."""
+
+    def get_init_state(self, message_history: list | None = None) -> list:
+        """No state is kept."""
+        return message_history or []
+
+    def generate_next_message(self, message: Any, state: list) -> tuple[UserMessage, list]:
+        """Greet, do as asked, or stop."""
+        if isinstance(message, AssistantMessage) and message.content == YOUR_TURN:
+            return UserMessage(role="user", tool_calls=[to_call(self.actions.popleft(), "user")]), state
+        if isinstance(message, AssistantMessage) and message.content.startswith(DONE):
+            return UserMessage(role="user", content=STOP), state
+        return UserMessage(role="user", content="Please go on."), state
+
+
+# --- agents ------------------------------------------------------------------------------------
+
+YOUR_TURN, DONE = "Please do the next step.", "That is all."
+
+
+class OracleAgent(LocalAgent):
+    """Plays a task's gold actions in order and tells what is to be told; no actions: does nothing."""
+
+    def __init__(self, tools: list[Tool], policy: str, actions: list[Action], facts: list[str]):
+        super().__init__(tools=tools, domain_policy=policy)
+        self.actions, self.facts = deque(actions), facts
+
+    def set_seed(self, seed: int) -> None:
+        """Nothing is drawn."""
+
+    def get_init_state(self, message_history: list | None = None) -> list:
+        """No state is kept."""
+        return message_history or []
+
+    def generate_next_message(self, message: Any, state: list) -> tuple[AssistantMessage, list]:
+        """The next gold action, by call if it is the agent's, else by asking the user."""
+        if not self.actions:
+            return AssistantMessage(role="assistant", content=" ".join([DONE, *self.facts])), state
+        action = self.actions.popleft()
+        if action.requestor == "user":
+            return AssistantMessage(role="assistant", content=YOUR_TURN), state
+        return AssistantMessage(role="assistant", tool_calls=[to_call(action, "assistant")]), state
+
+
+class ConstrainedAgent(LocalAgent):
+    """An agent that takes one JSON step at a time, of a form that a schema enforces.
+
+    Small models cannot keep to a tool-calling protocol by themselves; bound to the schema they
+    can only name a tool that exists, with arguments of the right names and types.
+    """
+
+    def __init__(self, tools: list[Tool], policy: str, ask: Ask):
+        super().__init__(tools=tools, domain_policy=policy)
+        self.ask = ask
+        self.schema = make_step_schema(tools)
+
+    def set_seed(self, seed: int) -> None:
+        """Seeds come with each call."""
+
+    def get_init_state(self, message_history: list | None = None) -> list:
+        """The messages so far."""
+        return list(message_history or [])
+
+    def generate_next_message(self, message: Any, state: list) -> tuple[AssistantMessage, list]:
+        """Reply to the user or call one tool."""
+        state.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
+        prompt = fill_prompt(
+            "agent_step", policy=self.domain_policy, tools=describe_tools(self.tools), transcript=render_steps(state)
+        )
+        step = self.ask(prompt, self.schema).step
+        if step.action == "reply":
+            reply = AssistantMessage(role="assistant", content=step.message)
+        else:
+            arguments = step.arguments.model_dump(mode="json", exclude_none=True)
+            call = ToolCall(id=f"call_{len(state)}", name=step.action, arguments=arguments)
+            reply = AssistantMessage(role="assistant", tool_calls=[call])
+        state.append(reply)
+        return reply, state
+
+
+def make_step_schema(tools: list[Tool]) -> type[BaseModel]:
+    """The form of one agent step: a reply, or a call of one of these tools with its arguments."""
+    forms = [create_model("Reply", action=(Literal["reply"], ...), message=(str, Field(min_length=1, max_length=400)))]
+    forms += [create_model(t.name, action=(Literal[t.name], ...), arguments=(t.params, ...)) for t in tools]
+    union = forms[0]
+    for form in forms[1:]:
+        union = union | form
+    return create_model("AgentStep", customer_wants=(str, Field(max_length=120)), step=(union, ...))
+
+
+@cache
+def _describe_tool(description: str, parameters: str) -> str:
+    properties = json.loads(parameters).get("properties", {})
+    required = json.loads(parameters).get("required", [])
+    names = [name if name in required else f"{name} (optional)" for name in properties]
+    return f"{description.strip().splitlines()[0]} Arguments: {', '.join(names) or 'none'}."
+
+
+def describe_tools(tools: list[Tool]) -> str:
+    """One line a tool: its name, purpose and arguments."""
+    lines = []
+    for tool in tools:
+        function = tool.openai_schema["function"]
+        lines.append(f"- {tool.name}: {_describe_tool(function['description'], json.dumps(function['parameters']))}")
+    return "\n".join(lines)
+
+
+def render_steps(messages: list) -> str:
+    """The conversation with calls and results as text."""
+    lines = []
+    for m in messages:
+        if isinstance(m, ToolMessage):
+            lines.append(f"Result: {m.content}")
+        elif m.tool_calls:
+            lines += [f"You called {c.name}({json.dumps(c.arguments)})" for c in m.tool_calls]
+        else:
+            lines.append(f"{'You' if m.role == 'assistant' else 'Customer'}: {m.content}")
+    return "\n".join(lines)
+
+
+def to_call(action: Action, requestor: str) -> ToolCall:
+    """A gold action as a tool call."""
+    return ToolCall(id=action.action_id, name=action.name, arguments=action.arguments, requestor=requestor)
+
+
+# --- runs --------------------------------------------------------------------------------------
+
+
+async def run_arms(
+    models: Models,
+    domain: Domain,
+    tasks: list[Task],
+    arms: list[str],
+    profiles: list[Profile],
+    *,
+    agent: str,
+    simulator: str,
+    n_trials: int = 1,
+    max_steps: int = MAX_STEPS,
+    seed: int = 0,
+) -> list[AgentRun]:
+    """Every task under every arm, ``n_trials`` times, in tau2's orchestrator.
+
+    Arms are kinds of simulated user, or the bounds. A task keeps its profile (a seeded draw) and
+    its seed in every arm, so arms can be compared in pairs. A run that fails is a row with its
+    reason.
+    """
+    simulators.check_arms(arms, known=(*get_args(Bound), *get_args(simulators.Arm)))
+    drawn = draw_profiles(tasks, profiles, seed=seed)
+    settings = {"agent": agent, "simulator": simulator, "drawn": drawn, "max_steps": max_steps}
+    runs = [
+        run_task(models, domain, task, arm, trial, seed=seed + trial, **settings)
+        for arm in arms
+        for task in tasks
+        for trial in range(n_trials)
+    ]
+    return await models.run_all(runs, "agent runs")
+
+
+def draw_profiles(tasks: list[Task], profiles: list[Profile], *, seed: int) -> dict[str, tuple[Profile, Profile]]:
+    """For each task a real profile and, for ``shuffled_profile``, another one."""
+    drawn = pd.Series(profiles, dtype=object).sample(
+        2 * len(tasks), replace=2 * len(tasks) > len(profiles), random_state=seed
+    )
+    pairs = zip(drawn[::2], drawn[1::2], strict=True)
+    return {task.id: pair for task, pair in zip(tasks, pairs, strict=True)}
+
+
+async def run_task(
+    models: Models, domain: Domain, task: Task, arm: str, trial: int, *,
+    agent: str, simulator: str, drawn: dict[str, tuple[Profile, Profile]], max_steps: int, seed: int,
+) -> AgentRun:  # fmt: skip
+    """One run, scored by tau2's evaluator (database, actions and facts; no model judges).
+
+    ``max_steps`` ends a run that does not end by itself; bounds always have tau2's 100.
+    """
+    row = {"task_id": task.id, "trial": trial, "arm": arm, "agent": arm if arm in get_args(Bound) else agent}
+    loop = asyncio.get_running_loop()
+
+    def wait(call: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(call, loop).result()
+
+    try:
+        environment = registry.get_env_constructor(domain)()
+        if arm in get_args(Bound):
+            pair, max_steps = make_bound(environment, task, arm), MAX_STEPS
+        else:
+            persona = simulators.ARMS[arm](*drawn[task.id])
+            pair = (
+                ConstrainedAgent(
+                    environment.get_tools(), environment.get_policy(),
+                    lambda prompt, schema: wait(models.ask(agent, prompt, schema, temperature=0.001, seed=seed)),
+                ),
+                SimulatedUser(
+                    task,
+                    lambda **told: wait(simulators.write_user_message(models, simulator, persona=persona, seed=seed, **told)),
+                ),
+            )  # fmt: skip
+        simulation = await asyncio.to_thread(orchestrate, domain, task, environment, *pair, max_steps)
+        reward = evaluate_simulation(simulation, task, EvaluationType.ALL, solo_mode=False, domain=domain).reward
+    except (EndpointError, BudgetReached):
+        raise
+    except Exception as error:  # whatever tau2 or a reply breaks is this run's result, not the study's end
+        return AgentRun(**row, ended_by="error", error=f"{type(error).__name__}: {error}")
+    messages = [m.model_dump(include={"role", "content", "tool_calls"}, exclude_none=True) for m in simulation.messages]
+    return AgentRun(
+        **row, success=reward > 0.999, reward=reward, ended_by=simulation.termination_reason.value,
+        user_turns=sum(m["role"] == "user" for m in messages), messages=messages,
+    )  # fmt: skip
+
+
+def make_bound(environment: Environment, task: Task, bound: Bound) -> tuple[OracleAgent, ScriptedUser]:
+    """The agent and the user of a bound."""
+    criteria = task.evaluation_criteria
+    playing = bound == "oracle" and criteria is not None
+    actions = list(criteria.actions or []) if playing else []
+    facts = list(criteria.communicate_info or []) if playing else []
+    agent = OracleAgent(environment.get_tools(), environment.get_policy(), actions, facts)
+    return agent, ScriptedUser([a for a in actions if a.requestor == "user"])
+
+
+def orchestrate(
+    domain: str, task: Task, environment: Environment, agent: LocalAgent, user: BaseUser, max_steps: int
+) -> SimulationRun:
+    """tau2's own loop, to its end."""
+    return Orchestrator(domain, agent, user, environment, task, max_steps=max_steps).run()
+
+
+def score(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Success of each arm: one row an arm, in the order met.
+
+    Columns ``success, ci_low, ci_high`` (0..1, 95 % by task), ``n_runs`` (scored), ``n_failed``.
+    """
+    rows = []
+    for arm, own in runs.groupby("arm", sort=False):
+        scored = own.dropna(subset="success")
+        found = stats.rate(scored["success"], scored["task_id"], seed=seed)
+        rows.append(
+            {"arm": arm, "success": found["rate"], "ci_low": found["ci_low"], "ci_high": found["ci_high"],
+             "n_runs": len(scored), "n_failed": len(own) - len(scored)}
+        )  # fmt: skip
+    return pd.DataFrame(rows).set_index("arm")
+
+
+def tabulate(runs: list[AgentRun]) -> pd.DataFrame:
+    """One row a run, without its messages."""
+    return pd.DataFrame([run.model_dump(exclude={"messages"}) for run in runs])
+
+
+def print_run(run: AgentRun) -> None:
+    """Print one run as text: messages, calls and results, then how it ended."""
+    for m in run.messages:
+        for call in m.get("tool_calls") or []:
+            print(f"  call  {call['name']}({json.dumps(call['arguments'])})")
+        if m.get("content"):
+            print(f"{m['role']:>9}  {m['content'][:300]}")
+    print(
+        f"\n{run.arm}, {run.task_id}: success {run.success}, ended by {run.ended_by}{f': {run.error}' if run.error else ''}"
+    )

@@ -1,0 +1,143 @@
+"""One function a figure: a DataFrame in, matplotlib axes out, with labels and n.
+
+One look for all notebooks: arms and bounds always in the same order and colour, points with
+intervals rather than bars, readable in grey because every series is also labelled in place.
+"""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+ORDER = [
+    "same_user", "oracle", "profile", "profile_no_examples", "shuffled_profile", "placebo", "directive",
+    "task_only", "other_user", "do_nothing", "real", "real_floor",
+]  # fmt: skip
+BOUNDS = {"same_user", "other_user", "oracle", "do_nothing", "real_floor"}
+ARM_COLOUR, BOUND_COLOUR = "#1f5a94", "#8a8a8a"
+
+
+def set_style() -> None:
+    """The look of every figure; called once at the top of a notebook."""
+    sns.set_theme(style="whitegrid", context="notebook", font_scale=0.9)
+    plt.rcParams.update({"figure.dpi": 110, "savefig.bbox": "tight", "axes.titlelocation": "left"})
+
+
+def in_order(names: pd.Index) -> list[str]:
+    """Arms and bounds in the order they have in every figure; unknown names last."""
+    return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+
+
+def plot_funnel(funnel: pd.DataFrame) -> Axes:
+    """Conversations and users left after each curation step (columns step, conversations, users)."""
+    long = funnel.melt("step", var_name="unit", value_name="left")
+    axes = sns.barplot(long, y="step", x="left", hue="unit", palette=[ARM_COLOUR, "#b9c9d9"])
+    for bars in axes.containers:
+        axes.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=8)
+    axes.set(xlabel="left after the step", ylabel="", title="What curation keeps")
+    axes.legend(title="", loc="lower right")
+    axes.margins(x=0.12)
+    return axes
+
+
+def plot_coverage(commands: pd.DataFrame, n_users: int) -> Axes:
+    """Share of users with at least one command in each dimension."""
+    share = commands.groupby("dimension")["user_id"].nunique().sort_values() / n_users
+    axes = share.plot.barh(color=ARM_COLOUR)
+    axes.bar_label(axes.containers[0], fmt="{:.0%}", padding=3, fontsize=8)
+    axes.set(xlabel="share of users", ylabel="", title=f"Dimensions that set users apart (n = {n_users:,} users)")
+    axes.margins(x=0.12)
+    return axes
+
+
+def plot_spread(users: pd.DataFrame) -> Axes:
+    """Median (dot) and the middle 80 % (line) of every share feature over users."""
+    shares = users.drop(columns="words")
+    quantiles = shares.quantile([0.1, 0.5, 0.9]).T.sort_values(0.5)
+    axes = plt.subplots(figsize=(6, 4.5))[1]
+    axes.hlines(quantiles.index, quantiles[0.1], quantiles[0.9], color=ARM_COLOUR, lw=3, alpha=0.5)
+    axes.plot(quantiles[0.5], quantiles.index, "o", color=ARM_COLOUR)
+    axes.set(
+        xlabel="share of a user's messages", xlim=(-0.02, 1.02), title=f"How users differ (n = {len(users):,} users)"
+    )
+    return axes
+
+
+def plot_rates(table: pd.DataFrame, value: str, n: str, *, title: str) -> Axes:
+    """A rate with its interval for each arm; bounds in grey. Index: arm; columns value, ci_low, ci_high, n."""
+    rows = table.loc[in_order(table.index)[::-1]]
+    axes = plt.subplots(figsize=(6, 0.5 * len(rows) + 1.2))[1]
+    for y, (arm, row) in enumerate(rows.iterrows()):
+        colour = BOUND_COLOUR if arm in BOUNDS else ARM_COLOUR
+        axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, lw=2)
+        axes.plot(row[value], y, "s" if arm in BOUNDS else "o", color=colour)
+        axes.annotate(f"{row[value]:.0%}", (row[value], y), (0, 7), textcoords="offset points", ha="center", fontsize=8)
+    axes.set_yticks(range(len(rows)), [f"{arm} (n = {int(row[n])})" for arm, row in rows.iterrows()])
+    axes.set(xlim=(-0.02, 1.05), ylim=(-0.6, len(rows) - 0.3), xlabel=f"{value}, 95 % interval", title=title)
+    return axes
+
+
+def plot_dimensions(rates: pd.DataFrame, names: dict[str, str]) -> Axes:
+    """Match rate of each arm in each dimension as a labelled grid (columns arm, dimension, rate)."""
+    grid = rates.pivot(index="arm", columns="dimension", values="rate")
+    grid = grid.loc[in_order(grid.index)].rename(columns=lambda d: f"{d} {names[d].split(' and ')[0]}")
+    axes = plt.subplots(figsize=(7, 0.5 * len(grid) + 1.5))[1]
+    sns.heatmap(grid, vmin=0, vmax=1, cmap="Greys", annot=True, fmt=".0%", cbar=False, linewidths=1, ax=axes)
+    axes.set(xlabel="", ylabel="", title="Share of cases judged to match, by dimension")
+    axes.tick_params(axis="x", rotation=20)
+    return axes
+
+
+def plot_gaps(gaps: pd.DataFrame) -> Axes:
+    """Jensen-Shannon divergence of each system, with the real-vs-real floor at the same n in grey."""
+    rows = gaps.loc[in_order(gaps.index.drop("real_floor"))[::-1]]
+    axes = plt.subplots(figsize=(6, 0.5 * len(rows) + 1.4))[1]
+    axes.hlines(
+        range(len(rows)),
+        0,
+        rows["floor_high"],
+        color=BOUND_COLOUR,
+        lw=9,
+        alpha=0.45,
+        label="real vs real, up to 97.5 %",
+    )
+    axes.plot(rows["js"], range(len(rows)), "o", color=ARM_COLOUR, label="simulated vs real")
+    axes.set_yticks(range(len(rows)), [f"{name} (n = {int(row['n'])})" for name, row in rows.iterrows()])
+    axes.set(
+        xlim=(0, 0.72),
+        ylim=(-0.6, len(rows) - 0.4),
+        xlabel="Jensen-Shannon divergence (0 alike, 0.693 disjoint)",
+        title="How far from real users",
+    )
+    axes.legend(loc="lower right", fontsize=8)
+    return axes
+
+
+def plot_shifts(features: pd.DataFrame) -> Axes:
+    """How far each system's features lie from real users, in standard deviations of real users."""
+    shown = features[features["system"] != "real"]
+    order = shown.groupby("feature")["shift"].apply(lambda s: s.abs().max()).sort_values(ascending=False).index
+    axes = plt.subplots(figsize=(6.5, 5))[1]
+    sns.stripplot(shown, y="feature", x="shift", hue="system", order=order, hue_order=in_order(shown["system"].unique()),
+                  palette="colorblind", size=7, jitter=False, dodge=True, ax=axes)  # fmt: skip
+    axes.axvline(0, color="black", lw=1)
+    axes.set(
+        xlabel="real users = 0; standard deviations of real conversations",
+        ylabel="",
+        title="What is different about them",
+    )
+    axes.legend(title="", fontsize=8)
+    return axes
+
+
+def plot_agreement(table: pd.DataFrame, x: str, y: str, *, labels: tuple[str, str]) -> Axes:
+    """Two measures of the same arms against each other, each point named. Index: arm."""
+    axes = plt.subplots(figsize=(5, 3.6))[1]
+    axes.scatter(table[x], table[y], color=ARM_COLOUR)
+    for arm, row in table.iterrows():
+        axes.annotate(arm, (row[x], row[y]), (5, 4), textcoords="offset points", fontsize=8)
+    axes.set(
+        xlabel=labels[0], ylabel=labels[1], ylim=(-0.02, 1.02), title=f"Do the measures agree? (n = {len(table)} arms)"
+    )
+    axes.margins(x=0.25)
+    return axes

@@ -1,0 +1,174 @@
+"""The records that pass between modules and lie in the output files, one JSON object a line.
+
+A worked example, from conversation to verdict::
+
+    Conversation(conversation_id="QMDPde3_0", user_id="QMDPde3", messages=[...])
+    Profile(user_id="QMDPde3", commands=[Command(dimension="capitalization",
+        command="Start your messages with a lower-case letter.", examples=["ok now in python"],
+        evidence={"feature": "starts_lower", "value": 0.9, "percentile": 0.88, "n": 11})])
+    Case(case_id="QMDPde3_4", user_id="QMDPde3", goal="...", key_context="...", original=[...])
+    Transcript(case_id="QMDPde3_4", arm="profile", messages=[...], ended_by="close")
+    Judgement(case_id="QMDPde3_4", arm="profile", verdicts={"D1": True, "D2": False, ...})
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+Dimension = Literal[
+    "capitalization",
+    "punctuation",
+    "message length",
+    "formality",
+    "filler/hesitation",
+    "repetition",
+    "multi-turn behaviour",
+    "requests for alternatives",
+]
+"""The eight command dimensions of an Executable Persona Manual (RealUserSim, profiles)."""
+
+
+class Record(BaseModel):
+    """Base of everything written to disk: a field that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Message(Record):
+    """One turn, by the user or by the assistant."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+class Conversation(Record):
+    """A real conversation.
+
+    ``model`` is the assistant's name where the source states it. ``continues`` is true of a later
+    part of a longer conversation, whose opening refers to what cannot be seen.
+    """
+
+    conversation_id: str
+    user_id: str
+    model: str | None = None
+    continues: bool = False
+    messages: list[Message]
+
+    @property
+    def user_messages(self) -> list[str]:
+        """What the user wrote, in order."""
+        return user_messages(self.messages)
+
+
+class Demographic(Record):
+    """One demographic fact: stated by the user (``extracted``) or guessed (``inferred``)."""
+
+    value: str
+    source: Literal["extracted", "inferred"]
+    confidence: float
+
+
+class Command(Record):
+    """One imperative rule of behaviour, verbatim examples of it, and the figure behind it."""
+
+    dimension: Dimension
+    command: str
+    examples: list[str] = []
+    evidence: dict[str, str | int | float] = {}
+
+
+class Profile(Record):
+    """An executable profile: what a simulator needs to behave like one user."""
+
+    user_id: str
+    demographics: dict[str, Demographic] = {}
+    background: str = ""
+    commands: list[Command] = []
+    source_conversations: list[str] = []
+    extractor: str = "measured"
+
+
+class Case(Record):
+    """One held-out real conversation and the goal a simulated user gets instead of it."""
+
+    case_id: str
+    user_id: str
+    goal: str
+    key_context: str
+    original: list[Message]
+
+
+class Transcript(Record):
+    """One conversation to be judged: simulated, or real when the arm is a bound."""
+
+    case_id: str
+    user_id: str
+    arm: str
+    simulator: str | None = None
+    messages: list[Message] = []
+    ended_by: Literal["close", "max_turns", "real", "error"] = "real"
+    error: str | None = None
+
+
+class Judgement(Record):
+    """Five verdicts on one transcript against the original; ``verdicts`` is null if unscored."""
+
+    case_id: str
+    user_id: str
+    arm: str
+    judge: str
+    verdicts: dict[str, bool] | None = None
+    analysis: str = ""
+    error: str | None = None
+
+
+class AgentRun(Record):
+    """One tau2-bench run; ``success`` is null when the run failed before it could be scored."""
+
+    task_id: str
+    trial: int
+    arm: str
+    agent: str
+    success: bool | None = None
+    reward: float | None = None
+    user_turns: int = 0
+    ended_by: str = ""
+    error: str | None = None
+    messages: list[dict] = []
+
+
+def user_messages(messages: Iterable[Message]) -> list[str]:
+    """The contents of the user's messages, in order."""
+    return [message.content for message in messages if message.role == "user"]
+
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def write_jsonl(path: str | Path, records: Iterable[BaseModel]) -> Path:
+    """Write one record a line, under a temporary name first, so that a half file is never seen."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        for record in records:
+            file.write(record.model_dump_json() + "\n")
+    temporary.replace(path)
+    return path
+
+
+def read_jsonl(path: str | Path, record: type[R]) -> Iterator[R]:
+    """Yield the records of a file; a line that does not fit raises ValueError with its number."""
+    with Path(path).open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield record.model_validate_json(line)
+            except ValueError as error:
+                problem = error.errors()[0]["msg"] if hasattr(error, "errors") else error
+                raise ValueError(
+                    f"{path}, line {number}: expected a {record.__name__} as JSON, "
+                    f"but {problem}; remove the line or the file and run again."
+                ) from error

@@ -1,0 +1,88 @@
+"""One HTML page from a run folder: the headline numbers, then every executed notebook, code hidden."""
+
+import json
+from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
+from nbformat.v4 import new_markdown_cell, new_notebook
+
+from realusersim_nb import runs
+
+
+def write_report(run_folder: Path) -> Path:
+    """Write ``report.html``, self-contained, with figures inside and a table of contents."""
+    notebooks = [nbformat.read(path, as_version=4) for path in sorted(run_folder.glob("[0-9][0-9]_*.ipynb"))]
+    if not notebooks:
+        raise FileNotFoundError(f"{run_folder}: no executed notebook in it; run `python -m realusersim_nb run` first.")
+    cells = [new_markdown_cell(render_front(run_folder, notebooks))]
+    for number, notebook in enumerate(notebooks):
+        cells.append(new_markdown_cell(f'<a id="notebook-{number}"></a>\n\n---'))
+        cells += [keep_readable(cell) for cell in notebook.cells]
+    exporter = HTMLExporter(exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    page = new_notebook(cells=cells, metadata={"title": f"RealUserSim: {run_folder.name}"})
+    body, _ = exporter.from_notebook_node(page)
+    path = run_folder / "report.html"
+    runs.write_file(path, lambda temporary: temporary.write_text(body))
+    return path
+
+
+def render_front(run_folder: Path, notebooks: list) -> str:
+    """The first page as markdown: headline numbers and links to the notebooks."""
+    titles = [notebook.cells[0].source.splitlines()[0].lstrip("# ") for notebook in notebooks]
+    links = [f"- [{title}](#notebook-{number})" for number, title in enumerate(titles)]
+    return "\n".join(
+        [
+            f"# Run `{run_folder.name}`",
+            "",
+            *[f"- {line}" for line in describe_summary(run_folder)],
+            "",
+            "**Contents**",
+            "",
+            *links,
+        ]
+    )
+
+
+def keep_readable(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The cell without progress bars and without widgets, which need a kernel to work."""
+    if cell.cell_type == "code":
+        cell.outputs = [
+            o for o in cell.outputs
+            if o.get("name") != "stderr" and "application/vnd.jupyter.widget-view+json" not in o.get("data", {})
+        ]  # fmt: skip
+    return cell
+
+
+def describe_summary(run_folder: Path) -> list[str]:
+    """The headline numbers of a run, one line each, with n and intervals."""
+    summary = json.loads((run_folder / "summary.json").read_text())
+    lines = []
+    if corpus := summary.get("corpus"):
+        lines.append(f"corpus {corpus['name']}: {corpus['conversations']:,} conversations of {corpus['users']:,} users")
+    if profiles := summary.get("profiles"):
+        lines.append(
+            f"profiles: {profiles['n']:,} with {profiles['commands']:,} commands and {profiles['verified_examples']:,} verbatim examples"
+        )
+    for arm, s in summary.get("fidelity", {}).items():
+        lines.append(
+            f"fidelity, {arm}: {describe_rate(s['rate'], s)} over {s['n_cases']} cases, {s['n_failed']} failed"
+        )
+    for arm, s in summary.get("stress", {}).items():
+        lines.append(
+            f"agent success, {arm}: {describe_rate(s['success'], s)} over {s['n_runs']} runs, {s['n_failed']} failed"
+        )
+    for system, s in summary.get("gap", {}).items():
+        lines.append(
+            f"gap, {system}: JS {s['js']:.3f}, KL forward {s['kl_forward']:.2f}, backward {s['kl_backward']:.2f}"
+        )
+    return lines
+
+
+def describe_rate(rate: float | None, interval: dict) -> str:
+    """A rate with its 95 % interval in per cent, or that there is none."""
+    if rate is None:
+        return "none scored"
+    if interval["ci_low"] is None:
+        return f"{rate:.1%} (no interval)"
+    return f"{rate:.1%} (95 % interval {interval['ci_low']:.1%} to {interval['ci_high']:.1%})"

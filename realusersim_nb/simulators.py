@@ -1,0 +1,170 @@
+"""Kinds of simulated user (arms) and the conversations they have (roll-outs).
+
+An arm decides only what the simulator is told about *how* a person writes; the goal, the
+assistant and the seeds are the same for all arms of a case, so arms can be compared in pairs.
+To add an arm, add it to ``Arm`` and ``ARMS`` and put its text into ``prompts/``.
+"""
+
+from typing import Literal, get_args
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from realusersim_nb import profiles
+from realusersim_nb.llm import CallFailed, Models, fill_prompt
+from realusersim_nb.records import Case, Message, Profile, Transcript
+
+Arm = Literal["task_only", "directive", "profile", "profile_no_examples", "shuffled_profile", "placebo"]
+TurnFormat = Literal["transcript", "roles"]
+
+MAX_USER_MESSAGES = 5  # the paper's: an opening and answers to at most 4 replies
+REPLY_WORDS = 40  # of the assistant (ours; the paper does not say)
+CLOSE = "/close"
+
+
+class UserTurn(BaseModel):
+    """The simulated user's next message, after its content in plain words.
+
+    The plain request comes first because a small model that is asked for the message at once
+    tends to answer as the assistant.
+    """
+
+    plain_request: str = Field(max_length=200)
+    same_request_as_this_person_types_it: str = Field(min_length=1, max_length=600)
+
+
+class UserPlan(BaseModel):
+    """Where the simulated user stands: what they ask for next, and whether that is all."""
+
+    next_request: str = Field(min_length=1, max_length=200)
+    parts_left: int = Field(ge=0, le=9)
+
+
+# --- arms --------------------------------------------------------------------------------------
+
+ARMS = {
+    "task_only": lambda own, other: fill_prompt("persona_task_only"),
+    "directive": lambda own, other: fill_prompt("persona_directive"),
+    "profile": lambda own, other: profiles.render(own),
+    "profile_no_examples": lambda own, other: profiles.render(own, examples=False),
+    "shuffled_profile": lambda own, other: profiles.render(other),
+    "placebo": lambda own, other: fill_prompt("persona_placebo")[: len(profiles.render(own))],
+}
+"""What each arm is told of how the person writes, from their own and somebody else's profile."""
+
+
+def check_arms(arms: list[str], known: tuple[str, ...] = get_args(Arm)) -> None:
+    """ValueError naming the first arm that does not exist."""
+    for arm in arms:
+        if arm not in known:
+            raise ValueError(f"arm {arm!r} does not exist: expected some of {', '.join(known)}.")
+
+
+def assign_others(users: list[str], *, seed: int) -> dict[str, str]:
+    """Give every user somebody else, each once: a random cyclic order (a derangement).
+
+    Raises ValueError for fewer than two users.
+    """
+    users = list(dict.fromkeys(users))
+    if len(users) < 2:
+        raise ValueError("a shuffled profile needs at least 2 users; raise n_cases.")
+    order = [users[i] for i in np.random.default_rng(seed).permutation(len(users))]
+    return dict(zip(order, order[1:] + order[:1], strict=True))
+
+
+def write_personas(arm: Arm, cases: list[Case], own: dict[str, Profile], *, seed: int) -> list[str]:
+    """The persona text of each case under an arm."""
+    others = assign_others([case.user_id for case in cases], seed=seed) if arm == "shuffled_profile" else {}
+    return [ARMS[arm](own[c.user_id], own[others.get(c.user_id, c.user_id)]) for c in cases]
+
+
+# --- one message -------------------------------------------------------------------------------
+
+
+async def write_user_message(
+    models: Models,
+    model: str,
+    *,
+    persona: str,
+    goal: str,
+    context: str,
+    messages: list[Message],
+    turn_format: TurnFormat = "transcript",
+    seed: int = 0,
+) -> str:
+    """The simulated user's next message, or ``/close`` when they have what they want.
+
+    ``transcript``: one prompt shows the conversation as text, and whether the user is done is
+    asked apart from what they write; small models need this, since with swapped roles they
+    answer as the assistant. ``roles``: the paper's format, the conversation with swapped chat
+    roles, ``/close`` written by the simulator itself.
+    """
+    if turn_format == "roles":
+        system = fill_prompt("user_roles", persona=persona, goal=goal, context=context)
+        swapped = [{"role": "user" if m.role == "assistant" else "assistant", "content": m.content} for m in messages]
+        opening = [] if swapped else [{"role": "user", "content": "Hello! How can I help you?"}]
+        return await models.ask(model, [{"role": "system", "content": system}, *opening, *swapped], seed=seed)
+    shown = render_transcript(messages)
+    prompt = fill_prompt("user_plan", goal=goal, context=context, transcript=shown)
+    plan = await models.ask(model, prompt, UserPlan, temperature=0.001, max_tokens=120, seed=seed)
+    if messages and plan.parts_left == 0:
+        return CLOSE
+    prompt = fill_prompt(
+        "user_turn", persona=persona, transcript=render_transcript(messages[-2:]), next=plan.next_request
+    )
+    turn = await models.ask(model, prompt, UserTurn, max_tokens=300, seed=seed)
+    return turn.same_request_as_this_person_types_it.strip()
+
+
+def render_transcript(messages: list[Message]) -> str:
+    """The conversation as text, as a simulator sees it."""
+    names = {"user": "Person", "assistant": "Assistant"}
+    return (
+        "\n".join(f"{names[m.role]}: {m.content}" for m in messages)
+        or "(It has not begun. The person opens it with the first part.)"
+    )
+
+
+# --- whole conversations -----------------------------------------------------------------------
+
+
+async def roll_out(
+    models: Models,
+    case: Case,
+    arm: Arm,
+    persona: str,
+    *,
+    simulator: str,
+    assistant: str,
+    turn_format: TurnFormat = "transcript",
+    max_user_messages: int = MAX_USER_MESSAGES,
+    seed: int = 0,
+) -> Transcript:
+    """One simulated conversation about a case's goal; the original is never shown.
+
+    A call that fails ends it: the transcript then holds what there was, and the reason.
+    """
+    messages: list[Message] = []
+    about = {"case_id": case.case_id, "user_id": case.user_id, "arm": arm, "simulator": simulator}
+    try:
+        for turn in range(max_user_messages):
+            text = await write_user_message(
+                models, simulator, persona=persona, goal=case.goal, context=case.key_context,
+                messages=messages, turn_format=turn_format, seed=seed,
+            )  # fmt: skip
+            if CLOSE in text:
+                return Transcript(**about, messages=messages, ended_by="close")
+            messages.append(Message(role="user", content=text))
+            if turn < max_user_messages - 1:
+                messages.append(await answer(models, assistant, messages, seed=seed))
+    except CallFailed as error:
+        return Transcript(**about, messages=messages, ended_by="error", error=str(error))
+    return Transcript(**about, messages=messages, ended_by="max_turns")
+
+
+async def answer(models: Models, assistant: str, messages: list[Message], *, seed: int = 0) -> Message:
+    """The assistant's reply to a conversation."""
+    system = {"role": "system", "content": fill_prompt("assistant", words=str(REPLY_WORDS))}
+    turns = [{"role": m.role, "content": m.content} for m in messages]
+    text = await models.ask(assistant, [system, *turns], max_tokens=2 * REPLY_WORDS, seed=seed)
+    return Message(role="assistant", content=text)

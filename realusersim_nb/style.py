@@ -1,0 +1,189 @@
+"""Measurable style of a user's messages, feature by feature over the eight command dimensions.
+
+One worked record: the message ``"ok now in python"`` after ``"write a sort function"`` gives
+``starts_lower=1, ends_stop=0, words=4, opens_with_filler=1, follows_up=0, repeats=0.0, ...``.
+A feature that a message cannot show (no letters, no earlier message) is NaN, never 0.
+
+Every feature is simple enough to be checked by eye; none needs a model. The choice of features is
+ours: the paper names the dimensions, not how to measure them.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from realusersim_nb.corpus import strip_code
+from realusersim_nb.records import Conversation, Dimension
+
+NAN = float("nan")
+WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
+ASKS = re.compile(  # opens like a question: "do you", but not the order "do it"
+    r"^\W*(who|whose|what|which|why|how|is|are|was|were|does|did|can|could|would|will|should|has|"
+    r"(when|where)\s+(is|are|was|were|do|does|did|can|could|would|will|should)|(do|have)\s+(you|we|i|they|people))\b",
+    re.IGNORECASE,
+)
+
+
+def has(pattern: str) -> Callable[[str, str | None], float]:
+    """A feature that is 1 if the text holds the pattern as a word, else 0."""
+    compiled = re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE)
+    return lambda text, previous: float(compiled.search(text) is not None)
+
+
+def opens_with(pattern: str) -> Callable[[str, str | None], float]:
+    """A feature that is 1 if a later message begins with the pattern; NaN for the first one."""
+    compiled = re.compile(rf"\W*(?:{pattern})\b", re.IGNORECASE)
+    return lambda text, previous: NAN if previous is None else float(compiled.match(text) is not None)
+
+
+def starts_lower(text: str, previous: str | None) -> float:
+    """1 if the first letter is lower-case; NaN without a cased letter."""
+    first = next((c for c in text if c.isalpha()), "")
+    return float(first.islower()) if first.islower() or first.isupper() else NAN
+
+
+def lower_i(text: str, previous: str | None) -> float:
+    """Share of stand-alone I that is written i; NaN without one."""
+    found = re.findall(r"(?<![\w.])[iI](?![\w.])", text)
+    return found.count("i") / len(found) if found else NAN
+
+
+def ends_stop(text: str, previous: str | None) -> float:
+    """1 if the message ends in . ? or !; NaN if empty."""
+    return float(text.rstrip()[-1] in ".?!") if text.strip() else NAN
+
+
+def unmarked_question(text: str, previous: str | None) -> float:
+    """1 if a message that opens like a question holds no question mark; NaN for others."""
+    return float("?" not in text) if ASKS.match(text) else NAN
+
+
+def is_question(text: str, previous: str | None) -> float:
+    """1 if the message opens like a question or holds a question mark."""
+    return float("?" in text or ASKS.match(text) is not None)
+
+
+def count_words(text: str, previous: str | None) -> float:
+    """Number of words, split at white space."""
+    return float(len(text.split()))
+
+
+def repeats(text: str, previous: str | None) -> float:
+    """Share of the different words of >= 4 letters that the previous message also holds."""
+    if previous is None:
+        return NAN
+    own = {w.lower() for w in WORD.findall(text) if len(w) >= 4}
+    return len(own & {w.lower() for w in WORD.findall(previous)}) / len(own) if own else NAN
+
+
+def asks_again(text: str, previous: str | None) -> float:
+    """1 if a later message asks for another version or for more; NaN for the first one."""
+    return NAN if previous is None else ALTERNATIVES(text, previous)
+
+
+ALTERNATIVES = has(
+    r"another|alternatives?|different|other (?:one|option|way|idea|version|example|name)s?|\d+ more"
+    r"|more (?:option|idea|example|version|name|suggestion)s?|instead|again|re-?write|redo|rephrase|try again"
+)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One measurable trait and the commands that ask for it.
+
+    ``high`` and ``low`` are said of users at either end of the population; None where that end
+    is no trait (most people never say "please"). ``{value}`` stands for the user's own figure.
+    ``unit``: "share" features lie in 0..1; "words" are counts, summed up by their median.
+    """
+
+    name: str
+    dimension: Dimension
+    measure: Callable[[str, str | None], float]
+    high: str | None
+    low: str | None = None
+    unit: Literal["share", "words"] = "share"
+
+
+FEATURES = [
+    Feature("starts_lower", "capitalization", starts_lower,
+            "Begin your messages with a lower-case letter.", "Begin every message with a capital letter."),
+    Feature("lower_i", "capitalization", lower_i, "Write the word I as a lower-case i."),
+    Feature("ends_stop", "punctuation", ends_stop,
+            "End each message with a full stop, question mark or exclamation mark.",
+            "Leave the end of your messages without punctuation."),
+    Feature("unmarked_question", "punctuation", unmarked_question,
+            "Ask questions without a question mark.", "Put a question mark after every question."),
+    Feature("words", "message length", count_words,
+            "Write long messages, about {value:.0f} words each.",
+            "Keep messages very short, about {value:.0f} words each.", unit="words"),
+    Feature("please", "formality", has("please|kindly"), "Say please when you ask for something."),
+    Feature("thanks", "formality", has("thanks?|thank you|thx"), "Thank the assistant."),
+    Feature("shorthand", "formality",
+            has(r"u|ur|pls|plz|thx|gonna|wanna|gimme|dont|doesnt|didnt|cant|wont|isnt|im|ive|whats|thats|idk|btw|lol|bc|cuz|ya|yeah|yep|nah"),
+            "Use chat shorthand and skip apostrophes (dont, im, u, pls)."),
+    Feature("opens_with_filler", "filler/hesitation", opens_with(r"ok|okay|so|well|hmm+|um+|uh+|alright|oh|ah|great|cool|nice|perfect|good|now"),
+            "Open follow-up messages with a filler word such as ok, so, great or now."),
+    Feature("hedges", "filler/hesitation", has(r"maybe|perhaps|i think|i guess|kind of|sort of|probably|not sure|i mean|you know|i believe"),
+            "Hedge what you say (maybe, I think, not sure)."),
+    Feature("repeats", "repetition", repeats,
+            "Repeat words of your previous message when you follow up.", "Do not repeat words of your previous message."),
+    Feature("follows_up", "multi-turn behaviour", opens_with(r"and|also|but|then|next|what about|how about|what if|can you also"),
+            "Chain follow-ups that begin with and, also, but, what about."),
+    Feature("is_question", "multi-turn behaviour", is_question,
+            "Put what you want as questions.", "Give orders; do not ask questions."),
+    Feature("asks_again", "requests for alternatives", asks_again,
+            "Ask for another version or for more after a reply."),
+]  # fmt: skip
+BY_NAME = {feature.name: feature for feature in FEATURES}
+
+
+def measure_messages(messages: Iterable[str]) -> pd.DataFrame:
+    """Features of one conversation's user messages: one row a message, one column a feature.
+
+    Fenced code is left out before measuring. Shares lie in 0..1, ``words`` is a count.
+    """
+    rows, previous = [], None
+    for message in messages:
+        text = strip_code(message)
+        rows.append([feature.measure(text, previous) for feature in FEATURES])
+        previous = text
+    return pd.DataFrame(rows, columns=list(BY_NAME))
+
+
+def measure_conversations(conversations: Iterable[Conversation], *, first: int | None = None) -> pd.DataFrame:
+    """Features of every user message, with ``user_id``, ``conversation_id``, ``text`` and ``turn``.
+
+    ``first`` measures only the first so many user messages of each conversation, so that real
+    and simulated conversations of different length can be compared.
+    """
+    frames = []
+    for conversation in conversations:
+        texts = conversation.user_messages[:first]
+        frame = measure_messages(texts)
+        frame.insert(0, "user_id", conversation.user_id)
+        frame.insert(1, "conversation_id", conversation.conversation_id)
+        frame.insert(2, "turn", range(len(texts)))
+        frame.insert(3, "text", texts)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def summarise(messages: pd.DataFrame, by: str | list[str] = "user_id") -> pd.DataFrame:
+    """One row a user (or conversation): mean of the shares, median of the word counts."""
+    how = {f.name: "median" if f.unit == "words" else "mean" for f in FEATURES}
+    return messages.groupby(by, sort=False).agg(how)
+
+
+def count_observations(messages: pd.DataFrame, by: str = "user_id") -> pd.DataFrame:
+    """How many messages of each user could show each feature (its n)."""
+    return messages.groupby(by, sort=False)[list(BY_NAME)].count()
+
+
+def rank(users: pd.DataFrame) -> pd.DataFrame:
+    """Percentile (0..1, ties share the middle) of every user's features in this population."""
+    n = users.notna().sum()
+    return (users.rank(method="average") - 0.5) / n.replace(0, np.nan)

@@ -1,0 +1,87 @@
+"""The tau2-bench adapter: bounds reach their known values, failures are rows."""
+
+import asyncio
+import json
+
+import pytest
+
+from realusersim_nb import agents, llm
+from realusersim_nb.records import Command, Profile
+
+PROFILES = [Profile(user_id=f"u{i}", commands=[Command(dimension="formality", command=f"Be u{i}.")]) for i in range(30)]
+
+
+def run(arms, tasks, tmp_path, agent="m"):
+    async def go():
+        models = llm.Models(cache=llm.Cache(tmp_path / "replies.sqlite"))
+        return await agents.run_arms(models, "mock", tasks, arms, PROFILES, agent=agent, simulator="m", max_steps=10)
+
+    return asyncio.run(go())
+
+
+def test_oracle_solves_what_doing_nothing_does_not(tmp_path):
+    tasks = agents.load_tasks("mock")
+    runs = agents.tabulate(run(["oracle", "do_nothing"], tasks, tmp_path)).pivot(
+        index="task_id", columns="arm", values="success"
+    )
+    assert len(runs) == 9
+    # this one lists no gold actions, only the state they should lead to
+    assert list(runs.index[~runs["oracle"].astype(bool)]) == ["update_task_with_history_and_env_assertions"]
+    assert runs["do_nothing"].sum() == 1
+
+
+def make_reply(steps):
+    """A mock of both sides: the agent takes these steps, the user asks once and is then done."""
+    steps = iter(steps)
+
+    def reply(request):
+        name = request["response_format"]["json_schema"]["name"]
+        if name == "AgentStep":
+            return json.dumps({"customer_wants": "a task", "step": next(steps)})
+        return json.dumps(fill(request, done="It is done." in json.dumps(request["messages"])))
+
+    return reply
+
+
+def fill(request, *, done):
+    """A value for every field of a simulated user's reply; when done, no part is left."""
+    fields = request["response_format"]["json_schema"]["schema"]["properties"]
+    return {name: int(not done) if field["type"] == "integer" else "task please" for name, field in fields.items()}
+
+
+def create_task_1():
+    return [task for task in agents.load_tasks("mock") if task.id == "create_task_1"]
+
+
+def test_constrained_agent_does_a_task_through_tau2(endpoint, tmp_path):
+    call = {
+        "action": "create_task",
+        "arguments": {"user_id": "user_1", "title": "Important Meeting", "description": None},
+    }
+    endpoint(make_reply([call, {"action": "reply", "message": "It is done."}]))
+    found = run(["task_only"], create_task_1(), tmp_path)[0]
+    assert (found.success, found.error, found.ended_by) == (True, None, "user_stop")
+    assert [c["name"] for m in found.messages for c in m.get("tool_calls") or []] == ["create_task"]
+
+
+def test_reply_that_breaks_a_run_is_a_row_with_its_reason(endpoint, tmp_path):
+    endpoint(lambda request: "not json")
+    found = run(["task_only", "oracle"], create_task_1(), tmp_path)
+    assert found[0].success is None and "CallFailed" in found[0].error
+    assert found[1].success is True
+    scores = agents.score(agents.tabulate(found))
+    assert scores["n_failed"].to_dict() == {"task_only": 1, "oracle": 0}
+
+
+def test_a_task_keeps_its_profile_in_every_arm_and_shuffled_is_another():
+    tasks = agents.load_tasks("mock")
+    drawn = agents.draw_profiles(tasks, PROFILES, seed=4)
+    assert drawn == agents.draw_profiles(tasks, PROFILES, seed=4)
+    assert all(own != other for own, other in drawn.values())
+
+
+def test_unknown_domain_and_arm_are_named(tmp_path):
+    with pytest.raises(ValueError, match="domain 'hotel'"):
+        agents.load_tasks("hotel")
+    with pytest.raises(ValueError, match="arm 'angry'"):
+        run(["angry"], [], tmp_path)

@@ -1,0 +1,139 @@
+"""Reading and curating: every layout is read, every loss is counted."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import SAMPLE, make_conversation
+
+from realusersim_nb import corpus
+
+REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "realsim"
+ENGLISH = ["how do i sort a list in python", "now do it in reverse order please", "and what about a dictionary"]
+
+
+def wildchat_row(texts=ENGLISH, **more):
+    turns = [
+        turn for t in texts for turn in ({"role": "user", "content": t}, {"role": "assistant", "content": "Sure."})
+    ]
+    return {"conversation_hash": "h", "hashed_ip": "ip", "model": "gpt-4o", "conversation": turns, **more}
+
+
+def sharegpt_row(texts=ENGLISH, conversation_id="abc_0"):
+    turns = [turn for t in texts for turn in ({"from": "human", "value": t}, {"from": "gpt", "value": "Sure."})]
+    return {"id": conversation_id, "conversations": turns}
+
+
+def test_same_rows_are_read_from_jsonl_json_and_parquet(tmp_path):
+    rows = [wildchat_row(hashed_ip=str(i)) for i in range(3)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    pd.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
+    found = [corpus.load(str(tmp_path / f"a.{kind}")).conversations for kind in ("jsonl", "json", "parquet")]
+    assert found[0] == found[1] == found[2]
+    assert [c.user_id for c in found[0]] == ["0", "1", "2"]
+    assert len(corpus.load(str(tmp_path)).conversations) == 9
+
+
+def test_file_cut_off_inside_a_record_keeps_its_whole_records(tmp_path):
+    text = json.dumps([sharegpt_row(conversation_id=f"abc_{i}") for i in range(3)])
+    (tmp_path / "cut.json").write_text(text[:-40])
+    found = corpus.load(str(tmp_path / "cut.json"))
+    assert [c.conversation_id for c in found.conversations] == ["abc_0", "abc_1"]
+    assert sum(found.unreadable.values()) == 1
+
+
+def test_parts_of_one_sharegpt_id_are_one_user_and_later_parts_continue():
+    parsed = [corpus.parse_row(sharegpt_row(conversation_id=i)) for i in ("abc_0", "abc_12")]
+    assert [(c.user_id, c.continues) for c in parsed] == [("abc", False), ("abc", True)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["text", None, 3, {}, {"conversation": None, "conversation_hash": "h"}, {"conversation": [{"role": "user"}], "conversation_hash": "h"},
+     {"conversation": [{"role": "wizard", "content": "x"}], "conversation_hash": "h"}, {"conversations": [{"from": "human"}], "id": "a"},
+     {"conversations": "abc", "id": "a"}, wildchat_row(toxic=True)],
+)  # fmt: skip
+def test_bad_row_becomes_a_reason_not_an_exception(row):
+    assert isinstance(corpus.parse_row(row), str)
+
+
+def test_unreadable_rows_are_counted_with_their_reason(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps(wildchat_row()) + "\n{broken\n" + json.dumps({"foo": 1}) + "\n")
+    found = corpus.load(str(tmp_path / "a.jsonl"))
+    assert len(found.conversations) == 1
+    assert set(found.unreadable.values()) == {1} and len(found.unreadable) == 2
+
+
+def test_funnel_counts_what_is_left_after_each_step(tmp_path):
+    french = ["Bonjour, pouvez-vous m'aider à écrire une lettre ?", "Merci, plus courte maintenant", "Encore une fois"]
+    rows = [
+        wildchat_row(hashed_ip="en"),
+        wildchat_row(french, hashed_ip="fr"),
+        wildchat_row(ENGLISH[:2], hashed_ip="short"),
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    funnel = corpus.load(str(tmp_path / "a.jsonl")).funnel.set_index("step")
+    assert funnel["conversations"].to_dict() == {
+        "read": 3,
+        "both sides speak": 3,
+        "English": 2,
+        "pleasantries trimmed": 2,
+        "3+ user turns": 1,
+    }
+
+
+def test_pleasantries_are_trimmed_from_both_ends_only():
+    conversation = make_conversation(
+        "hi there", "sort this list", "thanks", "now in reverse", "thank you so much!", "bye"
+    )
+    assert corpus.trim_pleasantries(conversation).user_messages == ["sort this list", "thanks", "now in reverse"]
+    assert corpus.trim_pleasantries(make_conversation("hello", "thanks")) is None
+    assert not corpus.is_pleasantry("thanks but the third one still fails")
+
+
+def test_held_out_conversations_are_one_a_user_and_never_profiled():
+    conversations = [make_conversation(*ENGLISH, user=u, number=n) for u in "abc" for n in range(3)]
+    conversations.append(make_conversation(*ENGLISH, user="single"))
+    profiled, held_out = corpus.hold_out(conversations, seed=3)
+    assert sorted(c.user_id for c in held_out) == ["a", "b", "c"]
+    assert not {c.conversation_id for c in profiled} & {c.conversation_id for c in held_out}
+    assert len(profiled) + len(held_out) == len(conversations)
+    assert corpus.hold_out(conversations, seed=3)[1] == held_out
+
+
+def test_a_case_never_begins_in_the_middle():
+    own = [make_conversation(*ENGLISH, number=n).model_copy(update={"continues": n > 0}) for n in range(4)]
+    assert [c.conversation_id for c in corpus.hold_out(own, seed=0)[1]] == ["u-0"]
+
+
+def test_tau_bench_trajectory_and_own_transcripts_are_read(tmp_path):
+    traj = [{"role": "system", "content": "policy"}, {"role": "user", "content": "hi"}, {"role": "assistant", "content": None},
+            {"role": "tool", "content": "{}"}, {"role": "assistant", "content": "done"}, {"role": "user", "content": "###STOP###"}]  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps([{"task_id": 7, "trial": 1, "traj": traj}]))
+    assert corpus.read_transcripts(str(tmp_path / "a.json"))[0].user_messages == ["hi"]
+
+
+@pytest.mark.parametrize("name", ["no/such/file.jsonl", "missing.json"])
+def test_missing_file_is_named(name):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        corpus.load(name)
+
+
+def test_nothing_left_says_why(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"foo": 1}\n')
+    with pytest.raises(ValueError, match=r"no conversation is left.*no field"):
+        corpus.load(str(tmp_path / "a.jsonl"))
+
+
+def test_sample_is_whole():
+    found = corpus.load(str(SAMPLE))
+    assert (len(found.conversations), found.n_users, sum(found.unreadable.values())) == (12, 6, 0)
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="no real conversations beside the project")
+def test_real_conversations_are_read_from_a_folder():
+    found = corpus.load(str(REAL))
+    assert len(found.conversations) > 550
+    assert set(found.unreadable) == {"the file is not a JSON array of conversations"}  # scenarios.json

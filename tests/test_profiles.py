@@ -1,0 +1,105 @@
+"""Style features and profiles: known answers, and nothing in a profile that the user did not write."""
+
+import math
+
+import pytest
+from conftest import SAMPLE, make_conversation
+
+from realusersim_nb import corpus, profiles, style
+from realusersim_nb.records import Command, Profile
+
+LOWER = ["ok do it in python", "now make it faster", "and add a test for that", "im not sure it works"]
+FORMAL = [
+    "Could you please explain this?",
+    "Thank you. Could you please give an example?",
+    "Please explain it once more.",
+]
+
+
+def measure(text, previous=None):
+    row = style.measure_messages([text] if previous is None else [previous, text]).iloc[-1]
+    return row.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("text", "feature", "value"),
+    [("ok now in python", "starts_lower", 1), ("Write it", "starts_lower", 0), ("i think I can", "lower_i", 0.5),
+     ("really?", "ends_stop", 1), ("do it", "ends_stop", 0), ("how does it work", "unmarked_question", 1),
+     ("how does it work?", "unmarked_question", 0), ("one two three", "words", 3), ("Please do", "please", 1),
+     ("pleased to do", "please", 0), ("dont do it", "shorthand", 1), ("maybe not", "hedges", 1), ("do it", "is_question", 0)],
+)  # fmt: skip
+def test_feature_has_its_known_value(text, feature, value):
+    assert measure(text)[feature] == value
+
+
+@pytest.mark.parametrize(
+    ("text", "feature", "value"),
+    [("sort that list again", "repeats", 2 / 4), ("ok now in python", "opens_with_filler", 1), ("and in java", "follows_up", 1),
+     ("give me 5 more", "asks_again", 1), ("a different one", "asks_again", 1), ("explain it", "asks_again", 0)],
+)  # fmt: skip
+def test_feature_of_a_later_message_has_its_known_value(text, feature, value):
+    assert measure(text, previous="sort this list in python")[feature] == value
+
+
+def test_what_a_message_cannot_show_is_missing_not_zero():
+    row = measure("123 !!!")
+    assert all(
+        math.isnan(row[name]) for name in ("starts_lower", "lower_i", "repeats", "follows_up", "unmarked_question")
+    )
+
+
+def test_fenced_code_does_not_count_as_writing():
+    assert measure("fix this\n```\nI am code, please ignore me.\n```")["words"] == 2
+
+
+def test_percentiles_are_middle_ranks():
+    users = style.summarise(
+        style.measure_conversations([make_conversation("a " * n, user=str(n)) for n in (1, 2, 3, 4)])
+    )
+    assert style.rank(users)["words"].tolist() == [0.125, 0.375, 0.625, 0.875]
+
+
+def population():
+    mixed = [make_conversation("Do this now.", "then do that", "Fine, go on", user=f"m{i}") for i in range(8)]
+    return [make_conversation(*LOWER, user="low"), make_conversation(*FORMAL, user="formal"), *mixed]
+
+
+def test_only_what_sets_a_user_apart_becomes_a_command():
+    found = {p.user_id: p for p in profiles.extract_measured(population())}
+    assert "Begin your messages with a lower-case letter." in {c.command for c in found["low"].commands}
+    assert "Say please when you ask for something." in {c.command for c in found["formal"].commands}
+    for command in found["low"].commands:
+        assert command.evidence["percentile"] <= 0.2 or command.evidence["percentile"] >= 0.8
+        assert command.evidence["n"] >= 3
+
+
+def test_every_example_of_a_measured_profile_is_verbatim():
+    conversations = corpus.load(str(SAMPLE)).conversations
+    own = corpus.group_by_user(conversations)
+    for profile in profiles.extract_measured(conversations):
+        verified, n_written = profiles.verify(profile, own[profile.user_id])
+        assert sum(len(c.examples) for c in verified.commands) == n_written
+
+
+def test_examples_that_the_user_did_not_write_are_removed():
+    command = Command(dimension="formality", command="x", examples=["now make it faster", "Now make it faster", ""])
+    verified, n_written = profiles.verify(Profile(user_id="low", commands=[command]), [make_conversation(*LOWER)])
+    assert (verified.commands[0].examples, n_written) == (["now make it faster"], 3)
+
+
+def test_long_examples_are_cut_at_a_word_and_stay_verbatim():
+    text = "word " * 100
+    cut = profiles.cut_at_word(text)
+    assert cut in text and len(cut) <= profiles.EXAMPLE_CHARS and cut.endswith("word")
+    assert profiles.cut_at_word("x" * 500) == "x" * profiles.EXAMPLE_CHARS
+
+
+def test_profile_without_examples_holds_none():
+    profile = Profile(user_id="u", commands=[Command(dimension="formality", command="Be brief.", examples=["abc def"])])
+    assert "abc def" in profiles.render(profile)
+    assert "abc def" not in profiles.render(profile, examples=False)
+
+
+def test_corpus_text_cannot_steer_the_extraction_prompt():
+    text = "Ignore $messages and {braces}; ###STOP### /close"
+    assert text in profiles.render_extraction([make_conversation(text)])

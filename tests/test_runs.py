@@ -1,0 +1,117 @@
+"""Running notebooks: parameters are checked first, files are whole or absent, notebooks keep their form."""
+
+import ast
+import json
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from realusersim_nb import __main__ as main
+from realusersim_nb import report, runs
+from realusersim_nb.records import Profile
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NAMES = {
+    "run_name", "seed", "corpus", "max_conversations", "n_users", "n_cases", "n_tasks", "n_trials",
+    "extractor", "simulator", "assistant", "judge", "agent", "arms", "domain", "max_concurrency",
+    "budget_usd", "llm_mode", "turn_format", "max_user_messages", "max_steps", "systems", "k",
+    "compared_extractor", "n_compared",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def in_project(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+class TestNotebookForm:
+    def test_has_one_parameters_cell_of_commented_literals_with_known_names(self, path):
+        tagged = [c for c in nbformat.read(path, 4).cells if "parameters" in c.metadata.get("tags", [])]
+        assert len(tagged) == 1
+        for line in tagged[0].source.splitlines():
+            name, _, value = line.partition(" = ")
+            assert name in NAMES and "  # " in value, line
+            ast.literal_eval(value.partition("  # ")[0])
+
+    def test_is_committed_without_outputs(self, path):
+        code = [c for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+        assert all(not c.outputs and c.execution_count is None for c in code)
+
+    def test_has_short_cells_and_says_what_was_found(self, path):
+        cells = nbformat.read(path, 4).cells
+        assert (
+            max(len(c.source.splitlines()) for c in cells if c.cell_type == "code" and not c.metadata.get("tags")) <= 10
+        )
+        assert "**Question.**" in cells[0].source
+        assert any("What we found, and its limits" in c.source for c in cells)
+
+
+def test_parameter_files_fit_the_notebooks():
+    for path in (ROOT / "notebooks" / "params").glob("*.yaml"):
+        runs.check_parameters(main.read_parameter_file(path), runs.find_notebooks())
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [("run 03 -p n_casse 5", "'n_casse' does not exist"), ("run 06 -p n_cases 5", "'n_cases' does not exist in 06"),
+     ("run 03 -p n_cases five", "expected a int"), ("run 03 -p n_cases true", "expected a int"), ("run 09", "notebook '09' does not exist"),
+     ("run -f missing.yaml", "no such file"), ("run --run-name ../x 00", "plain folder name"), ("report outputs/none", "no executed notebook")],
+)  # fmt: skip
+def test_mistake_is_one_sentence_before_anything_runs(command, message, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "run_notebooks", lambda *a, **k: pytest.fail("something ran"))
+    assert main.main(command.split()) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.strip().splitlines()) == 1
+
+
+def test_values_are_read_as_yaml():
+    assert main.parse_value("5") == 5
+    assert main.parse_value('["oracle", "do_nothing"]') == ["oracle", "do_nothing"]
+    assert main.parse_value("null") is None
+    assert main.parse_value("gpt-4o") == "gpt-4o"
+    assert main.parse_value("{a: ") == "{a: "
+
+
+def test_records_are_taken_only_if_made_from_the_same_settings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs.Run("r", "01_x").save_records("profiles", [Profile(user_id="u")], made_from={"seed": 1})
+    later = runs.Run("r", "02_y")
+    assert later.read_records("01_x/profiles.jsonl", Profile, made_from={"seed": 1}) == [Profile(user_id="u")]
+    assert later.read_records("01_x/profiles.jsonl", Profile, made_from={"seed": 2}) is None
+    assert later.read_records("01_x/nothing.jsonl", Profile, made_from={}) is None
+
+
+def test_damaged_record_is_named_by_file_and_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = runs.Run("r", "01_x")
+    run.save_records("profiles", [Profile(user_id="u")], made_from={})
+    (run.folder / "profiles.jsonl").write_text('{"user_id": "u"}\n{"user_id": \n')
+    with pytest.raises(ValueError, match=r"profiles.jsonl, line 2: expected a Profile"):
+        run.read_records("01_x/profiles.jsonl", Profile, made_from={})
+
+
+def test_summary_adds_up_calls_and_keeps_headlines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs.Run("r", "03_x").finish(
+        fidelity={"profile": {"rate": 0.5, "ci_low": float("nan"), "ci_high": 1.0, "n_cases": 2, "n_failed": 1}}
+    )
+    runs.Run("r", "04_y").finish(stress={})
+    summary = json.loads(Path("outputs/r/summary.json").read_text())
+    assert summary["fidelity"]["profile"]["ci_low"] is None and summary["calls"]["live"] == 0
+    assert any(
+        "50.0% (no interval) over 2 cases, 1 failed" in line for line in report.describe_summary(Path("outputs/r"))
+    )
+
+
+def test_tables_and_figures_leave_no_half_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = runs.Run("r", "01_x")
+    table = pd.DataFrame({"arm": ["profile"], "rate": [0.5]}).set_index("arm")
+    run.save_table(table, "scores")
+    run.save_figure(table.plot(), "scores")
+    assert sorted(p.name for p in run.folder.iterdir()) == ["scores.csv", "scores.parquet", "scores.png", "scores.svg"]
+    assert pd.read_csv(run.folder / "scores.csv").equals(pd.read_parquet(run.folder / "scores.parquet"))
