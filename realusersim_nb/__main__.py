@@ -61,6 +61,10 @@ def run_command(options: argparse.Namespace) -> None:
 
 def report_command(options: argparse.Namespace) -> None:
     """Make the report again, from what lies in the run folder."""
+    if not any(options.run_folder.glob("*.ipynb")):
+        raise FileNotFoundError(
+            f"{options.run_folder}: no executed notebook there; run `python -m realusersim_nb run` first."
+        )
     runs.summarise(options.run_folder)
     print(report.write_report(options.run_folder))
 

@@ -1,9 +1,7 @@
 """tau2-bench adapter: our users and agents in its orchestrator, its environments, its evaluator.
 
 The scenario of a task says *what* the simulated user wants, the arm says *how* they write. Two
-bounds belong beside every success rate: ``oracle`` plays the task's gold actions, ``do_nothing``
-refuses politely; neither calls a model, and the scripted user that goes with them says nothing of
-its own.
+bounds (``bounds``) belong beside every success rate.
 
 tau2's classes are synchronous, our model calls are not: each run has a thread, and its calls are
 handed to the notebook's event loop.
@@ -12,9 +10,7 @@ handed to the notebook's event loop.
 import asyncio
 import json
 import os
-from collections import deque
 from collections.abc import Callable
-from functools import cache
 from typing import Any, Literal, get_args
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # tau2's litellm would fetch it
@@ -28,7 +24,7 @@ logger.remove()  # tau2 logs every message to stderr
 from tau2.agent.base import LocalAgent
 from tau2.data_model.message import AssistantMessage, MultiToolMessage, ToolCall, ToolMessage, UserMessage
 from tau2.data_model.simulation import SimulationRun
-from tau2.data_model.tasks import Action, Task
+from tau2.data_model.tasks import Task
 from tau2.environment.environment import Environment
 from tau2.environment.tool import Tool
 from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
@@ -38,10 +34,10 @@ from tau2.user.base import STOP, BaseUser, UserState
 from tau2.user.user_simulator import UserSimulator
 
 from realusersim_nb import simulators, stats
+from realusersim_nb.bounds import Bound, make_bound
 from realusersim_nb.llm import BudgetReached, EndpointError, Models, fill_prompt
 from realusersim_nb.records import AgentRun, Message, Profile
 
-Bound = Literal["oracle", "do_nothing"]
 Domain = Literal["mock", "airline", "retail", "telecom"]
 MAX_STEPS = 100  # tau2's; a message or a tool call is a step
 
@@ -92,58 +88,7 @@ class SimulatedUser(UserSimulator):
         return reply, state
 
 
-class ScriptedUser(BaseUser):
-    """The user beside a bound: does the gold actions that are the user's, then stops."""
-
-    is_stop = UserSimulator.is_stop
-
-    def __init__(self, actions: list[Action]):
-        super().__init__()
-        self.actions = deque(actions)
-
-    def set_seed(self, seed: int) -> None:
-        """Nothing is drawn."""
-
-    def get_init_state(self, message_history: list | None = None) -> list:
-        """No state is kept."""
-        return message_history or []
-
-    def generate_next_message(self, message: Any, state: list) -> tuple[UserMessage, list]:
-        """Greet, do as asked, or stop."""
-        if isinstance(message, AssistantMessage) and message.content == YOUR_TURN:
-            return UserMessage(role="user", tool_calls=[to_call(self.actions.popleft(), "user")]), state
-        if isinstance(message, AssistantMessage) and message.content.startswith(DONE):
-            return UserMessage(role="user", content=STOP), state
-        return UserMessage(role="user", content="Please go on."), state
-
-
 # --- agents ------------------------------------------------------------------------------------
-
-YOUR_TURN, DONE = "Please do the next step.", "That is all."
-
-
-class OracleAgent(LocalAgent):
-    """Plays a task's gold actions in order and tells what is to be told; no actions: does nothing."""
-
-    def __init__(self, tools: list[Tool], policy: str, actions: list[Action], facts: list[str]):
-        super().__init__(tools=tools, domain_policy=policy)
-        self.actions, self.facts = deque(actions), facts
-
-    def set_seed(self, seed: int) -> None:
-        """Nothing is drawn."""
-
-    def get_init_state(self, message_history: list | None = None) -> list:
-        """No state is kept."""
-        return message_history or []
-
-    def generate_next_message(self, message: Any, state: list) -> tuple[AssistantMessage, list]:
-        """The next gold action, by call if it is the agent's, else by asking the user."""
-        if not self.actions:
-            return AssistantMessage(role="assistant", content=" ".join([DONE, *self.facts])), state
-        action = self.actions.popleft()
-        if action.requestor == "user":
-            return AssistantMessage(role="assistant", content=YOUR_TURN), state
-        return AssistantMessage(role="assistant", tool_calls=[to_call(action, "assistant")]), state
 
 
 class ConstrainedAgent(LocalAgent):
@@ -192,20 +137,14 @@ def make_step_schema(tools: list[Tool]) -> type[BaseModel]:
     return create_model("AgentStep", customer_wants=(str, Field(max_length=120)), step=(union, ...))
 
 
-@cache
-def _describe_tool(description: str, parameters: str) -> str:
-    properties = json.loads(parameters).get("properties", {})
-    required = json.loads(parameters).get("required", [])
-    names = [name if name in required else f"{name} (optional)" for name in properties]
-    return f"{description.strip().splitlines()[0]} Arguments: {', '.join(names) or 'none'}."
-
-
 def describe_tools(tools: list[Tool]) -> str:
     """One line a tool: its name, purpose and arguments."""
     lines = []
-    for tool in tools:
-        function = tool.openai_schema["function"]
-        lines.append(f"- {tool.name}: {_describe_tool(function['description'], json.dumps(function['parameters']))}")
+    for function in (tool.openai_schema["function"] for tool in tools):
+        required = function["parameters"].get("required", [])
+        names = [n if n in required else f"{n} (optional)" for n in function["parameters"].get("properties", {})]
+        purpose = function["description"].strip().splitlines()[0]
+        lines.append(f"- {function['name']}: {purpose} Arguments: {', '.join(names) or 'none'}.")
     return "\n".join(lines)
 
 
@@ -220,11 +159,6 @@ def render_steps(messages: list) -> str:
         else:
             lines.append(f"{'You' if m.role == 'assistant' else 'Customer'}: {m.content}")
     return "\n".join(lines)
-
-
-def to_call(action: Action, requestor: str) -> ToolCall:
-    """A gold action as a tool call."""
-    return ToolCall(id=action.action_id, name=action.name, arguments=action.arguments, requestor=requestor)
 
 
 # --- runs --------------------------------------------------------------------------------------
@@ -250,6 +184,10 @@ async def run_arms(
     reason.
     """
     simulators.check_arms(arms, known=(*get_args(Bound), *get_args(simulators.Arm)))
+    if domain == "telecom" and set(arms) - set(get_args(Bound)):
+        raise ValueError(
+            "users of domain 'telecom' have tools, which simulated users here do not: take mock, airline or retail."
+        )
     drawn = draw_profiles(tasks, profiles, seed=seed)
     settings = {"agent": agent, "simulator": simulator, "drawn": drawn, "max_steps": max_steps}
     runs = [
@@ -311,16 +249,6 @@ async def run_task(
         **row, success=reward > 0.999, reward=reward, ended_by=simulation.termination_reason.value,
         user_turns=sum(m["role"] == "user" for m in messages), messages=messages,
     )  # fmt: skip
-
-
-def make_bound(environment: Environment, task: Task, bound: Bound) -> tuple[OracleAgent, ScriptedUser]:
-    """The agent and the user of a bound."""
-    criteria = task.evaluation_criteria
-    playing = bound == "oracle" and criteria is not None
-    actions = list(criteria.actions or []) if playing else []
-    facts = list(criteria.communicate_info or []) if playing else []
-    agent = OracleAgent(environment.get_tools(), environment.get_policy(), actions, facts)
-    return agent, ScriptedUser([a for a in actions if a.requestor == "user"])
 
 
 def orchestrate(

@@ -168,7 +168,10 @@ def run_server(model: str, folder: Path, port: int) -> None:
     params.cors_origins = "http://127.0.0.1"  # no web page elsewhere may use it
     params.n_parallel, params.n_ctx = SLOTS, SLOTS * CONTEXT
     params.cache_prompt = True  # a shared prompt prefix is read once
-    server = xllamacpp.Server(params)
+    try:
+        server = xllamacpp.Server(params)
+    except RuntimeError as error:
+        sys.exit(str(error))  # the lines before this one in the log say why
     address = folder / "server.json"
     address.write_text(json.dumps({"url": server.listening_address, "pid": os.getpid()}))
     while True:

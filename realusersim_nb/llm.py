@@ -1,7 +1,6 @@
 """The one way to call a model: every reply is in the cache before it is used.
 
-A model is a name: ``embedded`` is the local one; another name is looked up in ``endpoints.yaml``
-in the working folder, else it goes to ``OPENAI_BASE_URL`` with ``OPENAI_API_KEY``::
+::
 
     models = Models(max_concurrency=2)
     turn = await models.ask("embedded", prompt, UserTurn, seed=1)   # a UserTurn
@@ -13,24 +12,22 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Awaitable, Iterable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from string import Template
 from typing import Literal, TypeVar
 
 import openai
-import sqlalchemy as sql
-import yaml
-from openai import AsyncOpenAI, DefaultAioHttpClient
-from pydantic import BaseModel, ConfigDict, ValidationError
+from openai import AsyncOpenAI
+from pydantic import BaseModel, ValidationError
 from tqdm import tqdm as terminal_bar
 from tqdm.auto import tqdm as notebook_bar
 
 from realusersim_nb import embedded
+from realusersim_nb.cache import Cache, Reply
+from realusersim_nb.endpoints import EMBEDDED, Endpoint, EndpointError, connect, find_endpoint
 
 S = TypeVar("S", bound=BaseModel)
 LLMMode = Literal["live", "replay"]
@@ -40,116 +37,8 @@ class CallFailed(Exception):
     """One call gave nothing usable; callers turn it into a row with this reason."""
 
 
-class EndpointError(RuntimeError):
-    """No call to this endpoint can work (wrong key, model or address); stops the notebook."""
-
-
 class BudgetReached(RuntimeError):
     """``budget_usd`` is spent; every reply so far is cached, so a rerun goes on from here."""
-
-
-# --- endpoints ---------------------------------------------------------------------------------
-
-
-class Endpoint(BaseModel):
-    """Where a model name leads. Prices are USD per million tokens."""
-
-    model_config = ConfigDict(extra="forbid")
-    model: str
-    base_url: str | None = None
-    api_key_env: str = "OPENAI_API_KEY"
-    input_price: float = 0.0
-    output_price: float = 0.0
-
-    @property
-    def identity(self) -> str:
-        """What decides a reply besides the request: the service, not the port it has today."""
-        return self.base_url or os.environ.get("OPENAI_BASE_URL") or "openai"
-
-
-EMBEDDED = Endpoint(model=embedded.MODEL, base_url=f"sha256:{embedded.SHA256}")
-
-
-def find_endpoint(name: str) -> Endpoint:
-    """The endpoint behind a model name; ValueError says what is wrong in ``endpoints.yaml``."""
-    if name == "embedded":
-        return EMBEDDED
-    path = Path("endpoints.yaml")
-    known = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
-    try:
-        return Endpoint(**{"model": name, **known.get(name, {})})
-    except (ValidationError, TypeError) as error:
-        raise ValueError(f"endpoints.yaml, {name!r}: {error}") from error
-
-
-def connect(endpoint: Endpoint) -> AsyncOpenAI:
-    """A client for an endpoint; the embedded server is started when it is the one."""
-    if endpoint is EMBEDDED:
-        # The key is a dummy: an OpenAI client insists on one, the local server asks for none.
-        return AsyncOpenAI(base_url=f"{embedded.serve()}/v1", api_key="none", http_client=DefaultAioHttpClient())
-    key = os.environ.get(endpoint.api_key_env)
-    if not key:
-        raise EndpointError(
-            f"model {endpoint.model!r} needs the environment variable {endpoint.api_key_env}: set it "
-            "(any text will do for a server that asks for no key) and run again."
-        )
-    return AsyncOpenAI(base_url=endpoint.base_url, api_key=key, http_client=DefaultAioHttpClient())
-
-
-# --- the cache ---------------------------------------------------------------------------------
-
-METADATA = sql.MetaData()
-REPLIES = sql.Table(
-    "replies",
-    METADATA,
-    sql.Column("key", sql.String(64), primary_key=True),
-    sql.Column("model", sql.Text, nullable=False),
-    sql.Column("text", sql.Text, nullable=False),
-    sql.Column("finish_reason", sql.Text, nullable=False),
-    sql.Column("prompt_tokens", sql.Integer, nullable=False),
-    sql.Column("completion_tokens", sql.Integer, nullable=False),
-)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What an endpoint said, as it is kept in the cache."""
-
-    key: str
-    model: str
-    text: str
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
-
-
-class Cache:
-    """Replies by request key, in ``outputs/replies.sqlite`` unless ``REALUSERSIM_CACHE`` names another."""
-
-    def __init__(self, path: str | Path | None = None):
-        path = Path(path or os.environ.get("REALUSERSIM_CACHE") or "outputs/replies.sqlite")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.engine = sql.create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
-        with self.engine.begin() as connection:
-            connection.execute(sql.text("PRAGMA journal_mode=WAL"))
-        METADATA.create_all(self.engine)
-
-    def get(self, key: str) -> Reply | None:
-        """The reply kept under a key, if any."""
-        with self.engine.connect() as connection:
-            row = connection.execute(REPLIES.select().where(REPLIES.c.key == key)).one_or_none()
-        return Reply(**row._mapping) if row else None
-
-    def put(self, reply: Reply) -> None:
-        """Keep a reply; it is committed when this returns. The first reply to a key stays."""
-        with self.engine.begin() as connection, suppress(sql.exc.IntegrityError):
-            connection.execute(REPLIES.insert().values(**asdict(reply)))
-
-
-def request_key(endpoint: Endpoint, request: dict, sample: int) -> str:
-    """sha256 over everything that decides a reply."""
-    decisive = {"endpoint": endpoint.identity, "sample": sample, **request}
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 # --- calling -----------------------------------------------------------------------------------
@@ -192,6 +81,14 @@ class Models:
         self._clients: dict[str, AsyncOpenAI] = {}
         self._bar: terminal_bar | None = None
 
+    async def __aenter__(self) -> "Models":
+        return self
+
+    async def __aexit__(self, *_) -> None:
+        """Close the connections; notebooks leave that to the end of their kernel."""
+        for client in self._clients.values():
+            await client.close()
+
     async def ask(
         self,
         model: str,
@@ -231,7 +128,7 @@ class Models:
         finally:
             self._show_usage()
 
-    async def run_all(self, tasks: Iterable[Awaitable], title: str) -> list:
+    async def run_all(self, tasks: Iterable[Coroutine], title: str) -> list:
         """Results of the tasks, in order, under a progress bar with calls, tokens and cost.
 
         At most ``max_concurrency`` tasks are under way at once, so that a conversation that has
@@ -241,7 +138,7 @@ class Models:
         make_bar = terminal_bar if os.environ.get("REALUSERSIM_OWNER") else notebook_bar
         self._bar = make_bar(total=len(tasks), desc=title, mininterval=0.5)
 
-        async def run(task: Awaitable):
+        async def run(task: Coroutine):
             async with free:
                 result = await task
             self._bar.update()
@@ -254,6 +151,8 @@ class Models:
             raise errors.exceptions[0] from None
         finally:
             self._bar.close()
+            for task in tasks:  # what was never begun, after an error
+                task.close()
         return [task.result() for task in running]
 
     async def _reply(self, model: str, endpoint: Endpoint, request: dict, key: str) -> Reply:
@@ -308,6 +207,12 @@ class Models:
             u = self.usage
             tokens = u.prompt_tokens + u.completion_tokens
             self._bar.set_postfix_str(f"{u.live} calls, {u.cached} cached, {tokens:,} tokens, ${u.cost_usd:.2f}")
+
+
+def request_key(endpoint: Endpoint, request: dict, sample: int) -> str:
+    """sha256 over everything that decides a reply."""
+    decisive = {"endpoint": endpoint.identity, "sample": sample, **request}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def parse(reply: Reply, schema: type[S] | None) -> S | str:

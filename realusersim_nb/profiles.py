@@ -6,6 +6,7 @@ reads the messages and writes the profile, as the paper's extractor (GPT-4o) doe
 it, ``verify`` removes every example that the user did not write.
 """
 
+import hashlib
 from collections import Counter
 from typing import Literal
 
@@ -41,49 +42,64 @@ def extract_measured(conversations: list[Conversation]) -> list[Profile]:
     users = style.summarise(messages)
     ranks, observed = style.rank(users), style.count_observations(messages)
     sources = {user: [c.conversation_id for c in own] for user, own in group_by_user(conversations).items()}
+    rows = zip(users.to_numpy(), ranks.to_numpy(), observed.to_numpy(), strict=True)
+    texts, features = messages["text"].to_numpy(), messages[list(style.BY_NAME)].to_numpy()
+    places = messages.groupby("user_id", sort=False).indices
     return [
         Profile(
             user_id=user,
-            commands=find_traits(own, users.loc[user], ranks.loc[user], observed.loc[user]),
+            commands=find_traits(texts[places[user]], features[places[user]], *row),
             source_conversations=sources[user],
         )
-        for user, own in tqdm(messages.groupby("user_id", sort=False), desc="profiles", mininterval=0.5)
+        for user, row in tqdm(zip(users.index, rows, strict=True), "profiles", len(users), mininterval=0.5)
     ]
 
 
-def find_traits(messages: pd.DataFrame, values: pd.Series, ranks: pd.Series, observed: pd.Series) -> list[Command]:
-    """The commands of one user, most telling first: at most 2 a dimension and 15 in all."""
-    distance = (ranks - 0.5).abs().where(observed >= MIN_OBSERVATIONS)
+def find_traits(
+    texts: np.ndarray, features: np.ndarray, values: np.ndarray, ranks: np.ndarray, observed: np.ndarray
+) -> list[Command]:
+    """The commands of one user, most telling first: at most 2 a dimension and 15 in all.
+
+    ``features`` has a row for each of the user's texts; the others hold the user's own figure,
+    its percentile and its n. All have a column for each of ``style.FEATURES``.
+    """
+    apart = (observed >= MIN_OBSERVATIONS) & (np.abs(ranks - 0.5) >= 0.5 - APART)
     told = Counter()
     commands = []
-    for name in distance[distance >= 0.5 - APART].sort_values(ascending=False, kind="stable").index:
-        feature, high = style.BY_NAME[name], bool(ranks[name] > 0.5)
+    for i in sorted(np.flatnonzero(apart), key=lambda i: -abs(ranks[i] - 0.5)):
+        feature, high = style.FEATURES[i], bool(ranks[i] > 0.5)
         template = feature.high if high else feature.low
         if template is None or told[feature.dimension] == MAX_PER_DIMENSION:
             continue
         told[feature.dimension] += 1
-        evidence = {"feature": name, "value": round(float(values[name]), 3),
-                    "percentile": round(float(ranks[name]), 3), "n": int(observed[name])}  # fmt: skip
+        evidence = {
+            "feature": feature.name,
+            "value": round(float(values[i]), 3),
+            "percentile": round(float(ranks[i]), 3),
+            "n": int(observed[i]),
+        }
         commands.append(
             Command(
                 dimension=feature.dimension,
-                command=template.format(value=values[name]),
-                examples=choose_examples(messages, name, values[name], high=high),
+                command=template.format(value=values[i]),
+                examples=choose_examples(texts, features[:, i], feature, values[i], high=high),
                 evidence=evidence,
             )
         )
     return commands[:MAX_COMMANDS]
 
 
-def choose_examples(messages: pd.DataFrame, feature: str, value: float, *, high: bool) -> list[str]:
-    """The user's own words that show a trait: the plainest messages first, cut at a word if long."""
-    if feature == "words":
-        order = (messages[feature] - value).abs()
+def choose_examples(
+    texts: np.ndarray, measured: np.ndarray, feature: style.Feature, value: float, *, high: bool
+) -> list[str]:
+    """The user's own words that show a trait, cut at a word if long: those that show it most, or,
+    for a count, those nearest to the user's own figure.
+    """
+    if feature.unit == "words":
+        order = np.argsort(np.abs(measured - value), kind="stable")
     else:
-        order = -messages[feature] if high else messages[feature]
-        order = order[order == order.min()]
-    shown = messages.loc[order.dropna().sort_values(kind="stable").index, "text"]
-    shown = shown[~shown.str.contains("```", regex=False)].map(cut_at_word)
+        order = np.flatnonzero(measured == (np.nanmax if high else np.nanmin)(measured))
+    shown = [cut_at_word(texts[i]) for i in order if "```" not in texts[i]]
     return list(dict.fromkeys(text for text in shown if text))[:EXAMPLES]
 
 
@@ -185,6 +201,13 @@ async def extract(
     return profiles, pd.DataFrame(counts, columns=["user_id", "commands", "written", "verbatim", "error"])
 
 
+def describe_source(conversations: list[Conversation], extractor: str) -> dict[str, str | int]:
+    """What profiles were made from: the extractor and a digest of the conversations, for reuse."""
+    names = "\n".join(c.conversation_id for c in conversations)
+    digest = hashlib.sha256(names.encode()).hexdigest()
+    return {"extractor": extractor, "conversations": len(conversations), "sha256": digest}
+
+
 # --- whoever wrote it --------------------------------------------------------------------------
 
 
@@ -214,11 +237,10 @@ def render(profile: Profile, *, examples: bool = True) -> str:
 
 def tabulate(profiles: list[Profile]) -> pd.DataFrame:
     """One row a command: user_id, dimension, command, examples (count), feature, value, percentile, n."""
-    return pd.DataFrame(
-        [
-            {"user_id": p.user_id, "dimension": c.dimension, "command": c.command, "examples": len(c.examples),
-             "feature": c.evidence.get("feature"), "value": c.evidence.get("value", np.nan),
-             "percentile": c.evidence.get("percentile", np.nan), "n": c.evidence.get("n", np.nan)}
-            for p in profiles for c in p.commands
-        ]
-    )  # fmt: skip
+    figures = ["feature", "value", "percentile", "n"]
+    rows = [
+        [p.user_id, c.dimension, c.command, len(c.examples), *(c.evidence.get(name) for name in figures)]
+        for p in profiles
+        for c in p.commands
+    ]
+    return pd.DataFrame(rows, columns=["user_id", "dimension", "command", "examples", *figures])

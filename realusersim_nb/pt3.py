@@ -41,11 +41,11 @@ class CaseGoal(BaseModel):
 class Analysis(BaseModel):
     """The judge's free text, one sentence a dimension."""
 
-    D1: str = Field(max_length=160)
-    D2: str = Field(max_length=160)
-    D3: str = Field(max_length=160)
-    D4: str = Field(max_length=160)
-    D5: str = Field(max_length=160)
+    D1: str = Field(max_length=120)
+    D2: str = Field(max_length=120)
+    D3: str = Field(max_length=120)
+    D4: str = Field(max_length=120)
+    D5: str = Field(max_length=120)
 
 
 class Verdicts(BaseModel):

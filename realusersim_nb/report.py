@@ -13,8 +13,6 @@ from realusersim_nb import runs
 def write_report(run_folder: Path) -> Path:
     """Write ``report.html``, self-contained, with figures inside and a table of contents."""
     notebooks = [nbformat.read(path, as_version=4) for path in sorted(run_folder.glob("[0-9][0-9]_*.ipynb"))]
-    if not notebooks:
-        raise FileNotFoundError(f"{run_folder}: no executed notebook in it; run `python -m realusersim_nb run` first.")
     cells = [new_markdown_cell(render_front(run_folder, notebooks))]
     for number, notebook in enumerate(notebooks):
         cells.append(new_markdown_cell(f'<a id="notebook-{number}"></a>\n\n---'))

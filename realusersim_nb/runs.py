@@ -22,6 +22,7 @@ import papermill
 import yaml
 from matplotlib.axes import Axes
 from pydantic import BaseModel
+from traitlets.config import Config
 
 from realusersim_nb import records
 from realusersim_nb.llm import Models, Usage, hash_prompts
@@ -29,6 +30,8 @@ from realusersim_nb.llm import Models, Usage, hash_prompts
 R = TypeVar("R", bound=BaseModel)
 OUTPUTS = Path("outputs")
 NOTEBOOKS = Path("notebooks")
+# A kernel is spoken to through a file only this user can open, where the system has such a thing.
+KERNELS = Config({} if sys.platform == "win32" else {"KernelManager": {"transport": "ipc"}})
 
 
 class ParameterError(ValueError):
@@ -204,7 +207,7 @@ def run_notebooks(chosen: list[Path], parameters: dict, *, run_name: str) -> Pat
         started = time.monotonic()
         papermill.execute_notebook(
             str(notebook), str(run_folder / notebook.name), parameters={**own, "run_name": run_name},
-            progress_bar=False, stderr_file=sys.stderr, kernel_name="python3",
+            progress_bar=False, stderr_file=sys.stderr, kernel_name="python3", config=KERNELS,
         )  # fmt: skip
         lines.append(describe_notebook(run_folder / notebook.stem, time.monotonic() - started))
         print(lines[-1], file=sys.stderr, flush=True)

@@ -141,35 +141,36 @@ FEATURES = [
 BY_NAME = {feature.name: feature for feature in FEATURES}
 
 
+def measure_texts(texts: Iterable[str]) -> list[list[float]]:
+    """The features of one conversation's user messages, one list a message, in the order of FEATURES."""
+    rows, previous = [], None
+    for text in map(strip_code, texts):
+        rows.append([feature.measure(text, previous) for feature in FEATURES])
+        previous = text
+    return rows
+
+
 def measure_messages(messages: Iterable[str]) -> pd.DataFrame:
     """Features of one conversation's user messages: one row a message, one column a feature.
 
     Fenced code is left out before measuring. Shares lie in 0..1, ``words`` is a count.
     """
-    rows, previous = [], None
-    for message in messages:
-        text = strip_code(message)
-        rows.append([feature.measure(text, previous) for feature in FEATURES])
-        previous = text
-    return pd.DataFrame(rows, columns=list(BY_NAME))
+    return pd.DataFrame(measure_texts(messages), columns=list(BY_NAME))
 
 
 def measure_conversations(conversations: Iterable[Conversation], *, first: int | None = None) -> pd.DataFrame:
-    """Features of every user message, with ``user_id``, ``conversation_id``, ``text`` and ``turn``.
+    """Features of every user message, with ``user_id``, ``conversation_id``, ``turn`` and ``text``.
 
     ``first`` measures only the first so many user messages of each conversation, so that real
     and simulated conversations of different length can be compared.
     """
-    frames = []
-    for conversation in conversations:
-        texts = conversation.user_messages[:first]
-        frame = measure_messages(texts)
-        frame.insert(0, "user_id", conversation.user_id)
-        frame.insert(1, "conversation_id", conversation.conversation_id)
-        frame.insert(2, "turn", range(len(texts)))
-        frame.insert(3, "text", texts)
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+    rows = [
+        [conversation.user_id, conversation.conversation_id, turn, text, *features]
+        for conversation in conversations
+        for texts in [conversation.user_messages[:first]]
+        for turn, (text, features) in enumerate(zip(texts, measure_texts(texts), strict=True))
+    ]
+    return pd.DataFrame(rows, columns=["user_id", "conversation_id", "turn", "text", *BY_NAME])
 
 
 def summarise(messages: pd.DataFrame, by: str | list[str] = "user_id") -> pd.DataFrame:

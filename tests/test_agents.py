@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from realusersim_nb.cache import Cache
 
 from realusersim_nb import agents, llm
 from realusersim_nb.records import Command, Profile
@@ -13,8 +14,10 @@ PROFILES = [Profile(user_id=f"u{i}", commands=[Command(dimension="formality", co
 
 def run(arms, tasks, tmp_path, agent="m"):
     async def go():
-        models = llm.Models(cache=llm.Cache(tmp_path / "replies.sqlite"))
-        return await agents.run_arms(models, "mock", tasks, arms, PROFILES, agent=agent, simulator="m", max_steps=10)
+        async with llm.Models(cache=Cache(tmp_path / "replies.sqlite")) as models:
+            return await agents.run_arms(
+                models, "mock", tasks, arms, PROFILES, agent=agent, simulator="m", max_steps=10
+            )
 
     return asyncio.run(go())
 
@@ -56,7 +59,7 @@ def create_task_1():
 def test_constrained_agent_does_a_task_through_tau2(endpoint, tmp_path):
     call = {
         "action": "create_task",
-        "arguments": {"user_id": "user_1", "title": "Important Meeting", "description": None},
+        "arguments": {"user_id": "user_1", "title": "Important Meeting"},
     }
     endpoint(make_reply([call, {"action": "reply", "message": "It is done."}]))
     found = run(["task_only"], create_task_1(), tmp_path)[0]

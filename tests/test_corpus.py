@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import SAMPLE, make_conversation
 
-from realusersim_nb import corpus
+from realusersim_nb import corpus, layouts
 
 REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "realsim"
 ENGLISH = ["how do i sort a list in python", "now do it in reverse order please", "and what about a dictionary"]
@@ -45,7 +45,7 @@ def test_file_cut_off_inside_a_record_keeps_its_whole_records(tmp_path):
 
 
 def test_parts_of_one_sharegpt_id_are_one_user_and_later_parts_continue():
-    parsed = [corpus.parse_row(sharegpt_row(conversation_id=i)) for i in ("abc_0", "abc_12")]
+    parsed = [layouts.parse_row(sharegpt_row(conversation_id=i)) for i in ("abc_0", "abc_12")]
     assert [(c.user_id, c.continues) for c in parsed] == [("abc", False), ("abc", True)]
 
 
@@ -56,7 +56,7 @@ def test_parts_of_one_sharegpt_id_are_one_user_and_later_parts_continue():
      {"conversations": "abc", "id": "a"}, wildchat_row(toxic=True)],
 )  # fmt: skip
 def test_bad_row_becomes_a_reason_not_an_exception(row):
-    assert isinstance(corpus.parse_row(row), str)
+    assert isinstance(layouts.parse_row(row), str)
 
 
 def test_unreadable_rows_are_counted_with_their_reason(tmp_path):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from realusersim_nb.cache import Cache
 
 from realusersim_nb import embedded, llm, simulators
 
@@ -51,14 +52,14 @@ def test_live_embedded_model_writes_a_user_turn(tmp_path):
     """The one live test: real server, real model, a reply that fits the schema."""
 
     async def run():
-        models = llm.Models(cache=llm.Cache(tmp_path / "replies.sqlite"))
-        told = {
-            "persona": "- Write in lower case.",
-            "goal": "1. A short poem about rain",
-            "context": "none",
-            "messages": [],
-        }
-        return await simulators.write_user_message(models, "embedded", **told), models.usage
+        async with llm.Models(cache=Cache(tmp_path / "replies.sqlite")) as models:
+            told = {
+                "persona": "- Write in lower case.",
+                "goal": "1. A short poem about rain",
+                "context": "none",
+                "messages": [],
+            }
+            return await simulators.write_user_message(models, "embedded", **told), models.usage
 
     turn, usage = asyncio.run(run())
     assert turn.strip() and (usage.live, usage.failed) == (2, 0)

