@@ -56,7 +56,11 @@ def run_command(options: argparse.Namespace) -> None:
         raise runs.ParameterError(
             f"run name {run_name!r}: expected a plain folder name, without slashes or a leading dot."
         )
-    runs.run_notebooks(chosen, parameters, run_name=run_name)
+    lines = runs.run_notebooks(chosen, parameters, run_name=run_name)
+    run_folder = runs.OUTPUTS / run_name
+    page = report.write_report(run_folder)
+    runs.write_manifest(run_folder, parameters)
+    print("\n".join(["", *lines, "", *report.describe_summary(run_folder), "", f"Report: {page.resolve()}"]))
 
 
 def report_command(options: argparse.Namespace) -> None:

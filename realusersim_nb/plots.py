@@ -18,7 +18,8 @@ ARM_COLOUR, BOUND_COLOUR = "#1f5a94", "#8a8a8a"
 
 
 def set_style() -> None:
-    """The look of every figure; called once at the top of a notebook."""
+    """The look of every figure and table; called once at the top of a notebook."""
+    pd.set_option("display.max_colwidth", None)
     sns.set_theme(style="whitegrid", context="notebook", font_scale=0.9)
     plt.rcParams.update({"figure.dpi": 110, "savefig.bbox": "tight", "axes.titlelocation": "left"})
 

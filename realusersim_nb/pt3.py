@@ -38,14 +38,17 @@ class CaseGoal(BaseModel):
     facts: str = Field(max_length=300)
 
 
+Finding = Annotated[str, Field(min_length=25, max_length=140)]  # a bare "match" is no finding
+
+
 class Analysis(BaseModel):
     """The judge's free text, one sentence a dimension."""
 
-    D1: str = Field(max_length=120)
-    D2: str = Field(max_length=120)
-    D3: str = Field(max_length=120)
-    D4: str = Field(max_length=120)
-    D5: str = Field(max_length=120)
+    D1: Finding
+    D2: Finding
+    D3: Finding
+    D4: Finding
+    D5: Finding
 
 
 class Verdicts(BaseModel):
@@ -164,7 +167,8 @@ def show_side_by_side(case: Case, transcripts: list[Transcript]) -> pd.DataFrame
     columns = {"real": prepare(case.original)}
     columns |= {t.arm: prepare(t.messages) for t in transcripts if t.case_id == case.case_id}
     shown = {
-        name: pd.Series([profiles.cut_at_word(t, 200) for t in texts], dtype=object) for name, texts in columns.items()
+        name: pd.Series([" ".join(profiles.cut_at_word(t, 200).split()) for t in texts], dtype=object)
+        for name, texts in columns.items()
     }
     return pd.DataFrame(shown).fillna("").rename_axis("turn")
 

@@ -9,6 +9,11 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 
 from realusersim_nb import runs
 
+STYLE = """
+body { max-width: 60em; margin: auto; }
+table.dataframe th, table.dataframe td { text-align: left !important; white-space: normal !important; }
+"""
+
 
 def write_report(run_folder: Path) -> Path:
     """Write ``report.html``, self-contained, with figures inside and a table of contents."""
@@ -20,6 +25,7 @@ def write_report(run_folder: Path) -> Path:
     exporter = HTMLExporter(exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
     page = new_notebook(cells=cells, metadata={"title": f"RealUserSim: {run_folder.name}"})
     body, _ = exporter.from_notebook_node(page)
+    body = body.replace("</head>", f"<style>{STYLE}</style></head>", 1)
     path = run_folder / "report.html"
     runs.write_file(path, lambda temporary: temporary.write_text(body))
     return path

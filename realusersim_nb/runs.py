@@ -188,14 +188,13 @@ def check_parameters(given: dict, chosen: list[Path]) -> None:
             )
 
 
-def run_notebooks(chosen: list[Path], parameters: dict, *, run_name: str) -> Path:
-    """Execute notebooks in order into one run folder, then write summary, report and manifest.
+def run_notebooks(chosen: list[Path], parameters: dict, *, run_name: str) -> list[str]:
+    """Execute notebooks in order into one run folder; returns what was printed of each.
 
-    Prints one line a notebook: wall time, calls, tokens. A notebook that fails stops the run with
-    papermill's error; what was done stays, and running again goes on from the cache.
+    That is one line a notebook: wall time, calls, tokens. A notebook that fails stops the run
+    with papermill's error; what was done stays, and running again goes on from the cache. The
+    manifest of an earlier run is removed first: it is written again when this one is complete.
     """
-    from realusersim_nb import report
-
     run_folder = OUTPUTS / run_name
     run_folder.mkdir(parents=True, exist_ok=True)
     (run_folder / "manifest.json").unlink(missing_ok=True)
@@ -203,30 +202,26 @@ def run_notebooks(chosen: list[Path], parameters: dict, *, run_name: str) -> Pat
     lines = []
     for notebook in chosen:
         print(f"\n{notebook.stem}", file=sys.stderr, flush=True)
-        own = {name: value for name, value in parameters.items() if name in read_parameters(notebook)}
         started = time.monotonic()
-        papermill.execute_notebook(
-            str(notebook), str(run_folder / notebook.name), parameters={**own, "run_name": run_name},
-            progress_bar=False, stderr_file=sys.stderr, kernel_name="python3", config=KERNELS,
-        )  # fmt: skip
+        run_notebook(notebook, run_folder, parameters)
         lines.append(describe_notebook(run_folder / notebook.stem, time.monotonic() - started))
         print(lines[-1], file=sys.stderr, flush=True)
     summarise(run_folder)
-    report.write_report(run_folder)
-    write_manifest(run_folder, parameters)
-    print(
-        "\n".join(
-            [
-                "",
-                *lines,
-                "",
-                *report.describe_summary(run_folder),
-                "",
-                f"Report: {(run_folder / 'report.html').resolve()}",
-            ]
-        )
+    return lines
+
+
+def run_notebook(notebook: Path, run_folder: Path, parameters: dict) -> None:
+    """Execute one notebook with those of the parameters that it has."""
+    own = {name: value for name, value in parameters.items() if name in read_parameters(notebook)}
+    papermill.execute_notebook(
+        str(notebook),
+        str(run_folder / notebook.name),
+        parameters={**own, "run_name": run_folder.name},
+        kernel_name="python3",
+        progress_bar=False,  # the notebook's own bars are shown instead
+        stderr_file=sys.stderr,
+        config=KERNELS,
     )
-    return run_folder
 
 
 def describe_notebook(folder: Path, seconds: float) -> str:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from realusersim_nb import profiles
 from realusersim_nb.llm import CallFailed, Models, fill_prompt
-from realusersim_nb.records import Case, Message, Profile, Transcript
+from realusersim_nb.records import Case, Message, Profile, Transcript, user_messages
 
 Arm = Literal["task_only", "directive", "profile", "profile_no_examples", "shuffled_profile", "placebo"]
 TurnFormat = Literal["transcript", "roles"]
@@ -107,7 +107,7 @@ async def write_user_message(
     shown = render_transcript(messages)
     prompt = fill_prompt("user_plan", goal=goal, context=context, transcript=shown)
     plan = await models.ask(model, prompt, UserPlan, temperature=0.001, max_tokens=120, seed=seed)
-    if messages and plan.parts_left == 0:
+    if plan.parts_left == 0 and user_messages(messages):  # nobody leaves before having asked
         return CLOSE
     prompt = fill_prompt(
         "user_turn", persona=persona, transcript=render_transcript(messages[-2:]), next=plan.next_request

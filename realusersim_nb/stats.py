@@ -1,7 +1,5 @@
 """Intervals and paired differences, resampled by the unit that was really drawn (user or task)."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
@@ -9,13 +7,13 @@ from scipy.stats import bootstrap
 RESAMPLES = 2000
 
 
-def rate(values: pd.Series, clusters: pd.Series, *, seed: int = 0) -> dict[str, float]:
+def rate(values: pd.Series, clusters: pd.Series, *, is_share: bool = True, seed: int = 0) -> dict[str, float]:
     """Mean of the values with its 95 % interval, resampling whole clusters.
 
     Returns ``rate, ci_low, ci_high`` (in the values' unit), ``n`` (values) and ``n_clusters``.
     Percentile bootstrap over clusters. With fewer than 2 clusters there is no interval, and where
     every cluster has the same mean the resampled interval would be a point, which is not what is
-    known: both ends are then the exact Clopper-Pearson bounds for 0/1 values, else NaN.
+    known: both ends are then the exact Clopper-Pearson bounds for a share of 0 or 1, else NaN.
     """
     by_cluster = values.astype(float).groupby(clusters.to_numpy()).agg(["sum", "count"])
     n, k = int(by_cluster["count"].sum()), len(by_cluster)
@@ -24,7 +22,7 @@ def rate(values: pd.Series, clusters: pd.Series, *, seed: int = 0) -> dict[str, 
     means = by_cluster["sum"] / by_cluster["count"]
     if k > 1 and means.nunique() > 1:
         low, high = resample(by_cluster["sum"], by_cluster["count"], seed=seed)
-    elif k > 1 and mean in (0.0, 1.0):
+    elif k > 1 and is_share and mean in (0.0, 1.0):
         low, high = bound_unanimous(mean, k)
     return {"rate": mean, "ci_low": low, "ci_high": high, "n": n, "n_clusters": k}
 
@@ -54,11 +52,12 @@ def difference(table: pd.DataFrame, value: str, *, arm: str, baseline: str, pair
 
     ``table`` has columns ``arm``, ``pair_by`` (user or task) and ``value``; repeats within a unit
     are averaged first. Returns ``difference, ci_low, ci_high, p, n_pairs``; p is two-sided from
-    the sign-flip permutation test (exact up to 12 pairs, else 10,000 draws).
+    the sign-flip permutation test (exact up to 12 pairs, else 10,000 draws). There is no
+    interval where all pairs show the same difference.
     """
     wide = table.groupby([pair_by, "arm"])[value].mean().unstack("arm").reindex(columns=[arm, baseline]).dropna()
     gaps = (wide[arm] - wide[baseline]).astype(float)
-    found = rate(gaps, pd.Series(gaps.index, index=gaps.index), seed=seed)
+    found = rate(gaps, pd.Series(gaps.index, index=gaps.index), is_share=False, seed=seed)
     return {
         "arm": arm, "baseline": baseline, "difference": found["rate"], "ci_low": found["ci_low"],
         "ci_high": found["ci_high"], "p": flip_signs(gaps.to_numpy(), seed=seed), "n_pairs": len(gaps),
@@ -74,7 +73,5 @@ def flip_signs(gaps: np.ndarray, *, seed: int = 0) -> float:
     else:
         signs = np.random.default_rng(seed).choice([-1, 1], size=(10_000, len(gaps)))
         signs[0] = 1  # the observed labelling is one of the draws
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        means = np.abs((signs * gaps).mean(axis=1))
+    means = np.abs((signs * gaps).mean(axis=1))
     return float((means >= abs(gaps.mean()) - 1e-12).mean())

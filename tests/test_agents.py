@@ -4,9 +4,9 @@ import asyncio
 import json
 
 import pytest
-from realusersim_nb.cache import Cache
 
 from realusersim_nb import agents, llm
+from realusersim_nb.cache import Cache
 from realusersim_nb.records import Command, Profile
 
 PROFILES = [Profile(user_id=f"u{i}", commands=[Command(dimension="formality", command=f"Be u{i}.")]) for i in range(30)]
@@ -65,6 +65,18 @@ def test_constrained_agent_does_a_task_through_tau2(endpoint, tmp_path):
     found = run(["task_only"], create_task_1(), tmp_path)[0]
     assert (found.success, found.error, found.ended_by) == (True, None, "user_stop")
     assert [c["name"] for m in found.messages for c in m.get("tool_calls") or []] == ["create_task"]
+
+
+def test_user_never_leaves_before_having_asked(endpoint, tmp_path):
+    endpoint(
+        lambda r: (
+            json.dumps(fill(r, done=True))
+            if "plain_request" in str(r) or "parts_left" in str(r)
+            else '{"customer_wants": "x", "step": {"action": "reply", "message": "ok"}}'
+        )
+    )
+    found = run(["task_only"], create_task_1(), tmp_path)[0]
+    assert [m["content"] for m in found.messages if m["role"] == "user"] == ["task please", "###STOP###"]
 
 
 def test_reply_that_breaks_a_run_is_a_row_with_its_reason(endpoint, tmp_path):

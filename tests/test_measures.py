@@ -40,6 +40,12 @@ def test_paired_difference_ignores_units_seen_once():
     assert (found["difference"], found["n_pairs"], found["p"]) == (1.0, 2, 0.5)
 
 
+def test_pairs_that_all_agree_give_a_difference_without_an_interval():
+    table = pd.DataFrame({"arm": ["x", "y"] * 3, "user": [1, 1, 2, 2, 3, 3], "match": [1.0] * 6})
+    found = stats.difference(table, "match", arm="x", baseline="y", pair_by="user")
+    assert found["difference"] == 0 and found["p"] == 1 and np.isnan(found["ci_low"])
+
+
 def test_sign_flip_p_is_exact():
     assert stats.flip_signs(np.array([1.0, 1.0, 1.0])) == 0.25  # 2 of 8 labellings are as extreme
     assert stats.flip_signs(np.array([1.0, -1.0])) == 1.0

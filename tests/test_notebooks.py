@@ -130,3 +130,25 @@ def test_a_notebook_runs_on_its_own_with_plain_papermill_and_finds_the_same(run_
     )
     gaps = [pd.read_csv(workplace / f"outputs/{name}/05_measure_gap/gap.csv") for name in ("small", "alone")]
     pd.testing.assert_frame_equal(*gaps)
+
+
+def answer_any(request):
+    """A mock of every role: a value of the right kind for each field that is asked for."""
+    if "response_format" not in request:
+        return "An answer."
+    kinds = {"string": "text of sufficient length", "integer": 1, "boolean": True, "array": ["one step"]}
+    fields = request["response_format"]["json_schema"]["schema"]["properties"]
+    return json.dumps({name: kinds[field["type"]] for name, field in fields.items()})
+
+
+def test_named_simulator_gets_all_calls_of_notebook_03_and_nobody_else(endpoint, workplace, monkeypatch):
+    mock = endpoint(answer_any)
+    monkeypatch.setenv("REALUSERSIM_HOME", str(workplace / "home"))
+    command = [sys.executable, "-m", "realusersim_nb", "run", "03", "-p", "simulator", "my-model", "-p", "n_cases", "5"]
+    command += ["-p", "corpus", str(SAMPLE), "--run-name", "elsewhere"]
+    done = subprocess.run(command, cwd=workplace, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    manifest = json.loads((workplace / "outputs/elsewhere/manifest.json").read_text())
+    assert mock.models == {"my-model": manifest["calls"]["live"]} and manifest["calls"]["failed"] == 0
+    assert not (workplace / "home").exists()  # the embedded model was not even assembled
+    assert not [f for f in (workplace / "outputs").rglob("*") if f.is_file() and b"key-of-the-test" in f.read_bytes()]

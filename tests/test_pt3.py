@@ -5,10 +5,10 @@ import json
 
 import pytest
 from conftest import make_conversation
-from realusersim_nb.cache import Cache
 from test_agents import fill
 
 from realusersim_nb import llm, pt3, simulators
+from realusersim_nb.cache import Cache
 from realusersim_nb.records import Case, Command, Judgement, Message, Profile, Transcript
 
 CONVERSATIONS = [make_conversation("sort a list", f"now by {u}", "thanks a lot for that", user=u) for u in "abc"]
@@ -126,7 +126,9 @@ def judging_by_eye(request):
     if schema == "Verdicts":
         return json.dumps(dict.fromkeys(pt3.DIMENSIONS, "no match" not in prompt))
     a, b = prompt.split("Messages A:\n")[1].split("\n\nBoth lists")[0].split("\n\nMessages B:\n")
-    return json.dumps(dict.fromkeys(pt3.DIMENSIONS, "match" if a == b else "no match"))
+    return json.dumps(
+        dict.fromkeys(pt3.DIMENSIONS, "The two lists are a match." if a == b else "The two lists are no match.")
+    )
 
 
 def test_perfect_simulator_gets_100_per_cent_and_a_stranger_0(endpoint, tmp_path):
