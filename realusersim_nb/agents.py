@@ -27,6 +27,7 @@ from tau2.data_model.simulation import SimulationRun
 from tau2.data_model.tasks import Task
 from tau2.environment.environment import Environment
 from tau2.environment.tool import Tool
+from tau2.environment.toolkit import ToolType
 from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
 from tau2.orchestrator.orchestrator import Orchestrator
 from tau2.registry import registry
@@ -58,7 +59,7 @@ def describe_scenario(task: Task) -> tuple[str, str]:
     """What the user of a task wants and what they know; tau2's own persona is left out."""
     told = task.user_scenario.instructions
     if isinstance(told, str):
-        return told, "what is said above"
+        return told, "nothing else"
     return f"{told.reason_for_call}\n{told.task_instructions}", told.known_info or "nothing else"
 
 
@@ -95,13 +96,14 @@ class ConstrainedAgent(LocalAgent):
     """An agent that takes one JSON step at a time, of a form that a schema enforces.
 
     Small models cannot keep to a tool-calling protocol by themselves; bound to the schema they
-    can only name a tool that exists, with arguments of the right names and types.
+    can only name a tool that exists, with arguments of the right names and types. They also
+    tend to make the same call for ever, so after a call that changed something they may only
+    reply, and after any other the same tool is not offered again at once.
     """
 
     def __init__(self, tools: list[Tool], policy: str, ask: Ask):
         super().__init__(tools=tools, domain_policy=policy)
         self.ask = ask
-        self.schema = make_step_schema(tools)
 
     def set_seed(self, seed: int) -> None:
         """Seeds come with each call."""
@@ -116,7 +118,7 @@ class ConstrainedAgent(LocalAgent):
         prompt = fill_prompt(
             "agent_step", policy=self.domain_policy, tools=describe_tools(self.tools), transcript=render_steps(state)
         )
-        step = self.ask(prompt, self.schema).step
+        step = self.ask(prompt, make_step_schema(offer_tools(self.tools, state))).step
         if step.action == "reply":
             reply = AssistantMessage(role="assistant", content=step.message)
         else:
@@ -125,6 +127,15 @@ class ConstrainedAgent(LocalAgent):
             reply = AssistantMessage(role="assistant", tool_calls=[call])
         state.append(reply)
         return reply, state
+
+
+def offer_tools(tools: list[Tool], messages: list) -> list[Tool]:
+    """The tools a small model may call next: see ``ConstrainedAgent``."""
+    if not messages or not isinstance(messages[-1], ToolMessage):
+        return tools
+    called = {call.name for call in messages[-2].tool_calls or []}
+    changed = any(t.name in called and t._func.__tool_type__ != ToolType.READ for t in tools)
+    return [] if changed and not messages[-1].error else [t for t in tools if t.name not in called]
 
 
 def make_step_schema(tools: list[Tool]) -> type[BaseModel]:
@@ -173,6 +184,7 @@ async def run_arms(
     *,
     agent: str,
     simulator: str,
+    turn_format: simulators.TurnFormat = "transcript",
     n_trials: int = 1,
     max_steps: int = MAX_STEPS,
     seed: int = 0,
@@ -189,7 +201,8 @@ async def run_arms(
             "users of domain 'telecom' have tools, which simulated users here do not: take mock, airline or retail."
         )
     drawn = draw_profiles(tasks, profiles, seed=seed)
-    settings = {"agent": agent, "simulator": simulator, "drawn": drawn, "max_steps": max_steps}
+    settings = {"agent": agent, "simulator": simulator, "turn_format": turn_format}
+    settings |= {"drawn": drawn, "max_steps": max_steps}
     runs = [
         run_task(models, domain, task, arm, trial, seed=seed + trial, **settings)
         for arm in arms
@@ -210,7 +223,7 @@ def draw_profiles(tasks: list[Task], profiles: list[Profile], *, seed: int) -> d
 
 async def run_task(
     models: Models, domain: Domain, task: Task, arm: str, trial: int, *,
-    agent: str, simulator: str, drawn: dict[str, tuple[Profile, Profile]], max_steps: int, seed: int,
+    agent: str, simulator: str, turn_format: simulators.TurnFormat, drawn: dict[str, tuple[Profile, Profile]], max_steps: int, seed: int,
 ) -> AgentRun:  # fmt: skip
     """One run, scored by tau2's evaluator (database, actions and facts; no model judges).
 
@@ -235,7 +248,7 @@ async def run_task(
                 ),
                 SimulatedUser(
                     task,
-                    lambda **told: wait(simulators.write_user_message(models, simulator, persona=persona, seed=seed, **told)),
+                    lambda **told: wait(simulators.write_user_message(models, simulator, persona=persona, turn_format=turn_format, seed=seed, **told)),
                 ),
             )  # fmt: skip
         simulation = await asyncio.to_thread(orchestrate, domain, task, environment, *pair, max_steps)

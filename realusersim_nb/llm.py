@@ -188,8 +188,12 @@ class Models:
                 f"and the environment variable {endpoint.api_key_env}."
             ) from error
         except openai.APIConnectionError as error:
-            log = f"; its last lines:\n{embedded.last_lines()}" if endpoint is EMBEDDED else "; check the address."
-            raise EndpointError(f"no answer from {endpoint.identity} for model {endpoint.model!r}{log}") from error
+            log = (
+                f"; its last lines:\n{embedded.last_lines()}"
+                if endpoint is EMBEDDED
+                else f"; check the address {endpoint.identity}."
+            )
+            raise EndpointError(f"no answer for model {endpoint.model!r}{log}") from error
         except openai.APIError as error:
             raise CallFailed(f"endpoint error: {error}") from error
         choice, usage = completion.choices[0], completion.usage

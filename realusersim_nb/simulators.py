@@ -104,14 +104,15 @@ async def write_user_message(
         swapped = [{"role": "user" if m.role == "assistant" else "assistant", "content": m.content} for m in messages]
         opening = [] if swapped else [{"role": "user", "content": "Hello! How can I help you?"}]
         return await models.ask(model, [{"role": "system", "content": system}, *opening, *swapped], seed=seed)
-    shown = render_transcript(messages)
-    prompt = fill_prompt("user_plan", goal=goal, context=context, transcript=shown)
-    plan = await models.ask(model, prompt, UserPlan, temperature=0.001, max_tokens=120, seed=seed)
-    if plan.parts_left == 0 and user_messages(messages):  # nobody leaves before having asked
-        return CLOSE
-    prompt = fill_prompt(
-        "user_turn", persona=persona, transcript=render_transcript(messages[-2:]), next=plan.next_request
-    )
+    if user_messages(messages):
+        prompt = fill_prompt("user_plan", goal=goal, context=context, transcript=render_transcript(messages))
+        plan = await models.ask(model, prompt, UserPlan, temperature=0.001, max_tokens=120, seed=seed)
+        if plan.parts_left == 0:
+            return CLOSE
+        shown, next_request = messages[-2:], plan.next_request
+    else:  # they open the conversation, whatever the assistant may have said in greeting
+        shown, next_request = [], goal.splitlines()[0]
+    prompt = fill_prompt("user_turn", persona=persona, transcript=render_transcript(shown), next=next_request)
     turn = await models.ask(model, prompt, UserTurn, max_tokens=300, seed=seed)
     return turn.same_request_as_this_person_types_it.strip()
 
@@ -119,10 +120,7 @@ async def write_user_message(
 def render_transcript(messages: list[Message]) -> str:
     """The conversation as text, as a simulator sees it."""
     names = {"user": "Person", "assistant": "Assistant"}
-    return (
-        "\n".join(f"{names[m.role]}: {m.content}" for m in messages)
-        or "(It has not begun. The person opens it with the first part.)"
-    )
+    return "\n".join(f"{names[m.role]}: {m.content}" for m in messages) or "(It begins with this message.)"
 
 
 # --- whole conversations -----------------------------------------------------------------------
