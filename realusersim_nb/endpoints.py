@@ -57,8 +57,12 @@ def find_endpoint(name: str) -> Endpoint:
 def connect(endpoint: Endpoint) -> AsyncOpenAI:
     """A client for an endpoint; the embedded server is started when it is the one."""
     if endpoint is EMBEDDED:
+        try:
+            address = f"{embedded.serve()}/v1"
+        except embedded.EmbeddedError as error:
+            raise EndpointError(str(error)) from error
         # The key is a dummy: an OpenAI client insists on one, the local server asks for none.
-        return AsyncOpenAI(base_url=f"{embedded.serve()}/v1", api_key="none", http_client=DefaultAioHttpClient())
+        return AsyncOpenAI(base_url=address, api_key="none", http_client=DefaultAioHttpClient())
     key = os.environ.get(endpoint.api_key_env)
     if not key:
         raise EndpointError(

@@ -144,15 +144,18 @@ class Models:
             self._bar.update()
             return result
 
+        problem = None
         try:
             async with asyncio.TaskGroup() as group:
                 running = [group.create_task(run(task)) for task in tasks]
-        except* (EndpointError, BudgetReached) as errors:
-            raise errors.exceptions[0] from None
+        except ExceptionGroup as errors:
+            problem = errors.exceptions[0]
         finally:
             self._bar.close()
             for task in tasks:  # what was never begun, after an error
                 task.close()
+        if problem:  # raised here, free of its group: a person gets one error, not a tree
+            raise problem
         return [task.result() for task in running]
 
     async def _reply(self, model: str, endpoint: Endpoint, request: dict, key: str) -> Reply:
