@@ -1,4 +1,4 @@
-"""``python -m realusersim_nb run|report``: run notebooks headless, make a report."""
+"""``python -m realusersim_nb run|report|cache``: run notebooks headless, make a report, look after the replies."""
 
 import argparse
 import sys
@@ -6,7 +6,17 @@ from pathlib import Path
 
 import yaml
 
-from realusersim_nb import embedded, llm, report, runs
+from realusersim_nb import embedded, endpoints, estimate, report, runs
+from realusersim_nb.cache import Cache
+from realusersim_nb.replies import CacheError, write_replies
+
+STOPPERS = (
+    runs.ParameterError,
+    FileNotFoundError,
+    embedded.EmbeddedError,
+    endpoints.EndpointError,
+    CacheError,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -14,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = make_parser().parse_args(arguments)
     try:
         options.command(options)
-    except (runs.ParameterError, FileNotFoundError, embedded.EmbeddedError, llm.EndpointError) as error:
+    except STOPPERS as error:
         print(f"realusersim_nb: {error}", file=sys.stderr)
         return 2
     except runs.papermill.PapermillExecutionError as error:
@@ -36,11 +46,31 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter")
     run.add_argument("-f", type=Path, metavar="PARAMS.yaml", help="set parameters from a file")
     run.add_argument("--run-name", help="folder under outputs/ (default: the file's name, else 'run')")
+    run.add_argument("--dry-run", action="store_true", help="only say how many calls, tokens and dollars it takes")
     run.set_defaults(command=run_command)
     make = commands.add_parser("report", help="make report.html of a run folder again")
     make.add_argument("run_folder", type=Path, metavar="outputs/RUN")
     make.set_defaults(command=report_command)
+    add_cache_commands(commands.add_parser("cache", help="look after the kept replies (REALUSERSIM_CACHE names them)"))
     return parser
+
+
+def add_cache_commands(parser: argparse.ArgumentParser) -> None:
+    """``cache stats|export|import|prune``."""
+    actions = parser.add_subparsers(required=True)
+    actions.add_parser("stats", help="replies and tokens by model").set_defaults(command=cache_stats)
+    export = actions.add_parser("export", help="write replies to a file that can be imported, diffed and committed")
+    export.add_argument("file", type=Path, metavar="FILE.jsonl.gz")
+    export.add_argument("--model", help="only those of this model")
+    export.set_defaults(command=cache_export)
+    load = actions.add_parser("import", help="take in replies from such a file")
+    load.add_argument("file", type=Path, metavar="FILE.jsonl.gz")
+    load.set_defaults(command=cache_import)
+    prune = actions.add_parser("prune", help="remove replies; without --yes only says how many")
+    prune.add_argument("--model", help="those of this model")
+    prune.add_argument("--older-than", type=float, metavar="DAYS", help="those kept longer ago")
+    prune.add_argument("--yes", action="store_true", help="remove them")
+    prune.set_defaults(command=cache_prune)
 
 
 def run_command(options: argparse.Namespace) -> None:
@@ -56,6 +86,11 @@ def run_command(options: argparse.Namespace) -> None:
         raise runs.ParameterError(
             f"run name {run_name!r}: expected a plain folder name, without slashes or a leading dot."
         )
+    endpoints.read_endpoints()  # a mistake in it is better known now than in the third notebook
+    if options.dry_run:
+        wanted = {path.stem: runs.read_parameters(path) | runs.own_parameters(path, parameters) for path in chosen}
+        print(estimate.describe_estimate(estimate.estimate_run(wanted)))
+        return
     lines = runs.run_notebooks(chosen, parameters, run_name=run_name)
     run_folder = runs.OUTPUTS / run_name
     page = report.write_report(run_folder)
@@ -71,6 +106,31 @@ def report_command(options: argparse.Namespace) -> None:
         )
     runs.summarise(options.run_folder)
     print(report.write_report(options.run_folder))
+
+
+def cache_stats(options: argparse.Namespace) -> None:
+    """Print a line for each service and model."""
+    table = Cache().stats()
+    print(table.to_string(index=False) if len(table) else "No replies yet.")
+
+
+def cache_export(options: argparse.Namespace) -> None:
+    """Write replies to a file."""
+    n = write_replies(options.file, Cache().replies(model=options.model))
+    print(f"{n} replies in {options.file}")
+
+
+def cache_import(options: argparse.Namespace) -> None:
+    """Take in replies from a file."""
+    print(f"{Cache().load(options.file)} replies taken in from {options.file}")
+
+
+def cache_prune(options: argparse.Namespace) -> None:
+    """Remove replies, or say how many it would be."""
+    if options.model is None and options.older_than is None:
+        raise runs.ParameterError("cache prune: say which replies, by --model NAME or --older-than DAYS.")
+    n = Cache().prune(model=options.model, older_than_days=options.older_than, dry_run=not options.yes)
+    print(f"{n} replies removed" if options.yes else f"{n} replies would be removed; add --yes to do it")
 
 
 def read_parameter_file(path: Path) -> dict:

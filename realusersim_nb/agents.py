@@ -36,8 +36,11 @@ from tau2.user.user_simulator import UserSimulator
 
 from realusersim_nb import simulators, stats
 from realusersim_nb.bounds import Bound, make_bound
-from realusersim_nb.llm import BudgetReached, EndpointError, Models, fill_prompt
+from realusersim_nb.endpoints import EndpointError
+from realusersim_nb.llm import BudgetReached, Models
 from realusersim_nb.records import AgentRun, Message, Profile
+from realusersim_nb.replies import CacheError
+from realusersim_nb.templates import fill_prompt
 
 Domain = Literal["mock", "airline", "retail", "telecom"]
 MAX_STEPS = 100  # tau2's; a message or a tool call is a step
@@ -253,7 +256,7 @@ async def run_task(
             )  # fmt: skip
         simulation = await asyncio.to_thread(orchestrate, domain, task, environment, *pair, max_steps)
         reward = evaluate_simulation(simulation, task, EvaluationType.ALL, solo_mode=False, domain=domain).reward
-    except (EndpointError, BudgetReached):
+    except (EndpointError, BudgetReached, CacheError):
         raise
     except Exception as error:  # whatever tau2 or a reply breaks is this run's result, not the study's end
         return AgentRun(**row, ended_by="error", error=f"{type(error).__name__}: {error}")

@@ -9,58 +9,63 @@
 """
 
 import asyncio
-import hashlib
-import json
 import os
+import sys
+import time
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from string import Template
 from typing import Literal, TypeVar
 
-import openai
-from openai import AsyncOpenAI
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from tqdm import tqdm as terminal_bar
 from tqdm.auto import tqdm as notebook_bar
 
-from realusersim_nb import embedded
-from realusersim_nb.cache import Cache, Reply
-from realusersim_nb.endpoints import EMBEDDED, Endpoint, EndpointError, connect, find_endpoint
+from realusersim_nb.cache import Cache
+from realusersim_nb.calls import (
+    Line,
+    bind_reply,
+    count_tokens,
+    find_cost,
+    make_request,
+    max_tokens_of,
+    mend_request,
+    request_key,
+)
+from realusersim_nb.endpoints import Endpoint, EndpointError, find_endpoint
+from realusersim_nb.faults import CallFailed, parse
+from realusersim_nb.replies import Reply
 
 S = TypeVar("S", bound=BaseModel)
-LLMMode = Literal["live", "replay"]
-
-
-class CallFailed(Exception):
-    """One call gave nothing usable; callers turn it into a row with this reason."""
+LLMMode = Literal["live", "replay", "record"]
 
 
 class BudgetReached(RuntimeError):
     """``budget_usd`` is spent; every reply so far is cached, so a rerun goes on from here."""
 
 
-# --- calling -----------------------------------------------------------------------------------
-
-
 @dataclass
 class Usage:
-    """Calls and what they cost; tokens and cost are those of live calls."""
+    """Calls and what they cost; tokens and cost are those of live calls.
+
+    ``cached`` replies came from the cache or from another task's call, ``failed`` questions have
+    no usable reply after all tries, ``retried`` calls were not answered and made again.
+    """
 
     live: int = 0
     cached: int = 0
     failed: int = 0
+    retried: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
 
 
 class Models:
-    """All models of a notebook behind one ``ask``, with one cache, one limit and one bill.
+    """All models of a notebook behind one ``ask``, with one cache and one bill.
 
-    ``max_concurrency`` bounds the calls in flight. ``llm_mode="replay"`` answers from the cache
-    only. ``budget_usd`` stops before the call after which more would have been spent.
+    ``max_concurrency`` bounds the calls in flight at each endpoint. ``budget_usd`` is never
+    passed: a call is made only if the most it can cost is left. ``llm_mode="replay"`` answers
+    from the cache only; ``record`` calls like ``live`` and notes in ``used`` which replies were.
     """
 
     def __init__(
@@ -69,25 +74,30 @@ class Models:
         max_concurrency: int = 2,
         budget_usd: float | None = None,
         llm_mode: LLMMode = "live",
-        cache: Cache | None = None,
+        cache: Cache | str | None = None,
     ):
-        self.cache = cache or Cache()
+        self.cache = cache if isinstance(cache, Cache) else Cache(cache)
         self.max_concurrency = max_concurrency
         self.budget_usd = budget_usd
         self.llm_mode = llm_mode
         self.usage = Usage()
+        self.used: set[str] = set()
         self.last_exchange = ("", "")  # the newest prompt and its raw reply, to be looked at
-        self._free = asyncio.Semaphore(max_concurrency)
-        self._clients: dict[str, AsyncOpenAI] = {}
+        self._lines: dict[str, Line] = {}
+        self._in_flight: dict[str, asyncio.Task] = {}
+        self._reserved = 0.0  # USD that the calls in flight may cost at most
         self._bar: terminal_bar | None = None
+        self._shown = 0.0
 
     async def __aenter__(self) -> "Models":
         return self
 
     async def __aexit__(self, *_) -> None:
         """Close the connections; notebooks leave that to the end of their kernel."""
-        for client in self._clients.values():
-            await client.close()
+        for line in self._lines.values():
+            await line.close()
+
+    # --- asking --------------------------------------------------------------------------------
 
     async def ask(
         self,
@@ -103,25 +113,25 @@ class Models:
         """The model's reply to a prompt, as ``schema`` if one is given, else as text.
 
         With a schema the endpoint is made to answer in that JSON form (``response_format``).
-        ``sample`` tells draws of the same prompt apart. Raises CallFailed when this one reply
-        is unusable, EndpointError when no call can work, BudgetReached when the money is spent.
+        ``sample`` tells draws of the same prompt apart. A reply that cannot be used is asked for
+        again where that helps (see ``mend_request``). Raises CallFailed when there is none in the
+        end, EndpointError when no call can work, BudgetReached when the money is spent.
         """
-        endpoint = find_endpoint(model)
+        line = self._find_line(model)
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        request = {
-            "model": endpoint.model,
-            "messages": messages,
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            "seed": seed,
-        }
-        if schema:
-            json_schema = {"name": schema.__name__, "schema": schema.model_json_schema(), "strict": True}
-            request["response_format"] = {"type": "json_schema", "json_schema": json_schema}
+        request = make_request(line.endpoint, messages, temperature=temperature, max_tokens=max_tokens, seed=seed)
         try:
-            reply = await self._reply(model, endpoint, request, request_key(endpoint, request, sample))
-            self.last_exchange = (messages[-1]["content"], reply.text)
-            return parse(reply, schema)
+            for tries in range(line.endpoint.second_tries + 1):
+                reply = await self._ask_in_form(line, request, schema, sample + 1_000_000 * tries)
+                self.last_exchange = (messages[-1]["content"], reply.text)
+                try:
+                    return parse(reply, schema)
+                except CallFailed as failure:
+                    repaired = len(request["messages"]) > len(messages)
+                    mended = mend_request(request, reply, failure, schema if not repaired else None)
+                    if mended is None or tries == line.endpoint.second_tries:
+                        raise
+                    request = mended
         except CallFailed:
             self.usage.failed += 1
             raise
@@ -131,134 +141,157 @@ class Models:
     async def run_all(self, tasks: Iterable[Coroutine], title: str) -> list:
         """Results of the tasks, in order, under a progress bar with calls, tokens and cost.
 
-        At most ``max_concurrency`` tasks are under way at once, so that a conversation that has
-        begun is finished before many others begin (and its prompt prefix is still cached).
+        Few more than ``max_concurrency`` tasks are under way at once, so that a conversation that
+        has begun is finished before many others begin (and its prompt prefix is still cached).
+        When one stops the study, replies still on their way are waited for and kept: they are paid.
         """
-        tasks, free = list(tasks), asyncio.Semaphore(self.max_concurrency)
+        tasks = list(tasks)
+        results, coming = [None] * len(tasks), iter(enumerate(tasks))
         make_bar = terminal_bar if os.environ.get("REALUSERSIM_OWNER") else notebook_bar
         self._bar = make_bar(total=len(tasks), desc=title, mininterval=0.5)
 
-        async def run(task: Coroutine):
-            async with free:
-                result = await task
-            self._bar.update()
-            return result
+        async def work() -> None:
+            for number, task in coming:
+                results[number] = await task
+                self._bar.update()
 
         problem = None
         try:
             async with asyncio.TaskGroup() as group:
-                running = [group.create_task(run(task)) for task in tasks]
+                # A quarter more than may call at once: while some wait for the cache, others call.
+                for _ in range(min(self.max_concurrency * 5 // 4, len(tasks))):
+                    group.create_task(work())
         except ExceptionGroup as errors:
             problem = errors.exceptions[0]
         finally:
+            await self._settle()
             self._bar.close()
-            for task in tasks:  # what was never begun, after an error
+            for _, task in coming:  # what was never begun, after an error
                 task.close()
         if problem:  # raised here, free of its group: a person gets one error, not a tree
             raise problem
-        return [task.result() for task in running]
+        return results
 
-    async def _reply(self, model: str, endpoint: Endpoint, request: dict, key: str) -> Reply:
-        if reply := self.cache.get(key):
+    async def _settle(self) -> None:
+        """Let calls in flight end and be kept, without another try."""
+        for line in self._lines.values():
+            line.patient = False
+        if self._in_flight:
+            await asyncio.wait(self._in_flight.values(), timeout=60)
+        for line in self._lines.values():
+            line.patient = True
+
+    # --- one request ---------------------------------------------------------------------------
+
+    def _find_line(self, model: str) -> Line:
+        if model not in self._lines:
+            endpoint = find_endpoint(model)
+            if self.budget_usd is not None and endpoint.prices is None:
+                raise EndpointError(
+                    f"budget_usd needs to know what model {endpoint.model!r} costs: set input_price and output_price "
+                    f"(USD per million tokens, 0 if it is free) for {model!r} in endpoints.yaml."
+                )
+            self._lines[model] = Line(endpoint, self.max_concurrency, self._note_wait)
+        return self._lines[model]
+
+    async def _ask_in_form(self, line: Line, request: dict, schema: type[BaseModel] | None, sample: int) -> Reply:
+        """The reply, bound to the schema in the way that the endpoint takes; found out once, said once."""
+        if schema is None:
+            return await self._reply(line, request, sample)
+        form = line.form or line.endpoint.structured
+        if form != "json_schema":
+            return await self._reply(line, bind_reply(request, schema, form), sample)
+        strict = bind_reply(request, schema, "json_schema")
+        if line.form is None and await self._only_knows(
+            line, bind_reply(request, schema, "json_object"), strict, sample
+        ):
+            return await self._reply(line, bind_reply(request, schema, "json_object"), sample)
+        try:
+            reply = await self._reply(line, strict, sample)
+            line.form = "json_schema"
+        except EndpointError as error:
+            if error.status not in (400, 422):
+                raise
+            try:
+                reply = await self._reply(line, bind_reply(request, schema, "json_object"), sample)
+            except EndpointError:
+                raise error from None  # the schema was not what it refused
+            if line.form != "json_object":
+                self._say(f"{line.endpoint.address} takes no JSON schema: its replies are bound to JSON and checked.")
+            line.form = "json_object"
+        return reply
+
+    async def _only_knows(self, line: Line, loose: dict, strict: dict, sample: int) -> bool:
+        """Whether the cache holds the reply to the one request and not to the other."""
+        replies = [await self.cache.find(request_key(line.endpoint, r, sample)) for r in (loose, strict)]
+        return replies[0] is not None and replies[1] is None
+
+    async def _reply(self, line: Line, request: dict, sample: int) -> Reply:
+        """The reply to a request: another task's, which asks the same now, else cached, else live."""
+        key = request_key(line.endpoint, request, sample)
+        self.used.add(key)
+        if key in self._in_flight:
+            self.usage.cached += 1
+        else:
+            self._in_flight[key] = task = asyncio.create_task(self._fetch(line, request, key))
+            task.add_done_callback(lambda task: self._forget(key, task))
+        return await asyncio.shield(self._in_flight[key])  # a call once made is finished and kept
+
+    def _forget(self, key: str, task: asyncio.Task) -> None:
+        del self._in_flight[key]
+        if not task.cancelled():
+            task.exception()  # looked at, also when nobody waits for it any more
+
+    async def _fetch(self, line: Line, request: dict, key: str) -> Reply:
+        if reply := await self.cache.find(key):
             self.usage.cached += 1
             return reply
         if self.llm_mode == "replay":
             raise EndpointError(
-                f"replay: no recorded reply for {model!r} to the prompt that ends "
-                f"{request['messages'][-1]['content'][-80:]!r}; record it with llm_mode live."
+                f"replay: no recorded reply of model {request['model']!r} to the prompt that ends "
+                f"{request['messages'][-1]['content'][-80:]!r} (call {key[:12]}); run once with llm_mode live or record."
             )
-        if self.budget_usd is not None and self.usage.cost_usd >= self.budget_usd:
-            raise BudgetReached(f"budget_usd {self.budget_usd} is spent; raise it and run again to go on.")
-        async with self._free:
-            reply = await self._call(model, endpoint, request, key)
-        self.cache.put(reply)
-        self.usage.live += 1
-        self.usage.prompt_tokens += reply.prompt_tokens
-        self.usage.completion_tokens += reply.completion_tokens
-        self.usage.cost_usd += (
-            reply.prompt_tokens * endpoint.input_price + reply.completion_tokens * endpoint.output_price
-        ) / 1e6
-        return reply
-
-    async def _call(self, model: str, endpoint: Endpoint, request: dict, key: str) -> Reply:
-        if model not in self._clients:
-            self._clients[model] = connect(endpoint)
+        most = await self._reserve(line.endpoint, request)
         try:
-            completion = await self._clients[model].chat.completions.create(**request)
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            raise EndpointError(
-                f"{endpoint.identity} refused model {endpoint.model!r}: {error}; check the name "
-                f"and the environment variable {endpoint.api_key_env}."
-            ) from error
-        except openai.APIConnectionError as error:
-            log = (
-                f"; its last lines:\n{embedded.last_lines()}"
-                if endpoint is EMBEDDED
-                else f"; check the address {endpoint.identity}."
-            )
-            raise EndpointError(f"no answer for model {endpoint.model!r}{log}") from error
-        except openai.APIError as error:
-            raise CallFailed(f"endpoint error: {error}") from error
-        choice, usage = completion.choices[0], completion.usage
-        return Reply(
-            key=key,
-            model=endpoint.model,
-            text=choice.message.content or "",
-            finish_reason=choice.finish_reason or "",
-            prompt_tokens=usage.prompt_tokens if usage else 0,
-            completion_tokens=usage.completion_tokens if usage else 0,
-        )
+            reply = await line.call(request, key)
+            self.usage.live += 1
+            self.usage.prompt_tokens += reply.prompt_tokens
+            self.usage.completion_tokens += reply.completion_tokens
+            self.usage.cost_usd += find_cost(line.endpoint, reply.prompt_tokens, reply.completion_tokens)
+        finally:
+            self._reserved -= most
+        return await self.cache.keep(reply)
 
-    def _show_usage(self) -> None:
+    async def _reserve(self, endpoint: Endpoint, request: dict) -> float:
+        """Set aside the most that a call can cost, in USD; BudgetReached if that is not left."""
+        most = find_cost(endpoint, count_tokens(request), max_tokens_of(request))
+        while self.budget_usd is not None and self.usage.cost_usd + self._reserved + most > self.budget_usd:
+            if self._reserved <= 1e-12:
+                raise BudgetReached(
+                    f"budget_usd {self.budget_usd}: ${self.usage.cost_usd:.4f} are spent, and the next call may cost "
+                    f"${most:.4f}; raise it and run again to go on."
+                )
+            await asyncio.sleep(0.05)  # calls in flight may turn out cheaper
+        self._reserved += most
+        return most
+
+    # --- telling -------------------------------------------------------------------------------
+
+    def _note_wait(self, words: str) -> None:
+        self.usage.retried += 1
+        self._show_usage(words)
+
+    def _show_usage(self, now: str = "") -> None:
         if self._bar is not None:
             u = self.usage
-            tokens = u.prompt_tokens + u.completion_tokens
-            self._bar.set_postfix_str(f"{u.live} calls, {u.cached} cached, {tokens:,} tokens, ${u.cost_usd:.2f}")
+            parts = [f"{u.live} calls", f"{u.cached} cached", f"{u.prompt_tokens + u.completion_tokens:,} tokens"]
+            unknown = any(line.endpoint.prices is None for line in self._lines.values())
+            parts += [f"${u.cost_usd:.2f}{' + unknown prices' if unknown else ''}"]
+            parts += [f"{u.failed} failed"] * (u.failed > 0) + [now] * bool(now)
+            self._bar.set_postfix_str(", ".join(parts), refresh=False)
+            if now or time.monotonic() - self._shown > 0.5:
+                self._bar.refresh()
+                self._shown = time.monotonic()
 
-
-def request_key(endpoint: Endpoint, request: dict, sample: int) -> str:
-    """sha256 over everything that decides a reply."""
-    decisive = {"endpoint": endpoint.identity, "sample": sample, **request}
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-
-def parse(reply: Reply, schema: type[S] | None) -> S | str:
-    """The reply as text or as a ``schema``; CallFailed says why it is neither."""
-    if not reply.text.strip():
-        raise CallFailed("empty reply")
-    if schema is None:
-        return reply.text.strip()
-    try:
-        return schema.model_validate_json(reply.text)
-    except ValidationError as error:
-        cut = " (cut off at max_tokens)" if reply.finish_reason == "length" else ""
-        raise CallFailed(f"the reply is not a {schema.__name__}{cut}: {error.errors()[0]['msg']}") from error
-
-
-# --- prompts -----------------------------------------------------------------------------------
-
-
-@cache
-def read_prompt(name: str) -> Template:
-    """The prompt ``prompts/<name>.md``; variables are written ``$variable``."""
-    return Template((files("realusersim_nb") / "prompts" / f"{name}.md").read_text(encoding="utf-8").strip())
-
-
-def fill_prompt(name: str, **variables: str) -> str:
-    """Fill a prompt. A variable that is missing or not used raises ValueError.
-
-    Values are inserted as they are and never read as part of the template, so a corpus text
-    that holds ``$goal`` stays just that.
-    """
-    template = read_prompt(name)
-    wanted, given = set(template.get_identifiers()), set(variables)
-    if wanted != given:
-        raise ValueError(f"prompt {name!r}: missing {sorted(wanted - given)}, not used {sorted(given - wanted)}.")
-    return template.substitute(variables)
-
-
-def hash_prompts() -> dict[str, str]:
-    """sha256 of every prompt file, for the manifest."""
-    folder = files("realusersim_nb") / "prompts"
-    found = sorted(file.name for file in folder.iterdir() if file.name.endswith(".md"))
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in found}
+    def _say(self, words: str) -> None:
+        terminal_bar.write(words, file=sys.stderr)

@@ -17,8 +17,10 @@ from tqdm.auto import tqdm
 
 from realusersim_nb import style
 from realusersim_nb.corpus import group_by_user
-from realusersim_nb.llm import CallFailed, Models, fill_prompt
+from realusersim_nb.faults import CallFailed
+from realusersim_nb.llm import Models
 from realusersim_nb.records import Command, Conversation, Demographic, Dimension, Profile
+from realusersim_nb.templates import fill_prompt
 
 MAX_COMMANDS = 15  # the paper's
 MAX_PER_DIMENSION = 2

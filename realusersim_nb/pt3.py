@@ -16,8 +16,10 @@ from pydantic import BaseModel, Field
 
 from realusersim_nb import profiles, simulators, stats
 from realusersim_nb.corpus import group_by_user, hold_out
-from realusersim_nb.llm import CallFailed, Models, fill_prompt
+from realusersim_nb.faults import CallFailed
+from realusersim_nb.llm import Models
 from realusersim_nb.records import Case, Conversation, Judgement, Message, Transcript, user_messages
+from realusersim_nb.templates import fill_prompt
 
 DIMENSIONS = {
     "D1": "persona and affective traits",

@@ -25,7 +25,9 @@ from pydantic import BaseModel
 from traitlets.config import Config
 
 from realusersim_nb import records
-from realusersim_nb.llm import Models, Usage, hash_prompts
+from realusersim_nb.llm import Models, Usage
+from realusersim_nb.replies import read_replies, write_replies
+from realusersim_nb.templates import hash_prompts
 
 R = TypeVar("R", bound=BaseModel)
 OUTPUTS = Path("outputs")
@@ -86,6 +88,15 @@ class Run:
         }
         write_json(self.folder / "summary_part.json", part)
         summarise(self.run_folder)
+        if models and models.llm_mode == "record":
+            self.save_replies(models)
+
+    def save_replies(self, models: Models) -> None:
+        """Add the replies this notebook used to the run's ``replies.jsonl.gz``, from which it can be replayed."""
+        path = self.run_folder / "replies.jsonl.gz"
+        used = [reply for reply in models.cache.get(sorted(models.used)) if reply]
+        everything = {reply.key: reply for reply in [*(read_replies(path) if path.exists() else []), *used]}
+        write_file(path, lambda temporary: write_replies(temporary, everything.values()))
 
 
 def write_file(path: Path, write: callable) -> None:
@@ -165,6 +176,12 @@ def read_parameters(notebook: Path) -> dict:
     }
 
 
+def own_parameters(notebook: Path, parameters: dict) -> dict:
+    """Those of the parameters that a notebook has."""
+    declared = read_parameters(notebook)
+    return {name: value for name, value in parameters.items() if name in declared}
+
+
 def check_parameters(given: dict, chosen: list[Path]) -> None:
     """ParameterError for a name that none of the chosen notebooks has, or a value of another kind."""
     declared: dict = {}
@@ -205,18 +222,26 @@ def run_notebooks(chosen: list[Path], parameters: dict, *, run_name: str) -> lis
         started = time.monotonic()
         run_notebook(notebook, run_folder, parameters)
         lines.append(describe_notebook(run_folder / notebook.stem, time.monotonic() - started))
+        parameters = subtract_cost(parameters, run_folder / notebook.stem)
         print(lines[-1], file=sys.stderr, flush=True)
     summarise(run_folder)
     return lines
 
 
+def subtract_cost(parameters: dict, folder: Path) -> dict:
+    """The parameters for the next notebook: ``budget_usd`` is the whole run's."""
+    if parameters.get("budget_usd") is None:
+        return parameters
+    spent = json.loads((folder / "summary_part.json").read_text())["calls"]["cost_usd"]
+    return {**parameters, "budget_usd": max(0.0, parameters["budget_usd"] - spent)}
+
+
 def run_notebook(notebook: Path, run_folder: Path, parameters: dict) -> None:
     """Execute one notebook with those of the parameters that it has."""
-    own = {name: value for name, value in parameters.items() if name in read_parameters(notebook)}
     papermill.execute_notebook(
         str(notebook),
         str(run_folder / notebook.name),
-        parameters={**own, "run_name": run_folder.name},
+        parameters={**own_parameters(notebook, parameters), "run_name": run_folder.name},
         kernel_name="python3",
         progress_bar=False,  # the notebook's own bars are shown instead
         stderr_file=sys.stderr,
@@ -239,7 +264,7 @@ def write_manifest(run_folder: Path, parameters: dict) -> None:
     summary = json.loads((run_folder / "summary.json").read_text())
     packages = [
         "realusersim_nb",
-        "openai",
+        "aiohttp",
         "pydantic",
         "pandas",
         "scikit-learn",

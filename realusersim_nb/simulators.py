@@ -11,8 +11,10 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from realusersim_nb import profiles
-from realusersim_nb.llm import CallFailed, Models, fill_prompt
+from realusersim_nb.faults import CallFailed
+from realusersim_nb.llm import Models
 from realusersim_nb.records import Case, Message, Profile, Transcript, user_messages
+from realusersim_nb.templates import fill_prompt
 
 Arm = Literal["task_only", "directive", "profile", "profile_no_examples", "shuffled_profile", "placebo"]
 TurnFormat = Literal["transcript", "roles"]

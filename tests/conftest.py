@@ -22,7 +22,10 @@ def make_conversation(*texts: str, user: str = "u", number: int = 0) -> Conversa
 
 
 class MockEndpoint:
-    """An OpenAI-compatible server on loopback; ``reply(request)`` gives a text or an HTTP status."""
+    """An OpenAI-compatible server on loopback, played by ``reply(request)``.
+
+    It gives a text, an HTTP status, a status with headers, or (a dict) fields of the choice.
+    """
 
     def __init__(self, reply):
         self.requests: list[dict] = []
@@ -32,22 +35,11 @@ class MockEndpoint:
             def do_POST(self):
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 endpoint.requests.append(request)
-                answer = reply(request)
-                status, text = (answer, "") if isinstance(answer, int) else (200, answer)
-                choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-                usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-                body = {
-                    "id": "x",
-                    "object": "chat.completion",
-                    "created": 0,
-                    "model": "mock",
-                    "choices": [choice],
-                    "usage": usage,
-                }
-                content = json.dumps(body if status == 200 else {"error": {"message": "no"}}).encode()
+                status, headers, body = make_answer(reply(request), self.headers["Authorization"])
+                content = json.dumps(body).encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
+                for name, value in {"Content-Length": str(len(content)), **headers}.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content)
 
@@ -64,6 +56,18 @@ class MockEndpoint:
     @property
     def models(self) -> Counter:
         return Counter(request["model"] for request in self.requests)
+
+
+def make_answer(answer, authorization: str) -> tuple[int, dict, dict]:
+    """Status, headers and body of what the mock says; errors echo the key, as bad gateways do."""
+    status, headers = answer if isinstance(answer, tuple) else (answer if isinstance(answer, int) else 200, {})
+    if status != 200:
+        return status, headers, {"error": {"message": f"no, {authorization}"}}
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}}
+    if isinstance(answer, dict):
+        choice |= answer
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    return 200, headers, {"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}
 
 
 @pytest.fixture

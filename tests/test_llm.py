@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import time
+from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
-from realusersim_nb import endpoints, llm
+from realusersim_nb import calls, endpoints, llm, runs, templates
+from realusersim_nb.cache import Cache
 
 
 class Colour(BaseModel):
@@ -55,25 +58,8 @@ def test_usage_counts_live_cached_and_failed(endpoint):
             return models.usage
 
     usage = asyncio.run(run())
-    assert (usage.live, usage.cached, usage.failed) == (2, 1, 1)
-    assert (usage.prompt_tokens, usage.completion_tokens) == (20, 10)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"), [('{"colour"', "not a Colour"), ("{}", "Field required"), ("red", "Invalid JSON")]
-)
-def test_reply_that_does_not_fit_is_a_failure_with_its_reason(endpoint, text, reason):
-    endpoint(lambda request: text)
-    with pytest.raises(llm.CallFailed, match=reason):
-        ask("m", "which?", Colour)
-
-
-@pytest.mark.parametrize("status", [401, 403, 404])
-def test_refusal_stops_at_once_and_names_model_and_variable(endpoint, status):
-    mock = endpoint(lambda request: status)
-    with pytest.raises(endpoints.EndpointError, match=r"'m'.*OPENAI_API_KEY"):
-        ask("m", "which?")
-    assert len(mock.requests) == 1
+    assert (usage.live, usage.cached, usage.failed) == (4, 1, 1)  # silence was met with two more tries
+    assert (usage.prompt_tokens, usage.completion_tokens) == (40, 20)
 
 
 def test_missing_key_names_the_variable(monkeypatch, tmp_path):
@@ -83,24 +69,109 @@ def test_missing_key_names_the_variable(monkeypatch, tmp_path):
         ask("m", "which?")
 
 
-def test_replay_never_calls(endpoint):
+def test_replay_never_calls_and_names_the_call_it_misses(endpoint):
     mock = endpoint(lambda request: "red")
-    with pytest.raises(endpoints.EndpointError, match="no recorded reply"):
+    with pytest.raises(endpoints.EndpointError, match=r"no recorded reply of model 'm'.*which\?.*call [0-9a-f]{12}"):
         ask("m", "which?", models=llm.Models(llm_mode="replay"))
     assert not mock.requests
+
+
+def test_recorded_replies_replay_elsewhere(endpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mock = endpoint(lambda request: '{"colour": "red"}' if "response_format" in request else "blue")
+
+    async def run(mode, cache=None):
+        async with llm.Models(llm_mode=mode, cache=cache) as models:
+            found = [await models.ask("m", "which?", Colour), await models.ask("m", "which?")]
+            runs.Run("r", "00_x").finish(models)
+            return found
+
+    recorded = asyncio.run(run("record"))
+    elsewhere = Cache(tmp_path / "elsewhere.sqlite")
+    assert elsewhere.load(tmp_path / "outputs" / "r" / "replies.jsonl.gz") == 2
+    assert asyncio.run(run("replay", elsewhere)) == recorded == [Colour(colour="red"), "blue"]
+    assert len(mock.requests) == 2
+
+
+def test_the_same_question_asked_at_once_is_one_call(endpoint):
+    mock = endpoint(lambda request: time.sleep(0.1) or "red")
+
+    async def run():
+        async with llm.Models(max_concurrency=9) as models:
+            return await models.run_all([models.ask("m", "which?") for _ in range(9)], "t"), models.usage
+
+    replies, usage = asyncio.run(run())
+    assert replies == ["red"] * 9 and len(mock.requests) == 1
+    assert (usage.live, usage.cached) == (1, 8)
+
+
+def test_when_a_study_stops_the_calls_under_way_are_finished_and_kept(endpoint):
+    """One call is rejected while seven others are being answered: those are paid, so they are kept."""
+    mock = endpoint(lambda request: 401 if request["model"] == "bad" else time.sleep(0.3) or "red")
+
+    async def run():
+        async with llm.Models(max_concurrency=8) as models:
+            await models.run_all([models.ask("bad" if i == 3 else "m", str(i)) for i in range(8)], "t")
+
+    with pytest.raises(endpoints.EndpointError):
+        asyncio.run(run())
+    assert len(list(Cache().replies())) == mock.models["m"] == 7
+
+
+# --- endpoints that take no schema --------------------------------------------------------------
+
+
+def test_endpoint_without_schemas_gets_json_mode_and_says_so_once(endpoint, capsys):
+    def reply(request):
+        if request.get("response_format", {}).get("type") == "json_schema":
+            return 400
+        return '{"colour": "red"}'
+
+    mock = endpoint(reply)
+
+    async def run():
+        async with llm.Models() as models:
+            return [await models.ask("m", str(i), Colour) for i in range(3)]
+
+    assert asyncio.run(run()) == [Colour(colour="red")] * 3
+    kinds = [r["response_format"]["type"] for r in mock.requests]
+    assert kinds == ["json_schema", "json_object", "json_object", "json_object"]
+    assert '"colour"' in mock.requests[1]["messages"][-1]["content"]
+    assert capsys.readouterr().err.count("takes no JSON schema") == 1
+    assert asyncio.run(run()) == [Colour(colour="red")] * 3
+    assert len(mock.requests) == 4  # a rerun asks nothing, not even whether schemas are taken
+
+
+def test_rejection_that_is_not_about_the_schema_is_told_as_it_was(endpoint):
+    endpoint(lambda request: 400)
+    with pytest.raises(endpoints.EndpointError, match="refused"):
+        ask("m", "which?", Colour)
+
+
+# --- endpoints.yaml ----------------------------------------------------------------------------
 
 
 def test_endpoints_yaml_names_address_key_and_price(endpoint, tmp_path, monkeypatch):
     mock = endpoint(lambda request: "red")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "endpoints.yaml").write_text(
-        json.dumps({"mine": {"model": "big", "base_url": mock.url, "api_key_env": "MY_KEY", "input_price": 1e5}})
+        json.dumps(
+            {
+                "mine": {
+                    "model": "big",
+                    "base_url": mock.url,
+                    "api_key_env": "MY_KEY",
+                    "input_price": 1e5,
+                    "output_price": 0,
+                }
+            }
+        )
     )
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("MY_KEY", "secret-of-the-test")
 
     async def run():
-        async with llm.Models(budget_usd=0.5) as models:
+        async with llm.Models(budget_usd=1.5) as models:
             await models.ask("mine", "which?")
             with pytest.raises(llm.BudgetReached):
                 await models.ask("mine", "another?")
@@ -111,11 +182,78 @@ def test_endpoints_yaml_names_address_key_and_price(endpoint, tmp_path, monkeypa
     assert b"secret-of-the-test" not in (tmp_path / "replies.sqlite").read_bytes()
 
 
-def test_unknown_field_in_endpoints_yaml_is_named(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("mine: {url: x}", "'mine', field 'url'"), ("mine: {base_url: 'http://u:p@h'}", "a secret in it"),
+     ("mine: {max_retries: -1}", "'mine', field 'max_retries'"), ("mine: {options: {stream: true}}", "stream cannot be set"),
+     ("mine: [", "line 2: not YAML"), ("mine: 3", "expected a mapping"), ("- mine", "expected a mapping")],
+)  # fmt: skip
+def test_mistake_in_endpoints_yaml_is_one_sentence(tmp_path, monkeypatch, text, sentence):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "endpoints.yaml").write_text("mine: {url: x}")
-    with pytest.raises(ValueError, match=r"endpoints.yaml, 'mine', field 'url'"):
+    (tmp_path / "endpoints.yaml").write_text(text + "\n")
+    with pytest.raises(endpoints.EndpointError, match=f"^endpoints.yaml.*{sentence}"):
         endpoints.find_endpoint("mine")
+
+
+def test_example_of_endpoints_yaml_is_valid_and_holds_no_key():
+    path = Path(__file__).parent.parent / "docs" / "endpoints.example.yaml"
+    assert {"gpt", "vllm", "ollama", "lmstudio", "openrouter"} <= {
+        n.split("-")[0] for n in endpoints.read_endpoints(path)
+    }
+
+
+def test_model_that_refuses_temperature_and_wants_to_think_gets_what_endpoints_yaml_says(
+    endpoint, tmp_path, monkeypatch
+):
+    mock = endpoint(lambda request: "red")
+    monkeypatch.chdir(tmp_path)
+    own = {"omit": ["temperature", "seed"], "max_tokens_name": "max_completion_tokens", "reasoning_tokens": 1000}
+    own |= {"options": {"reasoning_effort": "low"}}
+    (tmp_path / "endpoints.yaml").write_text(json.dumps({"thinker": own}))
+    ask("thinker", "which?", max_tokens=100)
+    sent = {name: value for name, value in mock.requests[0].items() if name != "messages"}
+    assert sent == {"model": "thinker", "max_completion_tokens": 1100, "reasoning_effort": "low"}
+
+
+def test_price_comes_from_litellm_when_endpoints_yaml_has_none():
+    assert endpoints.find_endpoint("gpt-4o").prices == pytest.approx((2.5, 10))
+    assert endpoints.find_endpoint("nobody-knows-me").prices is None
+
+
+def test_identity_keeps_the_cache_when_an_address_changes():
+    one, other = (endpoints.Endpoint(model="m", base_url=f"http://{host}/v1", identity="ours") for host in "ab")
+    assert calls.request_key(one, {}, 0) == calls.request_key(other, {}, 0)
+
+
+# --- money -------------------------------------------------------------------------------------
+
+
+def test_budget_is_never_passed_and_what_is_left_can_go_on(endpoint, tmp_path, monkeypatch):
+    """Each call costs $0.10 and is known to cost $0.12 at most: 7 fit into $0.80, however many ask at once."""
+    mock = endpoint(lambda request: "red")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "endpoints.yaml").write_text("mine: {input_price: 10000, output_price: 0}")
+
+    async def run(budget):
+        models = llm.Models(max_concurrency=16, budget_usd=budget)
+        try:
+            async with models:
+                return await models.run_all([models.ask("mine", f"{i:02}") for i in range(16)], "t")
+        finally:
+            spent.append(models.usage.cost_usd)
+
+    spent = []
+    with pytest.raises(llm.BudgetReached, match="raise it and run again"):
+        asyncio.run(run(0.8))
+    assert 0.6 < spent[0] <= 0.8 and len(mock.requests) == round(spent[0] / 0.1)
+    assert asyncio.run(run(2.0)) == ["red"] * 16
+    assert len(mock.requests) == 16
+
+
+def test_budget_needs_a_price(endpoint):
+    endpoint(lambda request: "red")
+    with pytest.raises(endpoints.EndpointError, match=r"input_price and output_price .* for 'm' in endpoints.yaml"):
+        ask("m", "which?", models=llm.Models(budget_usd=1))
 
 
 def test_run_all_keeps_order_and_raises_what_stops_a_study(endpoint):
@@ -132,5 +270,5 @@ def test_run_all_keeps_order_and_raises_what_stops_a_study(endpoint):
 
 def test_prompt_refuses_missing_and_unused_variables_and_never_reads_values():
     with pytest.raises(ValueError, match=r"missing \['words'\], not used \['other'\]"):
-        llm.fill_prompt("assistant", other="x")
-    assert "$words ${words} {words}" in llm.fill_prompt("assistant", words="$words ${words} {words}")
+        templates.fill_prompt("assistant", other="x")
+    assert "$words ${words} {words}" in templates.fill_prompt("assistant", words="$words ${words} {words}")

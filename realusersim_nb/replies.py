@@ -1,0 +1,68 @@
+"""What an endpoint said, and files of it: recorded replies travel as ``.jsonl.gz``."""
+
+import gzip
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+class CacheError(RuntimeError):
+    """Kept replies cannot be read or written; the message says which, why and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What an endpoint said to the request of this key."""
+
+    key: str
+    model: str
+    text: str
+    service: str = ""
+    reasoning: str = ""
+    refusal: str = ""
+    finish_reason: str = "stop"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+def write_replies(path: Path, replies: Iterable[Reply]) -> int:
+    """Write replies as gzipped JSON lines and return how many; the same replies give the same bytes.
+
+    ``git config diff.replies.textconv 'gzip -dc'`` makes git show them as text.
+    """
+    n = 0
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
+        for reply in sorted(replies, key=lambda reply: reply.key):
+            file.write((json.dumps(asdict(reply), ensure_ascii=False) + "\n").encode())
+            n += 1
+    return n
+
+
+def read_replies(path: Path) -> list[Reply]:
+    """Recorded replies; CacheError naming the first line that is none."""
+    found = []
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                found.append(Reply(**json.loads(line)))
+    except (OSError, EOFError, ValueError, TypeError) as error:
+        raise CacheError(
+            f"{path}, line {len(found) + 1}: not a recorded reply ({error}); expected a file of `cache export`."
+        ) from error
+    return found
+
+
+def rescue(replies: list[Reply]) -> str:
+    """Write replies that the database did not take to the temporary folder; says where, or why not."""
+    try:
+        handle, name = tempfile.mkstemp(prefix="realusersim-replies-", suffix=".jsonl.gz")
+        os.close(handle)
+        write_replies(Path(name), replies)
+    except OSError as error:
+        return f"The {len(replies)} replies that were arriving are lost: {error}."
+    return (
+        f"The {len(replies)} replies that were arriving are in {name}: `python -m realusersim_nb cache import {name}`."
+    )

@@ -1,0 +1,203 @@
+"""The reply cache: committed before use, shared by processes, the same on SQLite and PostgreSQL."""
+
+import gzip
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sql
+
+from realusersim_nb import __main__ as cli
+from realusersim_nb import cache as caches
+from realusersim_nb.cache import Cache
+from realusersim_nb.replies import CacheError, Reply, read_replies, write_replies
+
+
+def reply(key: str, text: str = "red", **more) -> Reply:
+    return Reply(key=key, model="m", text=text, prompt_tokens=10, completion_tokens=5, **more)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """URL of a real PostgreSQL server, started for the tests on a socket of its own."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        pytest.skip("no PostgreSQL here (Debian: apt-get install postgresql)")
+    folder = tmp_path_factory.mktemp("postgres", numbered=True)
+    owner = "postgres" if os.geteuid() == 0 else None  # PostgreSQL does not run as root
+    for path in (folder, *folder.parents[:2]):
+        path.chmod(0o755)
+    if owner:
+        shutil.chown(folder, owner)
+    options = {"cwd": folder, "user": owner, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(
+        [programs[-1] / "initdb", "-D", folder / "data", "-U", "tester", "-A", "trust"], check=True, **options
+    )
+    command = [programs[-1] / "postgres", "-D", folder / "data", "-k", folder, "-c", "listen_addresses="]
+    server = subprocess.Popen(command, **options)
+    url = f"postgresql+psycopg://tester@/postgres?host={folder}"
+    for _ in range(100):
+        try:
+            sql.create_engine(url).connect().close()
+            break
+        except sql.exc.OperationalError:
+            time.sleep(0.1)
+    yield url
+    server.terminate()
+    server.wait()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request, tmp_path):
+    """Where an empty cache can be: a file, or a database of a real server."""
+    if request.param == "sqlite":
+        return str(tmp_path / "deep" / "replies.sqlite")
+    url = sql.make_url(request.getfixturevalue("postgres"))
+    name = f"t{time.time_ns()}"
+    with sql.create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(sql.text(f"CREATE DATABASE {name}"))
+    return url.set(database=name).render_as_string(hide_password=False)
+
+
+def test_reply_is_there_for_others_as_soon_as_put_returns(place):
+    kept = reply("a", "rot – 红 💡", reasoning="hm", refusal="no", service="s", finish_reason="length")
+    Cache(place).put([kept])
+    assert Cache(place).get(["a", "b"]) == [kept, None]
+
+
+def test_first_reply_to_a_key_stays_and_is_what_everybody_gets(place):
+    one, other = Cache(place), Cache(place)
+    one.put([reply("a", "red")])
+    assert [r.text for r in other.put([reply("b", "blue"), reply("a", "green")])] == ["blue", "red"]
+    assert [r.text for r in one.replies()] == ["red", "blue"]
+
+
+PROCESS = """
+import sys
+from realusersim_nb.cache import Cache
+from realusersim_nb.replies import Reply
+who, cache = sys.argv[1], Cache(sys.argv[2])
+for i in range(60):
+    cache.put([Reply(key=f"common{i}", model="m", text=who), Reply(key=f"{who}-{i}", model="m", text=who)])
+    assert cache.get([f"common{i}"])[0].text == cache.get([f"common{i}"])[0].text
+"""
+
+
+def test_four_processes_share_one_cache_without_error_duplicate_or_loss(place):
+    """They make it at the same moment, too."""
+    workers = [subprocess.Popen([sys.executable, "-c", PROCESS, str(who), place]) for who in range(4)]
+    assert [worker.wait() for worker in workers] == [0, 0, 0, 0]
+    keys = [r.key for r in Cache(place).replies()]
+    assert len(keys) == len(set(keys)) == 60 + 4 * 60
+
+
+def test_cache_of_the_first_schema_is_brought_up_to_date_and_keeps_its_replies(tmp_path):
+    with sqlite3.connect(tmp_path / "old.sqlite") as old:
+        old.execute(
+            "CREATE TABLE replies (key VARCHAR(64) PRIMARY KEY, model TEXT NOT NULL, text TEXT NOT NULL, "
+            "finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL)"
+        )
+        old.execute("INSERT INTO replies VALUES ('a', 'm', 'red', 'stop', 10, 5)")
+    for _ in range(2):
+        cache = Cache(tmp_path / "old.sqlite")
+        assert cache.get(["a"]) == [reply("a")]
+    cache.put([reply("b")])
+    assert len(list(cache.replies())) == 2
+
+
+def test_cache_of_a_newer_schema_is_refused_with_what_to_do(place):
+    with Cache(place).engine.begin() as connection:
+        connection.execute(caches.ABOUT.update().values(value="3"))
+    with pytest.raises(CacheError, match=r"newer version .* update the package, or name another cache"):
+        Cache(place)
+
+
+def test_stats_export_import_and_prune(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REALUSERSIM_CACHE", place)
+    Cache().put([reply("a"), reply("b"), Reply(key="c", model="other", text="x")])
+    assert cli.main(["cache", "stats"]) == 0
+    assert cli.main(["cache", "export", str(tmp_path / "m.jsonl.gz"), "--model", "m"]) == 0
+    assert [r.key for r in read_replies(tmp_path / "m.jsonl.gz")] == ["a", "b"]
+    assert cli.main(["cache", "prune"]) == 2
+    assert cli.main(["cache", "prune", "--older-than", "1", "--yes"]) == 0
+    assert cli.main(["cache", "prune", "--model", "m"]) == 0
+    assert len(list(Cache().replies())) == 3
+    assert cli.main(["cache", "prune", "--model", "m", "--yes"]) == 0
+    assert [r.key for r in Cache().replies()] == ["c"]
+    assert cli.main(["cache", "import", str(tmp_path / "m.jsonl.gz")]) == 0
+    assert [r.key for r in Cache().replies()] == ["a", "b", "c"]
+    printed = capsys.readouterr().out
+    assert "2 replies would be removed" in printed and "2 replies taken in" in printed and "20" in printed
+
+
+def test_the_same_replies_make_the_same_file(tmp_path):
+    for name, keys in {"one": "abc", "other": "cab"}.items():
+        write_replies(tmp_path / name, [reply(key) for key in keys])
+        time.sleep(0.01)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+# --- bad places --------------------------------------------------------------------------------
+
+
+def test_file_that_is_no_database_is_named_and_left_alone(tmp_path):
+    path = tmp_path / "r.sqlite"
+    path.write_text("not a database at all, but long enough to be looked at" * 10)
+    with pytest.raises(CacheError, match=r"r.sqlite: file is not a database. Move that file away"):
+        Cache(path)
+    assert path.read_text().startswith("not a database")
+
+
+def test_damaged_cache_is_told_with_the_way_to_save_it(tmp_path):
+    path = tmp_path / "r.sqlite"
+    cache = Cache(path)
+    cache.put([reply(f"{i:064}", "x" * 500) for i in range(200)])
+    cache.engine.dispose()
+    sqlite3.connect(path).execute("PRAGMA wal_checkpoint(TRUNCATE)").connection.close()
+    with path.open("r+b") as file:
+        file.seek(4096 * 4)
+        file.write(b"\xff" * 4096 * 8)
+    with pytest.raises(CacheError, match=r"malformed.*\.recover"):
+        list(Cache(path).replies())
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("chattr"), reason="root may write everywhere")
+def test_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CacheError, match=r"REALUSERSIM_CACHE|writable"):
+        Cache(tmp_path / "file" / "r.sqlite")
+
+
+def test_full_disk_stops_with_a_sentence_and_the_replies_at_hand_can_be_taken_in_later(tmp_path):
+    cache = Cache(tmp_path / "r.sqlite")
+    cache.put([reply("a")])
+
+    @sql.event.listens_for(cache.engine, "connect")
+    def bound(connection, _):
+        connection.execute("PRAGMA max_page_count = 12")  # the database's own "disk full"
+
+    cache.engine.dispose()
+    with pytest.raises(CacheError, match=r"full. Make room .* The 40 replies that were arriving are in (\S+):") as stop:
+        cache.put([reply(f"b{i}", "x" * 5000) for i in range(40)])
+    saved = Path(str(stop.value).rsplit(" ", 1)[1].rstrip("`."))
+    assert Cache(tmp_path / "r.sqlite").load(saved) == 40
+    assert len(list(Cache(tmp_path / "r.sqlite").replies())) == 41
+    saved.unlink()
+
+
+def test_file_that_holds_no_replies_is_named_with_the_line(tmp_path):
+    with gzip.open(tmp_path / "x.jsonl.gz", "wt") as file:
+        file.write('{"key": "a", "model": "m", "text": "x"}\n{"k": 1}\n')
+    with pytest.raises(CacheError, match=r"x.jsonl.gz, line 2: not a recorded reply"):
+        read_replies(tmp_path / "x.jsonl.gz")
+
+
+def test_database_that_does_not_answer_is_told_without_its_password():
+    with pytest.raises(CacheError, match=r"Check the URL and that the server runs") as stop:
+        Cache("postgresql+psycopg://user:hidden-word@127.0.0.1:9/x")
+    assert "hidden-word" not in str(stop.value)

@@ -1,0 +1,274 @@
+"""Faults: each is recognised, retried where that helps, and otherwise a failure with its kind."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, Field
+
+from realusersim_nb import calls, endpoints, faults, limits, llm
+from realusersim_nb.replies import Reply
+
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+from endpoint import FAULTS, answer, start_endpoint  # the endpoint that answers badly
+
+
+class Colour(BaseModel):
+    colour: str
+
+
+class Number(BaseModel):
+    number: int = Field(ge=0)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Waits a hundred times shorter."""
+    sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda seconds, *rest: sleep(seconds / 100, *rest))
+
+
+def ask(*arguments, **settings):
+    async def run():
+        async with llm.Models() as models:
+            return await models.ask(*arguments, **settings), models.usage
+
+    return asyncio.run(run())
+
+
+def script(*answers):
+    """A reply function that gives these one after another, the last for ever."""
+    left = list(answers)
+    return lambda request: left.pop(0) if len(left) > 1 else left[0]
+
+
+# --- replies that cannot be used ---------------------------------------------------------------
+
+RED = '{"colour": "red"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [RED, f"```json\n{RED}\n```", f"Here it is: {RED} I hope it helps.", f"<think>{{a}}</think>{RED}", f"{{}}</think>{RED}"],
+)  # fmt: skip
+def test_form_is_found_in_fences_sentences_and_after_thinking(text):
+    assert faults.parse(Reply(key="", model="m", text=text), Colour) == Colour(colour="red")
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [({"text": ""}, "empty"), ({"text": "<think>Hm</think> "}, "reasoning"), ({"text": "<think>Hm"}, "reasoning"),
+     ({"text": "", "reasoning": "Hm"}, "reasoning"), ({"text": "Red, I think"}, "prose"), ({"text": "{}"}, "invalid"),
+     ({"text": '{"colour": "r', "finish_reason": "length"}, "truncated"), ({"text": "", "refusal": "No"}, "refused"),
+     ({"text": RED, "finish_reason": "content_filter"}, "refused"), ({"text": "{" * 3000}, "invalid")],
+)  # fmt: skip
+def test_unusable_reply_has_its_kind(reply, kind):
+    with pytest.raises(faults.CallFailed) as failure:
+        faults.parse(Reply(key="", model="m", **reply), Colour)
+    assert failure.value.kind == kind and str(failure.value).startswith(f"{kind}: ")
+
+
+def test_cut_off_reply_gets_twice_the_room(endpoint):
+    cut = {"finish_reason": "length", "message": {"content": '{"colour": "r'}}
+    mock = endpoint(lambda request: RED if request["max_tokens"] == 800 else cut)
+    assert ask("m", "which?", Colour, max_tokens=400)[0] == Colour(colour="red")
+    assert [r["max_tokens"] for r in mock.requests] == [400, 800]
+
+
+def test_silence_is_met_with_another_seed(endpoint):
+    mock = endpoint(script("", "red"))
+    assert ask("m", "which?", seed=3)[0] == "red"
+    assert mock.requests[0]["seed"] == 3 != mock.requests[1]["seed"]
+
+
+def test_reply_of_the_wrong_form_is_sent_back_once_with_what_is_wrong(endpoint):
+    mock = endpoint(lambda request: "I say red")
+    with pytest.raises(faults.CallFailed, match="prose: the reply is not a Colour"):
+        ask("m", "which?", Colour)
+    assert len(mock.requests) == 2
+    assert [m["role"] for m in mock.requests[1]["messages"]] == ["user", "assistant", "user"]
+    assert "not a Colour" in mock.requests[1]["messages"][-1]["content"]
+
+
+def test_refusal_stands(endpoint):
+    mock = endpoint(lambda request: {"message": {"content": None, "refusal": "I will not."}})
+    with pytest.raises(faults.CallFailed, match="refused: I will not"):
+        ask("m", "which?", Colour)
+    assert len(mock.requests) == 1
+
+
+def test_unusable_replies_are_cached_too_so_a_rerun_pays_nothing_and_finds_the_same(endpoint):
+    mock = endpoint(script("", "", "red"))
+    assert ask("m", "which?")[0] == "red"
+    reply, usage = ask("m", "which?")
+    assert (reply, usage.live, usage.cached, len(mock.requests)) == ("red", 0, 3, 3)
+
+
+# --- faults of the wire ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [408, 409, 500, 502, 503, 529, (429, {"Retry-After": "0.1"}), (429, {})])
+def test_passing_faults_are_retried(endpoint, quick, fault):
+    mock = endpoint(script(fault, fault, "red"))
+    reply, usage = ask("m", "which?")
+    assert (reply, len(mock.requests), usage.live, usage.retried) == ("red", 3, 1, 2)
+
+
+def test_fault_that_stays_is_a_row_of_its_kind(endpoint, quick):
+    endpoint(lambda request: 500)
+    with pytest.raises(faults.CallFailed, match="server: 500 no"):
+        ask("m", "which?")
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind"),
+    [(400, '{"error": {"message": "maximum context length is 8192", "code": "context_length_exceeded"}}', "too_long"),
+     (400, '{"error": {"message": "flagged", "code": "content_filter"}}', "refused"), (413, "", "too_long"),
+     (429, '{"error": {"message": "pay", "code": "insufficient_quota"}}', "rejected"), (400, "<html>", "rejected"),
+     (422, "[]", "rejected"), (504, "", "server")],
+)  # fmt: skip
+def test_status_has_its_kind(status, text, kind):
+    assert faults.read_status(status, {}, text).kind == kind
+
+
+def test_retry_after_is_read_as_seconds_and_as_a_date():
+    assert faults.read_retry_after("1.5") == 1.5
+    assert faults.read_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert faults.read_retry_after("soon") is faults.read_retry_after(None) is None
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_rejection_stops_at_once_names_what_to_check_and_hides_the_key(endpoint, status):
+    mock = endpoint(lambda request: status)
+    with pytest.raises(endpoints.EndpointError, match=r"127.0.0.1.*'m'.*OPENAI_API_KEY") as stop:
+        ask("m", "which?")
+    assert len(mock.requests) == 1
+    assert "key-of-the-test" not in str(stop.value) and "***" in str(stop.value)
+
+
+def test_unreachable_host_stops_soon_with_its_address(endpoint, monkeypatch, quick):
+    endpoint(lambda request: "red")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    with pytest.raises(endpoints.EndpointError, match=r"http://127.0.0.1:9/v1, model 'm': nobody answers there"):
+        ask("m", "which?")
+
+
+def test_wait_of_hours_stops_with_a_sentence(endpoint):
+    mock = endpoint(lambda request: (429, {"Retry-After": "7200"}))
+    with pytest.raises(endpoints.EndpointError, match="asks to wait"):
+        ask("m", "which?")
+    assert len(mock.requests) == 1
+
+
+# --- limits ------------------------------------------------------------------------------------
+
+
+def pass_gate(gate: limits.Gate, n: int, *, tokens: int = 1, seconds: float = 0.0) -> tuple[float, int]:
+    """Time that n calls take through a gate, and the most that were under way at once."""
+    most = under_way = 0
+
+    async def call():
+        nonlocal most, under_way
+        async with gate.enter(tokens):
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(seconds)
+            under_way -= 1
+        gate.note_reply()
+
+    async def run():
+        await asyncio.gather(*(call() for _ in range(n)))
+
+    started = time.monotonic()
+    asyncio.run(run())
+    return time.monotonic() - started, most
+
+
+def test_gate_holds_calls_in_flight_below_both_limits():
+    own = endpoints.Endpoint(model="m", max_concurrency=3)
+    assert pass_gate(limits.Gate(own, 8), 20, seconds=0.01)[1] == 3
+    assert pass_gate(limits.Gate(own, 2), 20, seconds=0.01)[1] == 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "tokens"), [({"requests_per_minute": 1200}, 1), ({"tokens_per_minute": 120_000}, 100)]
+)
+def test_gate_holds_the_rate(limit, tokens):
+    """20 requests, or 2,000 tokens, a second: of 30 calls the first second's worth goes at once."""
+    seconds, _ = pass_gate(limits.Gate(endpoints.Endpoint(model="m", **limit), 64), 30, tokens=tokens)
+    assert 0.4 < seconds < 3
+
+
+def test_complaint_pauses_everybody_halves_the_calls_and_replies_bring_them_back():
+    gate = limits.Gate(endpoints.Endpoint(model="m"), 8)
+    pass_gate(gate, 8)
+
+    async def complain():
+        gate.note_complaint(0.2)
+        gate.note_complaint(0.1)  # of the same burst: counts once
+
+    asyncio.run(complain())
+    assert gate.slots.total_tokens == 4
+    seconds, most = pass_gate(gate, 60, seconds=0.001)
+    assert seconds > 0.15 and 4 <= most <= 8
+    assert gate.slots.total_tokens == 8
+
+
+def test_endpoint_that_throttles_gets_what_it_bears_and_every_call_is_answered(endpoint):
+    """A server that bears 4 calls at once and answers 429 to the rest."""
+    import threading
+
+    under_way = threading.Semaphore(4)
+
+    def reply(request):
+        if not under_way.acquire(blocking=False):
+            return (429, {"Retry-After": "0.05"})
+        time.sleep(0.01)
+        under_way.release()
+        return "red"
+
+    endpoint(reply)
+
+    async def run():
+        async with llm.Models(max_concurrency=16) as models:
+            replies = await models.run_all([models.ask("m", str(i)) for i in range(60)], "t")
+            return replies, models.usage
+
+    replies, usage = asyncio.run(run())
+    assert replies == ["red"] * 60 and usage.live == 60 and usage.retried > 0
+
+
+# --- all of them -------------------------------------------------------------------------------
+
+
+def test_with_a_fifth_of_all_answers_bad_every_call_ends_as_a_reply_or_a_failure(monkeypatch, tmp_path, quick):
+    """20 % faults of every kind, from a server in a process of its own."""
+    monkeypatch.setenv("REALUSERSIM_CACHE", str(tmp_path / "r.sqlite"))
+    monkeypatch.setenv("OPENAI_API_KEY", "key-of-the-test")
+    monkeypatch.chdir(tmp_path)
+    n = 400
+
+    async def attempt(models, i):
+        try:
+            return (await models.ask("flaky", f"question {i}", Number)).number
+        except faults.CallFailed as failure:
+            return failure.kind
+
+    async def run():
+        async with llm.Models(max_concurrency=32) as models:
+            return await models.run_all([attempt(models, i) for i in range(n)], "t"), models.usage
+
+    with start_endpoint(fault_rate=0.2, log=tmp_path / "log") as url:
+        (tmp_path / "endpoints.yaml").write_text(f"flaky: {{base_url: '{url}', timeout_seconds: 1}}")
+        results, usage = asyncio.run(run())
+        again, usage_again = asyncio.run(run())
+    right = [calls.json.loads(answer(f"question {i}"))["number"] for i in range(n)]
+    failed = {i: r for i, r in enumerate(results) if r != right[i]}
+    assert set(failed.values()) <= set(faults.FailureKind.__args__) and len(failed) == usage.failed < n / 10
+    log = (tmp_path / "log").read_text()
+    assert all(f'"fault": "{fault}"' in log for fault in FAULTS)
+    requests = [calls.json.loads(line)["prompt"] for line in log.splitlines()]
+    assert usage.live + usage.retried + usage_again.live + usage_again.retried == len(requests)
+    assert {i for i, r in enumerate(again) if r != right[i]} <= set(failed)
