@@ -1,10 +1,11 @@
 # make run     the whole study on the embedded model: outputs/demo/report.html
 # make test    lint and tests
 # make lab     JupyterLab on the notebooks
+# make bench   what a call costs, against the ideal and against a peer (about ten minutes)
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup run test lint lab lock record clean
+.PHONY: setup run test bench lint lab lock record clean
 
 setup: .venv/installed
 
@@ -25,6 +26,10 @@ test: lint
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+bench: setup
+	$(BIN)/python benchmarks/bench_calls.py
+	$(BIN)/python benchmarks/bench_kill.py
 
 lab: setup
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb

@@ -2,7 +2,7 @@
 
 ``python benchmarks/endpoint.py --latency 0.1 --fault-rate 0.2 --log requests.jsonl`` prints its
 address and serves until it is ended. The reply to a prompt is a function of the prompt, so that
-runs can be compared; the log has a line for each request: its last message and what became of it.
+runs can be compared; the log has a line for each request and what became of it.
 """
 
 import argparse
@@ -27,9 +27,31 @@ FAULTS = {
 """Every way to answer badly: an HTTP status, a text, or something of its own."""
 
 
-def answer(prompt: str) -> str:
-    """What a faultless model says to a prompt: a number that depends on it."""
-    return json.dumps({"number": int(hashlib.sha256(prompt.encode()).hexdigest()[:6], 16)})
+def answer(request: dict) -> str:
+    """What a faultless model says: a function of the prompt, of the form that is asked for."""
+    chosen = int(hashlib.sha256(json.dumps(request["messages"]).encode()).hexdigest()[:6], 16)
+    bound = request.get("response_format", {}).get("json_schema")
+    return json.dumps(fill(bound["schema"], bound["schema"], chosen)) if bound else f"Answer {chosen}."
+
+
+def fill(part: dict, schema: dict, chosen: int) -> object:
+    """A value of the kind a JSON schema asks for."""
+    if "$ref" in part:
+        return fill(schema["$defs"][part["$ref"].rpartition("/")[2]], schema, chosen)
+    if "anyOf" in part:
+        return fill(part["anyOf"][0], schema, chosen)
+    if "enum" in part or "const" in part:
+        return part.get("const", part.get("enum", [None])[0])
+    low, high = part.get("minimum", 0), part.get("maximum", 10**6)
+    values = {
+        "string": lambda: f"Text {chosen}",
+        "integer": lambda: low + chosen % (high - low + 1),
+        "number": lambda: low + chosen % 100 / 100 * (min(high, low + 1) - low),
+        "boolean": lambda: chosen % 3 > 0,
+        "array": lambda: [fill(part["items"], schema, chosen)],
+        "object": lambda: {name: fill(p, schema, chosen) for name, p in part.get("properties", {}).items()},
+    }
+    return values[part["type"]]()
 
 
 def complete(text: str, *, finish_reason: str = "stop", refusal: str | None = None) -> dict:
@@ -42,7 +64,7 @@ def complete(text: str, *, finish_reason: str = "stop", refusal: str | None = No
     }  # fmt: skip
 
 
-async def misbehave(fault: str, request: web.Request, text: str) -> web.StreamResponse:
+async def misbehave(fault: str, request: web.Request) -> web.StreamResponse:
     """Answer with a fault."""
     kind = FAULTS[fault]
     if fault == "reset":
@@ -75,14 +97,14 @@ def make_app(latency: float, fault_rate: float, log: str | None, seed: int) -> w
         logging.basicConfig(filename=log, format="%(message)s", level=logging.INFO)
 
     async def chat(request: web.Request) -> web.StreamResponse:
-        prompt = json.loads(await request.text())["messages"][0]["content"]
+        asked = json.loads(await request.text())
         fault = draw.choice(list(FAULTS)) if draw.random() < fault_rate else ""
         if log:
-            logging.info(json.dumps({"prompt": prompt, "fault": fault}))
+            logging.info(json.dumps({"request": asked, "fault": fault}))
         await asyncio.sleep(latency)
         if fault:
-            return await misbehave(fault, request, answer(prompt))
-        return web.json_response(complete(answer(prompt)))
+            return await misbehave(fault, request)
+        return web.json_response(complete(answer(asked)))
 
     app = web.Application()
     app.router.add_post("/v1/chat/completions", chat)

@@ -124,7 +124,7 @@ class Cache:
         ).group_by(c.service, c.model).order_by(c.service, c.model)  # fmt: skip
         with self._explain(), self.engine.connect() as connection:
             table = pd.DataFrame(
-                connection.execute(query).mappings().all(), columns=[col.name for col in query.columns]
+                connection.execute(query).mappings().all(), columns=[col.name for col in query.selected_columns]
             )
         for name in ("first", "last"):
             table[name] = pd.to_datetime(table[name], unit="s").dt.date
@@ -179,7 +179,7 @@ def advise(problem: str) -> str:
         "readonly": "Make the file and its folder writable, or name another in REALUSERSIM_CACHE.",
         "Read-only": "Make the file and its folder writable, or name another in REALUSERSIM_CACHE.",
         "unable to open": "Make its folder, writable, or name another file in REALUSERSIM_CACHE.",
-        "Permission": "Make its folder writable, or name another file in REALUSERSIM_CACHE.",
+        "Errno": "Make its folder, writable, or name another file in REALUSERSIM_CACHE.",
         "connection": "Check the URL and that the server runs; everything kept so far stays.",
         "No module named": "Install that driver (`pip install 'realusersim_nb[postgres]'` for PostgreSQL).",
     }.items():

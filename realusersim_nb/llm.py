@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from pydantic import BaseModel
 from tqdm import tqdm as terminal_bar
@@ -76,6 +76,8 @@ class Models:
         llm_mode: LLMMode = "live",
         cache: Cache | str | None = None,
     ):
+        if llm_mode not in get_args(LLMMode):
+            raise ValueError(f"llm_mode {llm_mode!r}: expected one of {', '.join(get_args(LLMMode))}.")
         self.cache = cache if isinstance(cache, Cache) else Cache(cache)
         self.max_concurrency = max_concurrency
         self.budget_usd = budget_usd
@@ -289,7 +291,7 @@ class Models:
             parts += [f"${u.cost_usd:.2f}{' + unknown prices' if unknown else ''}"]
             parts += [f"{u.failed} failed"] * (u.failed > 0) + [now] * bool(now)
             self._bar.set_postfix_str(", ".join(parts), refresh=False)
-            if now or time.monotonic() - self._shown > 0.5:
+            if time.monotonic() - self._shown > 0.5:
                 self._bar.refresh()
                 self._shown = time.monotonic()
 

@@ -5,6 +5,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,13 +15,13 @@ import papermill
 import pytest
 from conftest import SAMPLE
 
-from realusersim_nb import cache, records
+from realusersim_nb import cache, estimate, records, runs
 from realusersim_nb.records import AgentRun, Case, Judgement, Profile, Transcript
 
 ROOT = Path(__file__).parent.parent
-REPLIES = Path(__file__).parent / "replies.jsonl"
+REPLIES = Path(__file__).parent / "replies.jsonl.gz"
 RECORDING = os.environ.get("REALUSERSIM_RECORD") == "1"
-MODE = "live" if RECORDING else "replay"
+MODE = "record" if RECORDING else "replay"
 SMALL = {
     "corpus": str(SAMPLE),
     "n_cases": 2,
@@ -39,8 +40,7 @@ def workplace(tmp_path_factory):
     (folder / "notebooks").symlink_to(ROOT / "notebooks")
     replies = cache.Cache(folder / "outputs" / "replies.sqlite")
     if not RECORDING:
-        for line in REPLIES.read_text().splitlines():
-            replies.put(cache.Reply(**json.loads(line)))
+        replies.load(REPLIES)
     return folder
 
 
@@ -52,15 +52,9 @@ def run_folder(workplace):
     done = subprocess.run(command, cwd=workplace, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     if RECORDING:
-        save_replies(cache.Cache(workplace / "outputs" / "replies.sqlite"))
+        shutil.copy(workplace / "outputs" / "small" / "replies.jsonl.gz", REPLIES)
     (workplace / "printed.txt").write_text(done.stdout)
     return workplace / "outputs" / "small"
-
-
-def save_replies(replies: cache.Cache) -> None:
-    with replies.engine.connect() as connection:
-        rows = connection.execute(cache.REPLIES.select().order_by("key"))
-        REPLIES.write_text("".join(json.dumps(dict(row._mapping), ensure_ascii=False) + "\n" for row in rows))
 
 
 def test_every_notebook_ran_and_the_run_is_complete(run_folder):
@@ -83,6 +77,15 @@ def test_summary_has_every_promised_key(run_folder):
     assert all({"js", "kl_forward", "kl_backward"} == set(s) for s in summary["gap"].values())
     assert {"live", "cached", "failed", "prompt_tokens", "completion_tokens", "cost_usd"} <= set(summary["calls"])
     assert summary["wall_seconds"] > 0
+
+
+def test_estimate_is_no_less_than_what_was_asked_and_of_its_order(run_folder):
+    parameters = json.loads((run_folder / "manifest.json").read_text())["parameters"]
+    declared = {path.stem: runs.read_parameters(path) for path in runs.find_notebooks()}
+    estimated = estimate.estimate_run({name: own | parameters[name] for name, own in declared.items()})
+    for name, calls in estimated.groupby("notebook")["calls"].sum().items():
+        asked = json.loads((run_folder / name / "summary_part.json").read_text())["calls"]
+        assert calls / 6 <= asked["live"] + asked["cached"] <= calls + 3, name  # and three shown one by one
 
 
 @pytest.mark.parametrize(

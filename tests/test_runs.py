@@ -114,3 +114,23 @@ def test_tables_and_figures_leave_no_half_files(tmp_path, monkeypatch):
     run.save_figure(table.plot(), "scores")
     assert sorted(p.name for p in run.folder.iterdir()) == ["scores.csv", "scores.parquet", "scores.png", "scores.svg"]
     assert pd.read_csv(run.folder / "scores.csv").equals(pd.read_parquet(run.folder / "scores.parquet"))
+
+
+def test_dry_run_says_calls_tokens_and_dollars_and_runs_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(runs, "run_notebooks", lambda *a, **k: pytest.fail("something ran"))
+    given = "-p simulator gpt-4o -p n_cases 600 -p extractor nobody-knows-me"
+    assert main.main(f"run 03 05 06 --dry-run {given}".split()) == 0
+    printed = capsys.readouterr().out
+    # 600 goals; 600 x 3 arms x (5 messages + 4 plans + 4 answers); 600 x (3 arms + 2 bounds) x 2 judge calls
+    assert "30,000" in printed and "$" in printed
+    assert "05_" not in printed  # what 03 asked already
+    assert "nobody-knows-me" in printed and "?" in printed  # neither the number of users nor the price is known
+
+
+def test_budget_is_the_whole_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "summary_part.json").write_text('{"calls": {"cost_usd": 0.75}}')
+    assert runs.subtract_cost({"budget_usd": 2.0, "seed": 1}, tmp_path / "x") == {"budget_usd": 1.25, "seed": 1}
+    assert runs.subtract_cost({"budget_usd": 0.5}, tmp_path / "x") == {"budget_usd": 0.0}
+    assert runs.subtract_cost({"seed": 1}, tmp_path / "x") == {"seed": 1}

@@ -1,0 +1,95 @@
+"""kill -9 at random moments: nothing that was kept is asked again, and the result is the same.
+
+A run of notebooks 03 and 05 against an endpoint in a process of its own is killed, with all its
+kernels, again and again, and then let through. Its tables must be those of a run in peace, byte by
+byte, and no request may reach the endpoint whose reply was in the cache when its run began.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from endpoint import start_endpoint
+
+from realusersim_nb.cache import Cache
+from realusersim_nb.calls import request_key
+from realusersim_nb.endpoints import Endpoint
+
+ROOT = Path(__file__).parent.parent
+KILLS, KEY = 20, "a-key-that-must-be-nowhere"
+ARMS = ["task_only", "directive", "profile", "profile_no_examples", "shuffled_profile", "placebo"]
+PARAMETERS = {
+    "corpus": ROOT / "data" / "sample.jsonl",
+    "simulator": "m",
+    "arms": json.dumps(ARMS),
+    "max_concurrency": 4,
+}
+
+
+def start_run(folder: Path) -> subprocess.Popen:
+    """Begin the run in this folder, or go on with it."""
+    (folder / "notebooks").is_symlink() or (folder / "notebooks").symlink_to(ROOT / "notebooks")
+    given = [word for name, value in PARAMETERS.items() for word in ("-p", name, str(value))]
+    command = [sys.executable, "-m", "realusersim_nb", "run", "03", "05", "--run-name", "r", *given]
+    log = (folder / "log.txt").open("a")
+    return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+
+
+def kill(process: subprocess.Popen) -> None:
+    """End a run and all its kernels at once, without a word."""
+    for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        one.kill()
+    process.wait()
+
+
+def read_tables(folder: Path) -> dict[str, bytes]:
+    """What the run leaves for others to read, by name."""
+    files = (folder / "outputs" / "r").glob("0?_*/*.*")
+    return {f"{f.parent.name}/{f.name}": f.read_bytes() for f in files if f.suffix in (".csv", ".jsonl", ".parquet")}
+
+
+def read_keys(log: Path, service: str) -> list[set[str]]:
+    """For each request in the endpoint's log, the cache keys under which its reply may lie."""
+    requests = [json.loads(line)["request"] for line in log.read_text().splitlines()] if log.exists() else []
+    endpoint = Endpoint(model="m", base_url=service)
+    return [{request_key(endpoint, request, sample) for sample in (0, 1_000_000, 2_000_000)} for request in requests]
+
+
+def main() -> None:
+    """Print how many kills, how many requests were made twice, and whether the tables are the same."""
+    os.environ |= {"OPENAI_API_KEY": KEY, "REALUSERSIM_CACHE": "outputs/replies.sqlite"}
+    draw = random.Random(0)
+    with tempfile.TemporaryDirectory() as name, start_endpoint(latency=0.15, log=f"{name}/requests") as url:
+        os.environ["OPENAI_BASE_URL"] = url
+        peace, war, log = Path(name) / "peace", Path(name) / "war", Path(name) / "requests"
+        peace.mkdir(), war.mkdir()
+        started = time.monotonic()
+        assert start_run(peace).wait() == 0, (peace / "log.txt").read_text()[-2000:]
+        seconds, n_peace = time.monotonic() - started, len(read_keys(log, url))
+        seen, again, kept = n_peace, 0, set()
+        for number in range(KILLS + 1):
+            process = start_run(war)
+            if number < KILLS:
+                time.sleep(draw.uniform(1, seconds))
+                kill(process)
+            assert number < KILLS or process.wait() == 0, (war / "log.txt").read_text()[-2000:]
+            asked = read_keys(log, url)
+            again += sum(bool(keys & kept) for keys in asked[seen:])
+            seen, kept = len(asked), {reply.key for reply in Cache(war / "outputs" / "replies.sqlite").replies()}
+        same = read_tables(peace) == read_tables(war) and len(read_tables(peace)) > 5
+        leaks = [f for f in Path(name).rglob("*") if f.is_file() and KEY.encode() in f.read_bytes()]
+    print(f"{KILLS} kills of a run of {seconds:.0f} s and {n_peace} requests")
+    print(f"  requests whose reply was kept already   {again:4}   == 0 {'holds' if again == 0 else 'FAILS'}")
+    print(f"  tables the same, byte by byte           {same!s:>4}   {'holds' if same else 'FAILS'}")
+    print(f"  files that hold the key                 {len(leaks):4}   == 0 {'holds' if not leaks else 'FAILS'}")
+    print(f"  (requests in all {seen - n_peace}: {seen - 2 * n_peace} were under way when their run was killed)")
+
+
+if __name__ == "__main__":
+    main()
