@@ -141,7 +141,7 @@ def parse(reply: Reply, schema: type[S] | None) -> S | str:
     if not text:
         if reply.text.strip() or reply.reasoning.strip():
             raise CallFailed("reasoning", f"only reasoning, no reply{' (cut off at the token limit)' if cut else ''}")
-        raise CallFailed("truncated" if cut else "empty", "empty reply")
+        raise CallFailed("truncated" if cut else "empty", "nothing was said")
     if schema is None:
         return text
     if "{" not in text:

@@ -53,7 +53,7 @@ def test_usage_counts_live_cached_and_failed(endpoint):
         async with llm.Models() as models:
             await models.ask("m", "which?")
             await models.ask("m", "which?")
-            with pytest.raises(llm.CallFailed, match="empty reply"):
+            with pytest.raises(llm.CallFailed, match="empty: nothing was said"):
                 await models.ask("m", "empty")
             return models.usage
 

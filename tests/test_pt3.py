@@ -100,7 +100,7 @@ def test_simulator_never_sees_the_original(endpoint, tmp_path):
 def test_failed_call_ends_the_roll_out_with_what_there_was(endpoint, tmp_path):
     endpoint(lambda r: json.dumps(fill(r, done=False)) if "response_format" in r else "")
     found = roll_out(tmp_path)
-    assert (found.ended_by, found.error, len(found.messages)) == ("error", "empty reply", 1)
+    assert (found.ended_by, found.error, len(found.messages)) == ("error", "empty: nothing was said", 1)
 
 
 # --- judging -----------------------------------------------------------------------------------
