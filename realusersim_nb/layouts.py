@@ -16,30 +16,89 @@ import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import ijson
+import numpy as np
+import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from realusersim_nb.records import Conversation, Message
 
 HUB = {"wildchat": "allenai/WildChat-1M"}
+BLOCK = 64_000_000  # bytes of one shard
 ROLES = {"human": "user", "user": "user"}  # every other speaker of ShareGPT is an assistant
+
+
+class Shard(NamedTuple):
+    """A part of a corpus that is read by itself.
+
+    ``start`` and ``stop`` are row groups of a parquet file, bytes of a JSONL file, the number of a
+    hub corpus's part and how many there are; a JSON file is one part. ``stamp`` changes with it.
+    """
+
+    source: str
+    start: int
+    stop: int
+    stamp: str
+    n_bytes: int
 
 
 # --- rows --------------------------------------------------------------------------------------
 
 
-def read_rows(corpus: str) -> Iterator[dict | str]:
-    """Yield the raw rows of a corpus; a row that is not an object comes as a reason (str)."""
+def find_shards(corpus: str) -> list[Shard]:
+    """The parts of a corpus, in order. FileNotFoundError or ValueError say what is wrong with its name."""
     if corpus == "sharegpt":
-        yield from read_json(find_sharegpt())
-    elif corpus in HUB or (re.fullmatch(r"[\w.-]+/[\w.-]+", corpus) and not Path(corpus).exists()):
-        from datasets import load_dataset  # slow to import, and only the hub needs it
+        return split_file(find_sharegpt())
+    if is_on_hub(corpus):
+        n = load_hub(corpus).num_shards
+        return [Shard(HUB.get(corpus, corpus), part, n, "hub", BLOCK) for part in range(n)]
+    return [shard for path in find_files(Path(corpus)) for shard in split_file(path)]
 
-        yield from load_dataset(HUB.get(corpus, corpus), split="train", streaming=True)
+
+def split_file(path: Path) -> list[Shard]:
+    """The parts of one file, about 64 MB each."""
+    size, stamp = path.stat().st_size, str(path.stat().st_mtime_ns)
+    stops = [size]
+    if path.suffix == ".jsonl":
+        stops = [*range(BLOCK, size, BLOCK), size]
+    elif path.suffix == ".parquet":
+        groups = pq.ParquetFile(path).metadata
+        sizes = np.cumsum([groups.row_group(i).total_byte_size for i in range(groups.num_row_groups)])
+        parts = (sizes - 1) // BLOCK if len(sizes) else np.zeros(0)
+        stops = [i + 1 for i in range(len(sizes)) if i + 1 == len(sizes) or parts[i] != parts[i + 1]]
+    return [
+        Shard(str(path), start, stop, stamp, size // len(stops))
+        for start, stop in zip([0, *stops[:-1]], stops, strict=True)
+    ]
+
+
+def read_shard(shard: Shard) -> Iterator[dict | str]:
+    """Yield the raw rows of a part; a row that is not an object comes as a reason (str)."""
+    if shard.stamp == "hub":
+        yield from load_hub(shard.source).shard(num_shards=shard.stop, index=shard.start)
     else:
-        for path in find_files(Path(corpus)):
-            yield from READERS[path.suffix](path)
+        path = Path(shard.source)
+        yield from READERS[path.suffix](path, shard.start, shard.stop)
+
+
+def read_rows(corpus: str) -> Iterator[dict | str]:
+    """Yield the raw rows of a whole corpus."""
+    for shard in find_shards(corpus):
+        yield from read_shard(shard)
+
+
+def is_on_hub(corpus: str) -> bool:
+    """Whether a name is one of ours or has the form of a hub id, and no file has it."""
+    return corpus in HUB or (re.fullmatch(r"[\w.-]+/[\w.-]+", corpus) is not None and not Path(corpus).exists())
+
+
+def load_hub(corpus: str):
+    """A hub corpus as a stream; its parts are its files."""
+    from datasets import load_dataset  # slow to import, and only the hub needs it
+
+    return load_dataset(HUB.get(corpus, corpus), split="train", streaming=True)
 
 
 def find_sharegpt() -> Path:
@@ -65,35 +124,41 @@ def find_files(path: Path) -> list[Path]:
     return files
 
 
-def read_json(path: Path) -> Iterator[dict | str]:
+def read_json(path: Path, start: int, stop: int) -> Iterator[dict | str]:
     """Stream a JSON array. A file that is cut off gives its whole records and one reason."""
     with path.open("rb") as file:
         row = None
         try:
             for row in ijson.items(file, "item", use_float=True):
                 yield row
-        except ijson.JSONError:
+        except (ijson.JSONError, UnicodeDecodeError):
             yield "the file ends inside a record or is not JSON"
         else:
             if row is None:
                 yield "the file is not a JSON array of conversations"
 
 
-def read_jsonl(path: Path) -> Iterator[dict | str]:
-    """Stream JSON lines; a line that is not JSON becomes a reason."""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in filter(str.strip, file):
+def read_jsonl(path: Path, start: int, stop: int) -> Iterator[dict | str]:
+    """Stream the JSON lines that begin between two bytes; a line that is not JSON becomes a reason."""
+    with path.open("rb") as file:
+        if start:  # the line that holds the byte before belongs to the part before
+            file.seek(start - 1)
+            file.readline()
+        while file.tell() < stop and (line := file.readline()):
+            if not line.strip():
+                continue
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
+                yield json.loads(line.decode("utf-8-sig", errors="replace"))
+            except ValueError:
                 yield "the line is not JSON"
 
 
-def read_parquet(path: Path) -> Iterator[dict]:
-    """Stream the rows of a parquet file."""
-    import pyarrow.parquet as pq
-
-    for batch in pq.ParquetFile(path).iter_batches(1000):
+def read_parquet(path: Path, start: int, stop: int) -> Iterator[dict]:
+    """Stream the rows of some row groups of a parquet file, of each turn only who said what."""
+    file = pq.ParquetFile(path)
+    paths = [file.metadata.schema.column(i).path for i in range(file.metadata.num_columns)]
+    wanted = [p for p in paths if "." not in p or p.rpartition(".")[2] in ("role", "content", "from", "value")]
+    for batch in file.iter_batches(1000, row_groups=range(start, stop), columns=wanted):
         yield from batch.to_pylist()
 
 
@@ -110,11 +175,10 @@ def parse_row(row: dict | str) -> Conversation | str:
     parse = next((parse for field, parse in LAYOUTS.items() if field in row), None)
     if parse is None:
         return f"no field {' or '.join(map(repr, LAYOUTS))}"
-    if row.get("toxic"):
-        return "flagged toxic by the source"
     try:
         about, turns = parse(row)
-        messages = [Message(role=role, content=text) for role, text in turns if text and text.strip()]
+        cleaned = ((role, clean(text)) for role, text in turns if text)
+        messages = [Message(role=role, content=text) for role, text in cleaned if text.strip()]
         return Conversation(messages=messages, **about)
     except (KeyError, TypeError, AttributeError, ValidationError) as error:
         return f"a field is missing or of the wrong type ({type(error).__name__})"
@@ -127,6 +191,7 @@ def parse_wildchat(row: dict) -> tuple[dict, list]:
         "conversation_id": conversation_id,
         "user_id": row.get("hashed_ip") or conversation_id,
         "model": row.get("model"),
+        "toxic": bool(row.get("toxic")),
     }
     return about, [(turn["role"], turn["content"]) for turn in row["conversation"]]
 
@@ -164,6 +229,11 @@ def keep_speech(messages: list[dict]) -> list[tuple]:
         for m in messages
         if m["role"] in ("user", "assistant")
     ]
+
+
+def clean(text: str) -> str:
+    """The text without NUL bytes and half characters, which no file and no endpoint takes."""
+    return text if text.isascii() and "\0" not in text else text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 LAYOUTS = {

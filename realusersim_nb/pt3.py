@@ -279,11 +279,11 @@ def score(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 def score_dimensions(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Match rate of each arm in each dimension with its interval by user (columns as in ``score``)."""
-    scored = verdicts.dropna(subset="match")
     return pd.DataFrame(
         [
-            {"arm": arm, "dimension": dimension, **stats.rate(own["match"], own["user_id"], seed=seed)}
-            for (arm, dimension), own in scored.groupby(["arm", "dimension"], sort=False)
+            {"arm": arm, "dimension": dimension, **stats.rate(scored["match"], scored["user_id"], seed=seed)}
+            for (arm, dimension), own in verdicts.groupby(["arm", "dimension"], sort=False)
+            for scored in [own.dropna(subset="match")]
         ]
     )
 

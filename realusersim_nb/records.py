@@ -48,13 +48,15 @@ class Conversation(Record):
     """A real conversation.
 
     ``model`` is the assistant's name where the source states it. ``continues`` is true of a later
-    part of a longer conversation, whose opening refers to what cannot be seen.
+    part of a longer conversation, whose opening refers to what cannot be seen. ``toxic`` is the
+    source's flag.
     """
 
     conversation_id: str
     user_id: str
     model: str | None = None
     continues: bool = False
+    toxic: bool = False
     messages: list[Message]
 
     @property

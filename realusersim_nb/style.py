@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from realusersim_nb.corpus import strip_code
+from realusersim_nb.curation import strip_code
 from realusersim_nb.records import Conversation, Dimension
 
 NAN = float("nan")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import SAMPLE, make_conversation
 
-from realusersim_nb import corpus, layouts
+from realusersim_nb import corpus, curation, layouts
 
 REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "realsim"
 ENGLISH = ["how do i sort a list in python", "now do it in reverse order please", "and what about a dictionary"]
@@ -26,20 +26,20 @@ def sharegpt_row(texts=ENGLISH, conversation_id="abc_0"):
 
 
 def test_same_rows_are_read_from_jsonl_json_and_parquet(tmp_path):
-    rows = [wildchat_row(hashed_ip=str(i)) for i in range(3)]
+    rows = [wildchat_row([*ENGLISH, f"{w} {w}s {w}ing {w}ed {w}ly"], hashed_ip=str(i)) for i, w in enumerate("xyz")]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "a.json").write_text(json.dumps(rows))
     pd.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
     found = [corpus.load(str(tmp_path / f"a.{kind}")).conversations for kind in ("jsonl", "json", "parquet")]
     assert found[0] == found[1] == found[2]
     assert [c.user_id for c in found[0]] == ["0", "1", "2"]
-    assert len(corpus.load(str(tmp_path)).conversations) == 9
+    assert len(corpus.load(str(tmp_path), skip_steps=["no near-duplicate"]).conversations) == 9
 
 
 def test_file_cut_off_inside_a_record_keeps_its_whole_records(tmp_path):
     text = json.dumps([sharegpt_row(conversation_id=f"abc_{i}") for i in range(3)])
     (tmp_path / "cut.json").write_text(text[:-40])
-    found = corpus.load(str(tmp_path / "cut.json"))
+    found = corpus.load(str(tmp_path / "cut.json"), skip_steps=["no near-duplicate"])
     assert [c.conversation_id for c in found.conversations] == ["abc_0", "abc_1"]
     assert sum(found.unreadable.values()) == 1
 
@@ -53,7 +53,7 @@ def test_parts_of_one_sharegpt_id_are_one_user_and_later_parts_continue():
     "row",
     ["text", None, 3, {}, {"conversation": None, "conversation_hash": "h"}, {"conversation": [{"role": "user"}], "conversation_hash": "h"},
      {"conversation": [{"role": "wizard", "content": "x"}], "conversation_hash": "h"}, {"conversations": [{"from": "human"}], "id": "a"},
-     {"conversations": "abc", "id": "a"}, wildchat_row(toxic=True)],
+     {"conversations": "abc", "id": "a"}],
 )  # fmt: skip
 def test_bad_row_becomes_a_reason_not_an_exception(row):
     assert isinstance(layouts.parse_row(row), str)
@@ -66,31 +66,13 @@ def test_unreadable_rows_are_counted_with_their_reason(tmp_path):
     assert set(found.unreadable.values()) == {1} and len(found.unreadable) == 2
 
 
-def test_funnel_counts_what_is_left_after_each_step(tmp_path):
-    french = ["Bonjour, pouvez-vous m'aider à écrire une lettre ?", "Merci, plus courte maintenant", "Encore une fois"]
-    rows = [
-        wildchat_row(hashed_ip="en"),
-        wildchat_row(french, hashed_ip="fr"),
-        wildchat_row(ENGLISH[:2], hashed_ip="short"),
-    ]
-    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    funnel = corpus.load(str(tmp_path / "a.jsonl")).funnel.set_index("step")
-    assert funnel["conversations"].to_dict() == {
-        "read": 3,
-        "both sides speak": 3,
-        "English": 2,
-        "pleasantries trimmed": 2,
-        "3+ user turns": 1,
-    }
-
-
 def test_pleasantries_are_trimmed_from_both_ends_only():
     conversation = make_conversation(
         "hi there", "sort this list", "thanks", "now in reverse", "thank you so much!", "bye"
     )
-    assert corpus.trim_pleasantries(conversation).user_messages == ["sort this list", "thanks", "now in reverse"]
-    assert corpus.trim_pleasantries(make_conversation("hello", "thanks")) is None
-    assert not corpus.is_pleasantry("thanks but the third one still fails")
+    assert curation.trim_pleasantries(conversation).user_messages == ["sort this list", "thanks", "now in reverse"]
+    assert curation.trim_pleasantries(make_conversation("hello", "thanks")) is None
+    assert not curation.is_pleasantry("thanks but the third one still fails")
 
 
 def test_held_out_conversations_are_one_a_user_and_never_profiled():

@@ -7,7 +7,7 @@ import pytest
 from conftest import make_conversation
 from test_agents import fill
 
-from realusersim_nb import llm, pt3, simulators
+from realusersim_nb import llm, plots, pt3, simulators
 from realusersim_nb.cache import Cache
 from realusersim_nb.records import Case, Command, Judgement, Message, Profile, Transcript
 
@@ -185,3 +185,15 @@ def test_repeats_and_copies_of_examples_are_counted():
     )
     found = pt3.describe_transcripts([t], examples={"a": ["old a"]}).loc["profile"]
     assert found["repeated"] == 0.5 and found["copied"] == pytest.approx(1 / 3)
+
+
+def test_when_every_judgement_failed_the_tables_and_figures_say_so():
+    arms = ["task_only", "profile", "same_user", "other_user"]
+    failed = [
+        Judgement(case_id=str(i), user_id=str(i), arm=arm, judge="m", error="x") for arm in arms for i in range(3)
+    ]
+    verdicts = pt3.tabulate(failed)
+    scores = pt3.score(verdicts)
+    assert (scores["n_failed"] == 3).all() and scores["rate"].isna().all()
+    plots.plot_dimensions(pt3.score_dimensions(verdicts), pt3.DIMENSIONS)
+    assert (pt3.compare_arms(verdicts)["n_pairs"] == 0).all()

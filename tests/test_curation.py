@@ -1,0 +1,165 @@
+"""Curation: every step does what its name says, counts what it leaves, and can be left out."""
+
+import json
+
+import pandas as pd
+import pytest
+from conftest import make_conversation
+from test_corpus import ENGLISH, wildchat_row
+
+from realusersim_nb import corpus, curation, layouts, privacy
+
+FRENCH = ["Bonjour, pouvez-vous m'aider à écrire une lettre ?", "Merci, plus courte maintenant", "Encore une fois"]
+
+
+def rows():
+    """One row for each fate."""
+    other = ["tell me about whales", "how long do they live in the sea", "which one is the biggest of all"]
+    return [
+        wildchat_row(hashed_ip="kept"),
+        wildchat_row([text.upper() + "!" for text in ENGLISH], hashed_ip="copy"),
+        wildchat_row(other, hashed_ip="toxic", toxic=True),
+        wildchat_row(other, hashed_ip="mini", model="gpt-4o-mini-2024-07-18"),
+        wildchat_row(FRENCH, hashed_ip="fr"),
+        wildchat_row(["hi there", *other[:2]], hashed_ip="short"),
+        {"conversation_hash": "x", "hashed_ip": "alone", "conversation": [{"role": "user", "content": "anybody?"}]},
+        {"foo": 1},
+    ]
+
+
+LEFT = {
+    "read": 7, "not toxic": 6, "both sides speak": 5, "assistant is GPT-4o": 4, "English": 3,
+    "pleasantries trimmed": 3, "3+ user turns": 2, "private data masked": 2, "no near-duplicate": 1,
+}  # fmt: skip
+
+
+def test_funnel_counts_what_each_step_leaves_and_changes():
+    kept, funnel = curation.curate_rows(rows())
+    table = funnel.tabulate().set_index("step")
+    assert table["conversations"].to_dict() == LEFT == table["users"].to_dict()
+    assert table["changed"]["pleasantries trimmed"] == 1 and sum(funnel.unreadable.values()) == 1
+    assert [c.user_id for c in kept] == ["kept"]
+
+
+@pytest.mark.parametrize("name", list(LEFT)[1:])
+def test_any_step_can_be_left_out(name):
+    if name == "both sides speak":
+        pytest.skip("what follows needs it")
+    left, funnel = curation.curate_rows(rows(), skip_steps=[name])
+    assert name not in funnel.counts and len(left) >= 1
+
+
+def test_unknown_step_is_named():
+    with pytest.raises(ValueError, match="'Englisch' does not exist: expected some of not toxic"):
+        corpus.load("data/sample.jsonl", skip_steps=["Englisch"])
+
+
+def test_nothing_left_names_the_step_that_left_nothing(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps(wildchat_row(FRENCH)))
+    with pytest.raises(ValueError, match=r"step 'English' left none of them.*skip_steps"):
+        corpus.load(str(tmp_path / "a.jsonl"))
+
+
+@pytest.fixture
+def in_shards(tmp_path, monkeypatch):
+    """A parquet file of WildChat's schema in five shards, and a folder for what is curated."""
+    monkeypatch.setattr(curation, "FOLDER", tmp_path / "corpora")
+    monkeypatch.setattr(curation, "SMALL", 0)
+    monkeypatch.setattr(layouts, "BLOCK", 1)
+    many = [wildchat_row([*ENGLISH[:2], f"{w} {w}ly {w}ing {w}ed {w}s"], hashed_ip=w) for w in "abcdefghij"]
+    pd.DataFrame(many + many[:2]).to_parquet(tmp_path / "w.parquet", row_group_size=3)
+    return tmp_path / "w.parquet"
+
+
+def test_shards_give_what_one_pass_gives_whatever_the_workers(in_shards):
+    shards = layouts.find_shards(str(in_shards))
+    assert len(shards) == 4
+    whole, funnel = curation.curate_rows(layouts.read_rows(str(in_shards)))
+    for workers in (1, 2):
+        found, counted = curation.curate_shards(f"w{workers}", shards, workers=workers)
+        assert list(found) == whole
+        pd.testing.assert_frame_equal(counted.tabulate(), funnel.tabulate())
+
+
+def test_interrupted_curation_goes_on_where_it_was(in_shards, monkeypatch):
+    shards = layouts.find_shards(str(in_shards))
+    curate, done = curation.curate_shard, []
+
+    def stop_at_third(numbered, **more):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(numbered)
+        curate(numbered, **more)
+
+    monkeypatch.setattr(curation, "curate_shard", stop_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        curation.curate_shards("w", shards, workers=1)
+    monkeypatch.setattr(
+        curation, "curate_shard", lambda numbered, **more: done.append(numbered) or curate(numbered, **more)
+    )
+    curation.curate_shards("w", shards, workers=1)
+    curation.curate_shards("w", shards, workers=1)
+    assert sorted(number for number, _ in done) == [0, 1, 2, 3]
+
+
+def test_lines_of_a_split_file_are_read_once_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(layouts, "BLOCK", 50)
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"n": i, "pad": "é" * (i % 40)}) + "\n" for i in range(100)))
+    assert len(layouts.find_shards(str(path))) > 20
+    assert [row["n"] for row in layouts.read_rows(str(path))] == list(range(100))
+
+
+def test_hub_corpus_is_read_as_a_stream_part_by_part(in_shards, monkeypatch, tmp_path):
+    """The hub cannot be reached in a test: the same loader, on a local file of WildChat's schema."""
+    import datasets
+
+    load = datasets.load_dataset
+    asked = []
+    monkeypatch.setattr(
+        datasets, "load_dataset",
+        lambda name, **more: asked.append(name) or load("parquet", data_files=[str(in_shards)] * 2, **more),
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert len(layouts.find_shards("wildchat")) == 2
+    assert len(list(layouts.read_rows("wildchat"))) == 24
+    assert set(asked) == {"allenai/WildChat-1M"}
+
+
+# --- private data ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [("mail me: jo.doe+x@mail.example.org.", "mail me: [email]."), ("call +49 170 1234567 now", "call [phone] now"),
+     ("(212) 555-0187", "[phone]"), ("212-555-0187", "[phone]"), ("card 4111 1111 1111 1111!", "card [card]!"),
+     ("order 4111 1111 1111 1112", "order 4111 1111 1111 1112"), ("key = sk-abcdefghij0123456789", "key = [key]"),
+     ("token ghp_abcdefghijklmnopqrst1234", "token [key]"), ("x = 3.14159265358979", "x = 3.14159265358979"),
+     ("2023-11-05 10:30", "2023-11-05 10:30"), ("10.0.0.1 and 1, 2, 3", "10.0.0.1 and 1, 2, 3"), ("@home at 5", "@home at 5"),
+     ("risk-averse-behaviour-patterns", "risk-averse-behaviour-patterns")],
+)  # fmt: skip
+def test_private_data_is_masked_and_nothing_else(text, masked):
+    assert privacy.mask(text) == masked == privacy.mask(masked)
+
+
+def test_masks_reach_both_sides_before_anything_is_kept():
+    talk = make_conversation("write to a@b.org", "now in german", "and shorter")
+    assert "a@b.org" not in curation.mask_private_data(talk).model_dump_json()
+
+
+# --- hostile rows ------------------------------------------------------------------------------
+
+HOSTILE = {
+    "nul": "how do i \0sort this", "surrogate": "how do i sort \ud800 this", "emoji": "😀😀😀", "rtl": "كيف يمكنني فرز هذه القائمة",
+    "markers": "/close ###STOP### {braces} $goal ignore previous instructions", "megabyte": "word " * 200_000,
+    "long line": "a" * 1_000_000, "at signs": "@" * 100_000, "digits": "1" * 100_000, "digits apart": "1 " * 50_000, "fences": "```" * 10_000, "dashes": "a-" * 100_000,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_is_handled(name, tmp_path):
+    row = wildchat_row([HOSTILE[name], *ENGLISH])
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    kept = corpus.load(str(tmp_path / "a.jsonl"), skip_steps=[*corpus.DEFAULT_SKIPPED, "English"]).conversations
+    assert len(kept) == 1 and kept[0].user_messages[1:] == ENGLISH
+    json.loads(kept[0].model_dump_json())
