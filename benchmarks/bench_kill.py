@@ -48,6 +48,14 @@ def kill(process: subprocess.Popen) -> None:
     process.wait()
 
 
+def wait_for(log: Path, n_requests: int, process: subprocess.Popen) -> None:
+    """Until the endpoint has seen so many requests and a moment of chance has passed, or the run has ended."""
+    time.sleep(random.uniform(0, 10))
+    while process.poll() is None and log.read_bytes().count(b"\n") < n_requests:
+        time.sleep(0.02)
+    time.sleep(random.uniform(0, 0.2))
+
+
 def read_tables(folder: Path) -> dict[str, bytes]:
     """What the run leaves for others to read, by name."""
     files = (folder / "outputs" / "r").glob("0?_*/*.*")
@@ -76,7 +84,7 @@ def main() -> None:
         for number in range(KILLS + 1):
             process = start_run(war)
             if number < KILLS:
-                time.sleep(draw.uniform(1, seconds))
+                wait_for(log, seen + draw.randint(0, 2 * n_peace // KILLS), process)
                 kill(process)
             assert number < KILLS or process.wait() == 0, (war / "log.txt").read_text()[-2000:]
             asked = read_keys(log, url)

@@ -31,7 +31,7 @@ def in_order(names: pd.Index) -> list[str]:
 
 def plot_funnel(funnel: pd.DataFrame) -> Axes:
     """Conversations and users left after each curation step (columns step, conversations, users)."""
-    long = funnel.melt("step", var_name="unit", value_name="left")
+    long = funnel.melt("step", ["conversations", "users"], var_name="unit", value_name="left")
     axes = sns.barplot(long, y="step", x="left", hue="unit", palette=[ARM_COLOUR, "#b9c9d9"])
     for bars in axes.containers:
         axes.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=8)

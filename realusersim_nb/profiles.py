@@ -1,9 +1,10 @@
 """Conversations -> executable profiles: commands over eight dimensions with verbatim examples.
 
-Two extractors. ``measured`` needs no model: a feature of ``style`` on which a user stands apart
-from the population becomes a command, with the figure behind it. Any other name is a model that
-reads the messages and writes the profile, as the paper's extractor (GPT-4o) does. Whichever wrote
-it, ``verify`` removes every example that the user did not write.
+Three extractors. ``measured`` needs no model: a feature of ``style`` on which a user stands apart
+from the population becomes a command, with the figure behind it. A model's name: the model reads the
+messages and writes the profile, as the paper's extractor (GPT-4o) does. ``hybrid:MODEL``: the model's
+commands that measurement does not deny, and measured ones where the model has none. Whoever wrote
+it, ``verification`` removes every example that the user did not write.
 """
 
 import hashlib
@@ -21,13 +22,15 @@ from realusersim_nb.faults import CallFailed
 from realusersim_nb.llm import Models
 from realusersim_nb.records import Command, Conversation, Demographic, Dimension, Profile
 from realusersim_nb.templates import fill_prompt
+from realusersim_nb.verification import verify
 
 MAX_COMMANDS = 15  # the paper's
 MAX_PER_DIMENSION = 2
 APART = 0.2  # a trait sets a user apart in the lowest or highest fifth of the population (ours)
-MIN_OBSERVATIONS = 3  # messages that can show the feature (ours)
+MIN_MESSAGES = np.array([feature.min_messages for feature in style.FEATURES])
 EXAMPLES = 2
 EXAMPLE_CHARS = 160
+CHECKS = ["user_id", "dimension", "written", "verbatim", "checked", "contradicted", "error"]
 
 
 # --- measured ----------------------------------------------------------------------------------
@@ -37,7 +40,7 @@ def extract_measured(conversations: list[Conversation]) -> list[Profile]:
     """A profile of every user, from measurement alone.
 
     A feature becomes a command if the user's figure lies in the lowest or highest fifth of the
-    users given, and at least 3 messages could show it. Its evidence holds the feature's name, the
+    users given, and enough messages could show it (``Feature.min_messages``). Its evidence holds the feature's name, the
     user's value, its percentile (0..1) in that population, and n, the messages it rests on.
     """
     messages = style.measure_conversations(conversations)
@@ -65,7 +68,7 @@ def find_traits(
     ``features`` has a row for each of the user's texts; the others hold the user's own figure,
     its percentile and its n. All have a column for each of ``style.FEATURES``.
     """
-    apart = (observed >= MIN_OBSERVATIONS) & (np.abs(ranks - 0.5) >= 0.5 - APART)
+    apart = (observed >= MIN_MESSAGES) & (np.abs(ranks - 0.5) >= 0.5 - APART)
     told = Counter()
     commands = []
     for i in sorted(np.flatnonzero(apart), key=lambda i: -abs(ranks[i] - 0.5)):
@@ -101,7 +104,7 @@ def choose_examples(
         order = np.argsort(np.abs(measured - value), kind="stable")
     else:
         order = np.flatnonzero(measured == (np.nanmax if high else np.nanmin)(measured))
-    shown = [cut_at_word(texts[i]) for i in order if "```" not in texts[i]]
+    shown = [cut_at_word(style.typed_part(texts[i]).split("\n\n")[0]) for i in order if "```" not in texts[i]]
     return list(dict.fromkeys(text for text in shown if text))[:EXAMPLES]
 
 
@@ -123,7 +126,8 @@ class WrittenDemographic(BaseModel):
     name: Literal["age", "gender", "education", "occupation", "location", "income", "marital status", "nationality"]
     value: str = Field(max_length=80)
     source: Literal["extracted", "inferred"]
-    confidence: float
+    confidence: float = Field(ge=0, le=1)
+    quote: str = Field("", max_length=160)
 
 
 class WrittenCommand(BaseModel):
@@ -147,12 +151,12 @@ async def extract_with_model(
 ) -> Profile:
     """One user's profile as a model writes it from their messages (paper: GPT-4o, all messages).
 
-    Not yet verified: pass it through ``verify``. Raises CallFailed if the reply is unusable.
+    Not yet verified: see ``extract``. Raises CallFailed if the reply is unusable.
     """
     written = await models.ask(
         model, render_extraction(conversations), WrittenProfile, temperature=0.001, max_tokens=1200, seed=seed
     )
-    facts = {d.name: Demographic(value=d.value, source=d.source, confidence=d.confidence) for d in written.demographics}
+    facts = {d.name: Demographic(**d.model_dump(exclude={"name"})) for d in written.demographics}
     return Profile(
         user_id=conversations[0].user_id,
         demographics=facts,
@@ -170,37 +174,55 @@ def render_extraction(conversations: list[Conversation], *, max_chars: int = 600
 
 
 async def extract(
-    conversations: list[Conversation], extractor: str = "measured", *, models: Models | None = None, seed: int = 0
+    conversations: list[Conversation],
+    extractor: str = "measured",
+    *,
+    population: list[Conversation] | None = None,
+    models: Models | None = None,
+    seed: int = 0,
 ) -> tuple[list[Profile], pd.DataFrame]:
-    """Verified profiles of all users of these conversations, and the verification's counts.
+    """Verified profiles of all users of these conversations, and what verification found.
 
-    ``extractor`` is ``measured`` or a model's name (then ``models`` is needed). A user whose
-    reply is unusable has no profile but a row in the counts with the reason.
+    ``extractor`` is ``measured``, a model's name, or ``hybrid:`` and a model's name (then ``models``
+    is needed). ``population`` (None: these conversations) is what users are compared with. The
+    table has one row a command (see ``verification.verify``), and one with the reason in ``error``
+    for a user whose reply was unusable and who has no profile.
     """
-    users = group_by_user(conversations)
+    users, everybody = group_by_user(conversations), population or conversations
+    measured = extract_measured(everybody) if extractor == "measured" or extractor.startswith("hybrid:") else []
     if extractor == "measured":
-        found = extract_measured(conversations)
+        by_user = {profile.user_id: profile for profile in measured}
+        found = [by_user[user] for user in users]
     else:
 
         async def attempt(own: list[Conversation]) -> Profile | str:
             try:
-                return await extract_with_model(models, extractor, own, seed=seed)
+                return await extract_with_model(models, extractor.removeprefix("hybrid:"), own, seed=seed)
             except CallFailed as error:
                 return str(error)
 
         found = await models.run_all([attempt(own) for own in users.values()], f"profiles by {extractor}")
-    profiles, counts = [], []
+    percentiles = style.rank(style.summarise(style.measure_conversations(everybody)))
+    profiles, checks = [], []
     for user, profile in zip(users, found, strict=True):
         if isinstance(profile, str):
-            counts.append({"user_id": user, "commands": 0, "written": 0, "verbatim": 0, "error": profile})
+            checks.append(pd.DataFrame([{"user_id": user, "error": profile}]))
             continue
-        verified, n_written = verify(profile, users[user])
-        n_verbatim = sum(len(c.examples) for c in verified.commands)
-        counts.append(
-            {"user_id": user, "commands": len(verified.commands), "written": n_written, "verbatim": n_verbatim}
-        )
+        verified, table = verify(profile, users[user], percentiles.loc[user])
         profiles.append(verified)
-    return profiles, pd.DataFrame(counts, columns=["user_id", "commands", "written", "verbatim", "error"])
+        checks.append(table)
+    if extractor.startswith("hybrid:"):
+        by_user = {profile.user_id: profile for profile in measured}
+        profiles = [complete(profile, by_user[profile.user_id], extractor) for profile in profiles]
+    return profiles, pd.concat([pd.DataFrame(columns=CHECKS), *(c for c in checks if len(c))]).reindex(columns=CHECKS)
+
+
+def complete(written: Profile, measured: Profile, extractor: str) -> Profile:
+    """A model's profile without what measurement denies or no example shows, completed by measured commands."""
+    kept = [c for c in written.commands if c.examples and not c.contradicted]
+    told = {c.dimension for c in kept}
+    commands = kept + [c for c in measured.commands if c.dimension not in told]
+    return written.model_copy(update={"commands": commands[:MAX_COMMANDS], "extractor": extractor})
 
 
 def describe_source(conversations: list[Conversation], extractor: str) -> dict[str, str | int]:
@@ -210,21 +232,7 @@ def describe_source(conversations: list[Conversation], extractor: str) -> dict[s
     return {"extractor": extractor, "conversations": len(conversations), "sha256": digest}
 
 
-# --- whoever wrote it --------------------------------------------------------------------------
-
-
-def verify(profile: Profile, conversations: list[Conversation]) -> tuple[Profile, int]:
-    """The profile with only those examples that the user wrote, and how many it had before.
-
-    An example is verbatim if it is part of one of the user's messages, character by character.
-    """
-    messages = [m for c in conversations for m in c.user_messages]
-    commands = [
-        c.model_copy(update={"examples": [e for e in c.examples if e.strip() and any(e in m for m in messages)]})
-        for c in profile.commands
-    ]
-    n_written = sum(len(c.examples) for c in profile.commands)
-    return profile.model_copy(update={"commands": commands}), n_written
+# --- reading a profile -------------------------------------------------------------------------
 
 
 def render(profile: Profile, *, examples: bool = True) -> str:

@@ -66,20 +66,25 @@ class Conversation(Record):
 
 
 class Demographic(Record):
-    """One demographic fact: stated by the user (``extracted``) or guessed (``inferred``)."""
+    """One demographic fact: stated by the user in the words of ``quote`` (``extracted``) or guessed (``inferred``)."""
 
     value: str
     source: Literal["extracted", "inferred"]
     confidence: float
+    quote: str = ""
 
 
 class Command(Record):
-    """One imperative rule of behaviour, verbatim examples of it, and the figure behind it."""
+    """One imperative rule of behaviour, verbatim examples of it, and the figure behind it.
+
+    ``contradicted`` says which measured figure of the user speaks against the rule, if one does.
+    """
 
     dimension: Dimension
     command: str
     examples: list[str] = []
     evidence: dict[str, str | int | float] = {}
+    contradicted: str = ""
 
 
 class Profile(Record):

@@ -20,12 +20,32 @@ from realusersim_nb.curation import strip_code
 from realusersim_nb.records import Conversation, Dimension
 
 NAN = float("nan")
+SHORT, LONG = 40, 80  # words: a paragraph that is typed along with a pasted one; a message that may hold one
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 ASKS = re.compile(  # opens like a question: "do you", but not the order "do it"
     r"^\W*(who|whose|what|which|why|how|is|are|was|were|does|did|can|could|would|will|should|has|"
     r"(when|where)\s+(is|are|was|were|do|does|did|can|could|would|will|should)|(do|have)\s+(you|we|i|they|people))\b",
     re.IGNORECASE,
 )
+
+
+def typed_part(text: str) -> str:
+    """What the person typed of a message, without what they pasted into it: code and documents.
+
+    Fenced code goes. Of a message of more than 80 words in several paragraphs, only paragraphs of
+    up to 40 words at its two ends count as typed ("Summarise this:", then the document), as does a
+    line that ends in a colon; if there is none, or no second paragraph, all of it. The two lengths
+    are ours.
+    """
+    text = strip_code(text)
+    if len(text.split()) <= LONG:
+        return text
+    paragraphs = [p for p in re.split(r"\n\s*\n|(?<=:)\s*\n", text) if p.strip()]
+    is_short = [len(p.split()) <= SHORT for p in paragraphs]
+    if all(is_short) or not (is_short[0] or is_short[-1]):
+        return text
+    first_long, last_long = is_short.index(False), len(is_short) - 1 - is_short[::-1].index(False)
+    return "\n\n".join(paragraphs[:first_long] + paragraphs[last_long + 1 :])
 
 
 def has(pattern: str) -> Callable[[str, str | None], float]:
@@ -98,6 +118,9 @@ class Feature:
     ``high`` and ``low`` are said of users at either end of the population; None where that end
     is no trait (most people never say "please"). ``{value}`` stands for the user's own figure.
     ``unit``: "share" features lie in 0..1; "words" are counts, summed up by their median.
+    ``min_messages`` must be able to show it before a user's figure is trusted: the least number
+    at which two halves of a user's messages agree with r >= 0.3 over the users of ShareGPT
+    (``reliability.split_half``, notebook 01), at least 3.
     """
 
     name: str
@@ -106,6 +129,7 @@ class Feature:
     high: str | None
     low: str | None = None
     unit: Literal["share", "words"] = "share"
+    min_messages: int = 3
 
 
 FEATURES = [
@@ -121,22 +145,22 @@ FEATURES = [
             "Write long messages, about {value:.0f} words each.",
             "Keep messages very short, about {value:.0f} words each.", unit="words"),
     Feature("please", "formality", has("please|kindly"), "Say please when you ask for something."),
-    Feature("thanks", "formality", has("thanks?|thank you|thx"), "Thank the assistant."),
+    Feature("thanks", "formality", has("thanks?|thank you|thx"), "Thank the assistant.", min_messages=8),
     Feature("shorthand", "formality",
             has(r"u|ur|pls|plz|thx|gonna|wanna|gimme|dont|doesnt|didnt|cant|wont|isnt|im|ive|whats|thats|idk|btw|lol|bc|cuz|ya|yeah|yep|nah"),
-            "Use chat shorthand and skip apostrophes (dont, im, u, pls)."),
+            "Use chat shorthand and skip apostrophes (dont, im, u, pls).", min_messages=12),
     Feature("opens_with_filler", "filler/hesitation", opens_with(r"ok|okay|so|well|hmm+|um+|uh+|alright|oh|ah|great|cool|nice|perfect|good|now"),
-            "Open follow-up messages with a filler word such as ok, so, great or now."),
+            "Open follow-up messages with a filler word such as ok, so, great or now.", min_messages=8),
     Feature("hedges", "filler/hesitation", has(r"maybe|perhaps|i think|i guess|kind of|sort of|probably|not sure|i mean|you know|i believe"),
-            "Hedge what you say (maybe, I think, not sure)."),
+            "Hedge what you say (maybe, I think, not sure).", min_messages=8),
     Feature("repeats", "repetition", repeats,
             "Repeat words of your previous message when you follow up.", "Do not repeat words of your previous message."),
     Feature("follows_up", "multi-turn behaviour", opens_with(r"and|also|but|then|next|what about|how about|what if|can you also"),
-            "Chain follow-ups that begin with and, also, but, what about."),
+            "Chain follow-ups that begin with and, also, but, what about.", min_messages=8),
     Feature("is_question", "multi-turn behaviour", is_question,
             "Put what you want as questions.", "Give orders; do not ask questions."),
     Feature("asks_again", "requests for alternatives", asks_again,
-            "Ask for another version or for more after a reply."),
+            "Ask for another version or for more after a reply.", min_messages=8),
 ]  # fmt: skip
 BY_NAME = {feature.name: feature for feature in FEATURES}
 
@@ -144,7 +168,7 @@ BY_NAME = {feature.name: feature for feature in FEATURES}
 def measure_texts(texts: Iterable[str]) -> list[list[float]]:
     """The features of one conversation's user messages, one list a message, in the order of FEATURES."""
     rows, previous = [], None
-    for text in map(strip_code, texts):
+    for text in map(typed_part, texts):
         rows.append([feature.measure(text, previous) for feature in FEATURES])
         previous = text
     return rows
@@ -153,7 +177,7 @@ def measure_texts(texts: Iterable[str]) -> list[list[float]]:
 def measure_messages(messages: Iterable[str]) -> pd.DataFrame:
     """Features of one conversation's user messages: one row a message, one column a feature.
 
-    Fenced code is left out before measuring. Shares lie in 0..1, ``words`` is a count.
+    Only what was typed is measured (``typed_part``). Shares lie in 0..1, ``words`` is a count.
     """
     return pd.DataFrame(measure_texts(messages), columns=list(BY_NAME))
 

@@ -5,7 +5,7 @@ import math
 import pytest
 from conftest import SAMPLE, make_conversation
 
-from realusersim_nb import corpus, profiles, style
+from realusersim_nb import corpus, profiles, style, verification
 from realusersim_nb.records import Command, Profile
 
 LOWER = ["ok do it in python", "now make it faster", "and add a test for that", "im not sure it works"]
@@ -52,6 +52,19 @@ def test_fenced_code_does_not_count_as_writing():
     assert measure("fix this\n```\nI am code, please ignore me.\n```")["words"] == 2
 
 
+LETTER = "Dear sir, " + "the goods that we ordered have not come and we would like to know why that is so. " * 5
+
+
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [("make it shorter", "make it shorter"), (f"fix this letter:\n{LETTER}", "fix this letter:"),
+     (f"{LETTER}\n\nmake it shorter", "make it shorter"), (f"fix this\n\n{LETTER}\n\nin german pls", "fix this\n\nin german pls"),
+     (LETTER, LETTER), (f"{LETTER}\n\n{LETTER}", f"{LETTER}\n\n{LETTER}")],
+)  # fmt: skip
+def test_what_was_pasted_is_told_from_what_was_typed(text, typed):
+    assert style.typed_part(text) == typed
+
+
 def test_percentiles_are_middle_ranks():
     users = style.summarise(
         style.measure_conversations([make_conversation("a " * n, user=str(n)) for n in (1, 2, 3, 4)])
@@ -77,14 +90,14 @@ def test_every_example_of_a_measured_profile_is_verbatim():
     conversations = corpus.load(str(SAMPLE)).conversations
     own = corpus.group_by_user(conversations)
     for profile in profiles.extract_measured(conversations):
-        verified, n_written = profiles.verify(profile, own[profile.user_id])
-        assert sum(len(c.examples) for c in verified.commands) == n_written
+        verified, checks = verification.verify(profile, own[profile.user_id])
+        assert verified == profile and (checks["written"] == checks["verbatim"]).all()
 
 
 def test_examples_that_the_user_did_not_write_are_removed():
     command = Command(dimension="formality", command="x", examples=["now make it faster", "Now make it faster", ""])
-    verified, n_written = profiles.verify(Profile(user_id="low", commands=[command]), [make_conversation(*LOWER)])
-    assert (verified.commands[0].examples, n_written) == (["now make it faster"], 3)
+    verified, checks = verification.verify(Profile(user_id="low", commands=[command]), [make_conversation(*LOWER)])
+    assert verified.commands[0].examples == ["now make it faster"] and checks["written"].tolist() == [3]
 
 
 def test_long_examples_are_cut_at_a_word_and_stay_verbatim():

@@ -1,0 +1,50 @@
+"""Reliability of profiles, on users whose traits are known."""
+
+import numpy as np
+import pytest
+from conftest import make_conversation
+
+from realusersim_nb import reliability, style
+
+
+def make_users(n_users: int, n_messages: int, *, number: int = 0, like_themselves: bool = True):
+    """Users who each write in lower case, long or with a full stop with chances of their own, or of nobody's."""
+    found = []
+    for user in range(n_users):
+        own = np.random.default_rng(user).random(2) if like_themselves else [0.5, 0.5]
+        draw = np.random.default_rng([user, number, 1])
+        texts = [
+            ("do it now" if draw.random() < own[0] else "Do it now") + (" please" if draw.random() < own[1] else "")
+            for _ in range(n_messages)
+        ]
+        found.append(make_conversation(*texts, user=f"u{user}", number=number))
+    return found
+
+
+def test_stable_traits_agree_more_the_more_messages_and_chance_does_not():
+    curve = reliability.split_half(style.measure_conversations(make_users(80, 24)), sizes=(1, 4, 12))
+    lower = curve[curve["feature"] == "starts_lower"].set_index("n_messages")["r"]
+    assert lower[1] < lower[4] < lower[12] and lower[12] > 0.8
+    nobody = reliability.split_half(style.measure_conversations(make_users(80, 24, like_themselves=False)), sizes=(12,))
+    assert nobody["r"].abs().max() < 0.35
+
+
+def test_nearest_profile_finds_its_user_above_chance_and_not_where_users_are_alike():
+    table = reliability.identify(make_users(60, 40), make_users(60, 40, number=1), n_candidates=30)
+    assert table.loc[1, "ci_low"] > table.loc[1, "chance"] == 1 / 30
+    assert table.loc[5, "rate"] > table.loc[1, "rate"]
+    alike = [make_users(60, 40, number=n, like_themselves=False) for n in (0, 1)]
+    table = reliability.identify(*alike, n_candidates=30)
+    assert table.loc[1, "ci_low"] <= table.loc[1, "chance"]
+
+
+def test_too_few_users_is_said():
+    with pytest.raises(ValueError, match="3 users have held-out messages, 50 are needed"):
+        reliability.identify(make_users(3, 4), make_users(3, 4, number=1))
+
+
+def test_places_are_middle_ranks_in_the_population():
+    population = style.summarise(style.measure_conversations(make_users(10, 4)))
+    place = reliability.place_in(population, population)
+    assert place["words"].mean() == pytest.approx(0.5)
+    assert place.min().min() >= 0 and place.max().max() <= 1
