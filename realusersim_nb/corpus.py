@@ -4,6 +4,7 @@ A corpus is named (``sharegpt``, ``wildchat``, a hub id such as ``allenai/WildCh
 a path to JSONL, JSON or parquet, or a folder of them, in a layout that ``layouts`` knows.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -118,3 +119,29 @@ def hold_out(conversations: Iterable[Conversation], *, seed: int) -> tuple[list[
         profiled += [c for i, c in enumerate(own) if i != chosen]
         held_out += [c for i, c in enumerate(own) if i == chosen]
     return profiled, held_out
+
+
+def split_users(
+    conversations: Iterable[Conversation], *, share: float = 0.5, seed: int
+) -> tuple[list[Conversation], list[Conversation]]:
+    """Split into two parts that have no user in common, the first with this share of the users."""
+    groups = group_by_user(conversations)
+    order = np.random.default_rng(seed).permutation(list(groups))
+    first = set(order[: round(share * len(order))])
+    return [c for u in groups if u in first for c in groups[u]], [
+        c for u in groups if u not in first for c in groups[u]
+    ]
+
+
+def measure_overlap(text: str, messages: list[str], *, n: int = 3) -> float:
+    """Share (0..1) of a text's different word n-grams that also stand in the messages; NaN if it has none.
+
+    A leak control: a case's description should say what the person wants, not how they put it.
+    """
+
+    def cut(words: str) -> set[tuple[str, ...]]:
+        found = re.findall(r"\w+", words.lower())
+        return {tuple(found[i : i + n]) for i in range(len(found) - n + 1)}
+
+    own = cut(text)
+    return len(own & set().union(*map(cut, messages))) / len(own) if own else float("nan")

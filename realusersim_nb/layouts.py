@@ -6,7 +6,8 @@ Known layouts, told apart by their field:
   ``conversation_id``, and optionally ``hashed_ip``, ``model``, ``toxic``;
 * ``conversations`` (ShareGPT): ``[{from, value}]`` with ``id: "<conversation>_<part>"``;
 * ``messages`` (a chat, such as our own transcripts.jsonl): ``[{role, content}]``;
-* ``traj`` (tau-bench): ``[{role, content, ...}]`` with ``task_id``.
+* ``traj`` (tau-bench): ``[{role, content, ...}]`` with ``task_id``;
+* ``original_messages`` (the released cases of RealUserSim): ``[{role, content}]`` with ``user_ip``.
 
 A row that cannot be read becomes a reason (str), never an exception.
 """
@@ -236,9 +237,16 @@ def clean(text: str) -> str:
     return text if text.isascii() and "\0" not in text else text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
+def parse_release(row: dict) -> tuple[dict, list]:
+    """The same for a case of the released test sets: its original conversation."""
+    about = {"conversation_id": str(row.get("conversation_hash") or row["test_id"]), "user_id": row["user_ip"]}
+    return about, [(turn["role"], turn["content"]) for turn in row["original_messages"]]
+
+
 LAYOUTS = {
     "conversation": parse_wildchat,
     "conversations": parse_sharegpt,
     "messages": parse_chat,
     "traj": parse_taubench,
+    "original_messages": parse_release,
 }

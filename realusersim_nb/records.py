@@ -105,6 +105,8 @@ class Case(Record):
     user_id: str
     goal: str
     key_context: str
+    domain: str = ""
+    task_type: str = ""
     original: list[Message]
 
 

@@ -60,6 +60,16 @@ def verify(
     return profile.model_copy(update={"commands": commands, "demographics": facts}), pd.DataFrame(rows, columns=columns)
 
 
+def forget(profile: Profile, conversation: Conversation) -> Profile:
+    """The profile without examples from a conversation (the paper's control: none from the case it is used on)."""
+    seen = conversation.user_messages
+    commands = [
+        c.model_copy(update={"examples": [e for e in c.examples if not any(e in m for m in seen)]})
+        for c in profile.commands
+    ]
+    return profile.model_copy(update={"commands": commands})
+
+
 def is_quoted(quote: str, messages: list[str]) -> bool:
     """Whether the words are part of one of the messages."""
     return bool(quote.strip()) and any(quote in m for m in messages)

@@ -1,0 +1,171 @@
+"""Profiles and cases in the layout of the released data set, written and read.
+
+The layout's files and field names are public (``profiles/consolidated_user_profiles.jsonl`` with
+``user_ip, demographics, linguistic_profile``; ``evaluation/test_sets/*.jsonl``), the inside of
+``linguistic_profile`` is not: what we write there is ours, and what we read may be a list of
+commands, or one for each dimension.
+"""
+
+import json
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import get_args
+
+from pydantic import ValidationError
+
+from realusersim_nb.records import Case, Command, Demographic, Dimension, Message, Profile
+
+PROFILES = Path("profiles/consolidated_user_profiles.jsonl")
+CASES = Path("evaluation/test_sets")
+OURS = "realusersim_nb"  # the key under which stands what the layout has no place for
+
+
+def export(
+    profiles: list[Profile], folder: str | Path, *, corpus: str = "not stated", licence: str = "not stated"
+) -> Path:
+    """Write profiles in the released layout, with a data card; returns the profiles' file.
+
+    Raises ValueError if what was written does not read back the same.
+    """
+    path = Path(folder) / PROFILES
+    write_lines(path, (write_profile(profile) for profile in profiles))
+    if list(read_profiles(folder)) != profiles:
+        raise ValueError(f"{path}: the profiles do not read back as they were; this is a fault of the package.")
+    (Path(folder) / "README.md").write_text(describe(profiles, corpus=corpus, licence=licence), encoding="utf-8")
+    return path
+
+
+def write_profile(profile: Profile) -> dict:
+    """One line of the released layout."""
+    commands = [c.model_dump() for c in profile.commands]
+    rest = {"source_conversations": profile.source_conversations, "extractor": profile.extractor}
+    return {
+        "user_ip": profile.user_id,
+        "demographics": {name: fact.model_dump() for name, fact in profile.demographics.items()},
+        "linguistic_profile": {"background": profile.background, "commands": commands},
+        OURS: rest,
+    }
+
+
+def read_profiles(folder: str | Path) -> Iterator[Profile]:
+    """Profiles of a folder in the released layout, or of such a file; ValueError names a line that is none."""
+    path = Path(folder)
+    for where, row in read_lines(path / PROFILES if path.is_dir() else path):
+        try:
+            yield read_profile(row)
+        except (KeyError, TypeError, AttributeError, ValidationError) as error:
+            raise ValueError(
+                f"{where}: expected user_ip, demographics and linguistic_profile, got {error!r}."
+            ) from error
+
+
+def read_profile(row: dict) -> Profile:
+    """The profile in one line of the released layout."""
+    told = row["linguistic_profile"] or {}
+    facts = {
+        name: fact
+        for name, fact in (row.get("demographics") or {}).items()
+        if isinstance(fact, dict) and fact.get("value")
+    }
+    return Profile(
+        user_id=row["user_ip"],
+        demographics={
+            name: Demographic(**{"source": "inferred", "confidence": 0.0, **fact}) for name, fact in facts.items()
+        },
+        background=(told.get("background") or "") if isinstance(told, dict) else "",
+        commands=list(read_commands(told)),
+        **{"extractor": "released", **row.get(OURS, {})},
+    )
+
+
+def read_commands(told: dict | list) -> Iterator[Command]:
+    """Commands in a list, or in one list for each dimension; of an unnamed dimension: formality."""
+    known = {name.lower(): name for name in get_args(Dimension)}
+    groups = {"": told} if isinstance(told, list) else {"": told["commands"]} if "commands" in told else told
+    for name, commands in groups.items():
+        for c in commands if isinstance(commands, list) else []:
+            fields = {n: v for n, v in c.items() if n in Command.model_fields}
+            dimension = known.get(str(fields.get("dimension") or name).replace("_", " ").lower(), "formality")
+            yield Command(**{**fields, "dimension": dimension})
+
+
+def write_cases(cases: list[Case], profiles: list[Profile], folder: str | Path, *, name: str = "mixed_domain") -> Path:
+    """Write cases, each with its user's profile, as one test set of the released layout."""
+    own = {profile.user_id: write_profile(profile) for profile in profiles}
+    path = Path(folder) / CASES / f"{name}.jsonl"
+    write_lines(path, (write_case(case, own[case.user_id]) for case in cases))
+    return path
+
+
+def write_case(case: Case, profile: dict) -> dict:
+    """One line of a test set."""
+    return {
+        "test_id": case.case_id, "domain": case.domain, "task_type": case.task_type, "user_ip": case.user_id,
+        "conversation_hash": case.case_id, "original_messages": [m.model_dump() for m in case.original],
+        "user_profile": {name: profile[name] for name in ("demographics", "linguistic_profile")},
+        "problem_desc": case.goal, "solution_conditions": case.key_context,
+    }  # fmt: skip
+
+
+def read_cases(folder: str | Path) -> tuple[list[Case], list[Profile]]:
+    """Cases and their users' profiles from test sets of the released layout (a folder, or one file).
+
+    ValueError names a line that is no case.
+    """
+    path = Path(folder)
+    files = sorted((path / CASES).glob("*.jsonl")) if path.is_dir() else [path]
+    cases, profiles = [], []
+    for where, row in (line for file in files for line in read_lines(file)):
+        try:
+            original = [Message(role=m["role"], content=m["content"]) for m in row["original_messages"] if m["content"]]
+            cases.append(
+                Case(case_id=str(row["test_id"]), user_id=row["user_ip"], goal=row["problem_desc"], key_context=str(row["solution_conditions"]),
+                     domain=row.get("domain") or "", task_type=row.get("task_type") or "", original=original)
+            )  # fmt: skip
+            profiles.append(read_profile({"user_ip": row["user_ip"], **row["user_profile"]}))
+        except (KeyError, TypeError, AttributeError, ValidationError) as error:
+            raise ValueError(
+                f"{where}: expected a case with original_messages, problem_desc and user_profile, got {error!r}."
+            ) from error
+    return cases, profiles
+
+
+def describe(profiles: list[Profile], *, corpus: str, licence: str) -> str:
+    """A data card for exported profiles, in Markdown."""
+    n_commands = sum(len(p.commands) for p in profiles)
+    n_examples = sum(len(c.examples) for p in profiles for c in p.commands)
+    return f"""---
+pretty_name: User profiles from {corpus}
+task_categories: [text-generation]
+---
+# User profiles from {corpus}
+
+{len(profiles):,} executable profiles with {n_commands:,} commands and {n_examples:,} verbatim examples, extracted from
+conversations of `{corpus}` (licence of the source: {licence}) by realusersim_nb {version("realusersim_nb")},
+extractor `{profiles[0].extractor if profiles else "none"}`.
+
+One JSON object a line: `user_ip` (the source's user id), `demographics` (value, source, confidence, quote),
+`linguistic_profile` (background, commands with dimension, examples and the evidence behind them).
+
+**Made for** simulating users and measuring simulators. **Not for** finding out who a person is: mail
+addresses, telephone and card numbers and keys are masked, names in running text are not.
+Every example is part of one of the user's messages; commands that measurement denies say so in `contradicted`.
+"""
+
+
+def write_lines(path: Path, rows: Iterator[dict]) -> None:
+    """Write one JSON object a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, dict]]:
+    """Each line's place and its JSON object; ValueError names a line that is none."""
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield f"{path}, line {number}", json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: not JSON ({error}).") from error
