@@ -30,6 +30,7 @@ lint: setup
 bench: setup
 	$(BIN)/python benchmarks/bench_calls.py
 	$(BIN)/python benchmarks/bench_kill.py
+	$(BIN)/python benchmarks/bench_curation.py
 
 lab: setup
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb

@@ -151,6 +151,7 @@ def main() -> None:
             some = [make_group(number) for number in range(min(5, ROWS // GROUP))]
             for number in range(ROWS // GROUP):
                 writer.write_table(some[number] if number < len(some) else vary(some[number % len(some)], number))
+            del some
         print(f"{ROWS:,} rows, {path.stat().st_size / 1e6:.0f} MB on disk")
         seconds = {}
         for workers in (2, 1):

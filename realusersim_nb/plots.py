@@ -142,3 +142,60 @@ def plot_agreement(table: pd.DataFrame, x: str, y: str, *, labels: tuple[str, st
     )
     axes.margins(x=0.25)
     return axes
+
+
+def plot_reliability(curve: pd.DataFrame, *, needed: float = 0.3) -> Axes:
+    """Split-half agreement over the number of messages: a line a feature, the median in bold (see ``reliability``)."""
+    axes = plt.subplots(figsize=(6.5, 4.2))[1]
+    ends = curve.sort_values("n_messages").groupby("feature").last().sort_values("r")
+    height = -1.0
+    for feature, last in ends.iterrows():
+        own = curve[curve["feature"] == feature]
+        axes.plot(own["n_messages"], own["r"], color=ARM_COLOUR, alpha=0.3, lw=1)
+        height = max(last["r"], height + 0.045)  # names one above the other
+        axes.annotate(
+            feature, (last["n_messages"], last["r"]), (last["n_messages"] * 1.25, height), textcoords="data", fontsize=7,
+            va="center", arrowprops={"arrowstyle": "-", "lw": 0.4, "color": BOUND_COLOUR},
+        )  # fmt: skip
+    median = curve.groupby("n_messages").agg(r=("r", "median"), n=("n_users", "median"))
+    axes.plot(median.index, median["r"], "o-", color="black", lw=2, label="median feature")
+    axes.axhline(needed, color=BOUND_COLOUR, ls="--", lw=1, label=f"enough for a command ({needed:g})")
+    labels = [f"{m}\n({n:,.0f})" for m, n in median["n"].items()]
+    axes.set_xscale("log")
+    axes.set_xticks(median.index, labels, fontsize=7)
+    axes.minorticks_off()
+    axes.set(
+        xlabel="messages in each half (users)", ylabel="Spearman r of the two halves", ylim=(-0.05, 1.1),
+        title="How many messages make a trait",
+    )  # fmt: skip
+    axes.legend(loc="upper left", fontsize=8)
+    axes.margins(x=0.2)
+    return axes
+
+
+def plot_topics(topics: pd.DataFrame, n_chat: int, n_reference: int) -> Axes:
+    """Share of chat users and of reference texts in each topic (columns terms, chat, reference)."""
+    rows = topics.iloc[::-1]
+    axes = plt.subplots(figsize=(7, 0.42 * len(rows) + 1.2))[1]
+    axes.hlines(range(len(rows)), rows["chat"], rows["reference"], color="#cccccc", lw=2)
+    axes.plot(rows["chat"], range(len(rows)), "o", color=ARM_COLOUR, label=f"chat users (n = {n_chat:,})")
+    axes.plot(rows["reference"], range(len(rows)), "s", color=BOUND_COLOUR, label=f"reference (n = {n_reference:,})")
+    axes.set_yticks(range(len(rows)), rows["terms"], fontsize=8)
+    axes.set(xlabel="share of users", xlim=(-0.01, None), title="What they write about")
+    axes.legend(fontsize=8)
+    return axes
+
+
+def plot_map(points: pd.DataFrame, values: pd.Series, *, title: str) -> Axes:
+    """Users on a map (columns x, y), shaded by one figure of theirs; near means alike."""
+    axes = plt.subplots(figsize=(5.5, 4.5))[1]
+    shaded = axes.scatter(points["x"], points["y"], c=values.loc[points.index], cmap="viridis", s=9, lw=0)
+    axes.figure.colorbar(shaded, ax=axes, label=values.name)
+    axes.set(
+        xticks=[],
+        yticks=[],
+        xlabel="first component",
+        ylabel="second component",
+        title=f"{title} (n = {len(points):,} users)",
+    )
+    return axes

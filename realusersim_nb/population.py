@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 from sklearn.cluster import KMeans
-from sklearn.decomposition import TruncatedSVD
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.manifold import TSNE
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
@@ -34,7 +33,7 @@ def find_topics(
     TF-IDF of words, truncated SVD to 100 dimensions, k-means over the chat users. Two tables. One
     row a text: ``user_id, system`` (chat or reference), ``topic``, and ``nearest``, the cosine
     similarity (0..1) to the chat user whose words are most alike, oneself apart. One row a topic:
-    the ``terms`` that weigh most in it, ``users``, and the ``chat`` and ``reference`` shares.
+    the ``terms`` that weigh more in it than in all, ``users``, and the ``chat`` and ``reference`` shares.
     """
     reference, k = reference or {}, min(k, len(chat))
     texts = [*chat.values(), *reference.values()]
@@ -48,12 +47,12 @@ def find_topics(
     groups = KMeans(k, n_init=5, random_state=seed).fit(points[: len(chat)])
     rows = pd.DataFrame({"user_id": [*chat, *reference], "system": [CHAT] * len(chat) + [REFERENCE] * len(reference)})
     rows["topic"], rows["nearest"] = groups.predict(points), find_nearest(words, len(chat))
-    names = tfidf.get_feature_names_out()
+    names, everybody = tfidf.get_feature_names_out(), words[: len(chat)].mean(axis=0)
     topics = pd.DataFrame(
         [
-            {"topic": topic, "terms": ", ".join(names[np.argsort(-mean)[:TERMS]]), "users": int((groups.labels_ == topic).sum())}
+            {"topic": topic, "terms": ", ".join(names[np.argsort(-own)[:TERMS]]), "users": int((groups.labels_ == topic).sum())}
             for topic in range(k)
-            for mean in [np.asarray(words[: len(chat)][groups.labels_ == topic].mean(axis=0)).ravel()]
+            for own in [np.asarray(words[: len(chat)][groups.labels_ == topic].mean(axis=0) - everybody).ravel()]
         ]
     ).set_index("topic")  # fmt: skip
     shares = (
@@ -92,18 +91,16 @@ def measure_coverage(rows: pd.DataFrame) -> pd.Series:
 
 
 def place_users(users: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Where users lie on a map of style: t-SNE of the percentiles of their features, at most 1,500 users.
+    """Where users lie on a map of style: the two main components of their features' percentiles.
 
-    Index: user id; columns ``x, y`` (without unit; only nearness means something). What a user did
-    not show counts as the middle. ValueError for fewer than 5 users.
+    At most 1,500 users. Index: user id; columns ``x, y`` (without unit). What a user did not show
+    counts as the middle. ValueError for fewer than 5 users.
     """
     if len(users) < 5:
         raise ValueError(f"a map needs at least 5 users, there are {len(users)}; raise n_users.")
     shown = users.sample(min(ON_MAP, len(users)), random_state=seed)
-    points = style.rank(users).loc[shown.index].fillna(0.5)
-    perplexity = min(30, (len(shown) - 1) / 3)
-    placed = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(points.to_numpy())
-    return pd.DataFrame(placed, index=shown.index, columns=["x", "y"])
+    points = PCA(2, random_state=seed).fit_transform(style.rank(users).loc[shown.index].fillna(0.5).to_numpy())
+    return pd.DataFrame(points, index=shown.index, columns=["x", "y"])
 
 
 def count_demographics(profiles: list[Profile]) -> pd.DataFrame:

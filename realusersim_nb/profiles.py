@@ -227,9 +227,10 @@ def complete(written: Profile, measured: Profile, extractor: str) -> Profile:
 
 def describe_source(conversations: list[Conversation], extractor: str) -> dict[str, str | int]:
     """What profiles were made from: the extractor and a digest of the conversations, for reuse."""
-    names = "\n".join(c.conversation_id for c in conversations)
-    digest = hashlib.sha256(names.encode()).hexdigest()
-    return {"extractor": extractor, "conversations": len(conversations), "sha256": digest}
+    digest = hashlib.sha256()
+    for conversation in conversations:
+        digest.update(conversation.model_dump_json().encode())
+    return {"extractor": extractor, "conversations": len(conversations), "sha256": digest.hexdigest()}
 
 
 # --- reading a profile -------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 
 from realusersim_nb import runs
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
 STYLE = """
 body { max-width: 60em; margin: auto; }
 table.dataframe th, table.dataframe td { text-align: left !important; white-space: normal !important; }
@@ -51,11 +52,15 @@ def render_front(run_folder: Path, notebooks: list) -> str:
 def keep_readable(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The cell without progress bars and without widgets, which need a kernel to work."""
     if cell.cell_type == "code":
-        cell.outputs = [
-            o for o in cell.outputs
-            if o.get("name") != "stderr" and "application/vnd.jupyter.widget-view+json" not in o.get("data", {})
-        ]  # fmt: skip
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr" and not is_widget(output)]
+        for output in cell.outputs:  # a browser's own page instead of it
+            output.get("data", {}).pop(WIDGET, None)
     return cell
+
+
+def is_widget(output: nbformat.NotebookNode) -> bool:
+    """Whether an output is a widget with nothing to show in its place."""
+    return WIDGET in output.get("data", {}) and "text/html" not in output["data"]
 
 
 def describe_summary(run_folder: Path) -> list[str]:

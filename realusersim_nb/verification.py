@@ -104,11 +104,10 @@ def tabulate_checks(checks: pd.DataFrame) -> pd.DataFrame:
     """The verified share of each dimension: one row a dimension.
 
     Columns ``commands, written, verbatim`` (examples), ``verbatim_share``, ``checked`` (commands
-    whose claim could be measured), ``contradicted`` and ``contradicted_share`` of these.
+    whose claim could be measured) and ``contradicted`` (of these).
     """
     by = checks.dropna(subset="dimension").groupby("dimension")
     table = by.agg(commands=("written", "size"), written=("written", "sum"), verbatim=("verbatim", "sum"), checked=("checked", "sum"), contradicted=("contradicted", "sum"))  # fmt: skip
     table = table.astype(int)
     table.insert(3, "verbatim_share", table["verbatim"] / table["written"].where(table["written"] > 0))
-    table["contradicted_share"] = table["contradicted"] / table["checked"].where(table["checked"] > 0)
     return table

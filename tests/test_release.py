@@ -34,7 +34,11 @@ def test_the_same_profiles_make_the_same_bytes(tmp_path):
      {"commands": [{"dimension": "Formality", "command": "Be brief.", "examples": ["ok"], "rank": 1}]}],
 )  # fmt: skip
 def test_commands_are_read_in_other_forms(tmp_path, told):
-    row = {"user_ip": "u", "demographics": {"age": {"value": None}, "gender": {"value": "f"}}, "linguistic_profile": told}
+    row = {
+        "user_ip": "u",
+        "demographics": {"age": {"value": None}, "gender": {"value": "f"}},
+        "linguistic_profile": told,
+    }
     (tmp_path / "p.jsonl").write_text(json.dumps(row))
     (profile,) = release.read_profiles(tmp_path / "p.jsonl")
     assert profile.commands == [Command(dimension="formality", command="Be brief.", examples=["ok"])]
@@ -43,7 +47,15 @@ def test_commands_are_read_in_other_forms(tmp_path, told):
 
 def test_cases_read_back_the_same_and_are_a_corpus_too(tmp_path):
     talk = make_conversation("how do i sort a list", "now do it in reverse please", "and what of a tuple")
-    case = Case(case_id="t1", user_id="u", goal="Sort.", key_context="none", domain="it", task_type="code", original=talk.messages)
+    case = Case(
+        case_id="t1",
+        user_id="u",
+        goal="Sort.",
+        key_context="none",
+        domain="it",
+        task_type="code",
+        original=talk.messages,
+    )
     path = release.write_cases([case], [Profile(user_id="u", extractor="released")], tmp_path)
     assert release.read_cases(tmp_path) == ([case], [Profile(user_id="u", extractor="released")])
     assert corpus.load(str(path)).conversations[0].user_messages == talk.user_messages
@@ -57,7 +69,9 @@ def test_line_that_is_none_is_named(tmp_path):
 
 def test_profile_can_forget_a_conversation():
     talk = make_conversation("ok do it", "so what now")
-    profile = Profile(user_id="u", commands=[Command(dimension="formality", command="x", examples=["ok do it", "well well"])])
+    profile = Profile(
+        user_id="u", commands=[Command(dimension="formality", command="x", examples=["ok do it", "well well"])]
+    )
     assert verification.forget(profile, talk).commands[0].examples == ["well well"]
 
 

@@ -18,7 +18,7 @@ NAMES = {
     "run_name", "seed", "corpus", "max_conversations", "n_users", "n_cases", "n_tasks", "n_trials",
     "extractor", "simulator", "assistant", "judge", "agent", "arms", "domain", "max_concurrency",
     "budget_usd", "llm_mode", "turn_format", "max_user_messages", "max_steps", "systems", "k",
-    "compared_extractor", "n_compared",
+    "compared_extractor", "n_compared", "skip_steps", "reference",
 }  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def test_share_of_each_dimension_counts_examples_and_denials():
     ]
     checks = pd.DataFrame(rows, columns=["user_id", "dimension", "written", "verbatim", "checked", "contradicted"])
     table = verification.tabulate_checks(checks)
-    assert table.loc["formality", ["commands", "verbatim_share", "contradicted_share"]].tolist() == [2, 0.75, 1]
+    assert table.loc["formality", ["commands", "verbatim_share", "checked", "contradicted"]].tolist() == [2, 0.75, 1, 1]
     assert pd.isna(table.loc["repetition", "verbatim_share"])
 
 

@@ -1,0 +1,78 @@
+"""Topics, coverage and maps on users whose subjects are known; what a browser shows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_conversation
+
+from realusersim_nb import population, profiles, style, widgets
+from realusersim_nb.corpus import group_by_user
+from realusersim_nb.records import Demographic, Profile
+
+COOKING = ["bake bread flour oven", "oven bread yeast", "flour yeast dough bake"]
+CODE = ["python function error loop", "loop function variable", "python variable error"]
+CHAT = {f"{name}{i}": text for name, texts in (("cook", COOKING), ("code", CODE)) for i, text in enumerate(texts)}
+
+
+def test_topics_are_found_and_named_and_reference_falls_where_its_words_are():
+    rows, topics = population.find_topics(CHAT, {"task": "bake dough in the oven"}, k=2)
+    of = rows.set_index("user_id")["topic"]
+    assert of["cook0"] == of["cook1"] == of["cook2"] == of["task"] != of["code0"] == of["code1"] == of["code2"]
+    assert "python" in topics.loc[of["code0"], "terms"] and topics.loc[of["task"], "reference"] == 1
+    assert topics["chat"].sum() == pytest.approx(1) and topics["users"].sum() == 6
+
+
+def test_coverage_is_whole_for_texts_of_the_chat_and_none_for_foreign_ones():
+    same, _ = population.find_topics(CHAT, {"copy": COOKING[0]}, k=2)
+    other, _ = population.find_topics(CHAT, {"foreign": "flights airports luggage"}, k=2)
+    assert population.measure_coverage(same)["covered"] == 1
+    assert population.measure_coverage(other)["covered"] == 0
+    assert np.isnan(population.measure_coverage(population.find_topics(CHAT, k=2)[0])["covered"])
+
+
+def test_map_has_a_place_for_each_user_and_is_the_same_again():
+    talks = [make_conversation("do it " * n, "And then? " * n, "ok", user=f"u{n}") for n in range(1, 13)]
+    users = style.summarise(style.measure_conversations(talks))
+    placed = population.place_users(users, seed=1)
+    assert placed.index.sort_values().equals(users.index.sort_values()) and placed.notna().all().all()
+    pd.testing.assert_frame_equal(placed, population.place_users(users, seed=1))
+    with pytest.raises(ValueError, match="at least 5 users, there are 2"):
+        population.place_users(users.head(2))
+
+
+def test_demographics_are_counted_by_source():
+    fact = {"value": "x", "confidence": 1.0}
+    found = [
+        Profile(
+            user_id="u",
+            demographics={
+                "age": Demographic(source="extracted", **fact),
+                "gender": Demographic(source="inferred", **fact),
+            },
+        )
+    ]
+    assert population.count_demographics(found).loc["age"].tolist() == [1, 0]
+    assert population.count_demographics([Profile(user_id="u")]).empty
+
+
+# --- the browser -------------------------------------------------------------------------------
+
+TALKS = [
+    make_conversation("<b>now</b> do it", "ok and again", "so it goes", user="low"),
+    *[make_conversation("Do it.", "Then that.", "Now this.", user=f"u{i}") for i in range(9)],
+]
+
+
+def test_browser_escapes_what_people_wrote_and_marks_the_evidence(capsys):
+    found = profiles.extract_measured(TALKS)
+    page = widgets.show_profile(found[0], group_by_user(TALKS)["low"])
+    assert "<b>now" not in page and "&lt;b&gt;now" in page
+    assert "<mark>" in page and "more than" in page and "the prompt, to copy" in page
+    widgets.browse_profiles(found, group_by_user(TALKS))
+
+
+def test_browser_filters_by_dimension_and_word():
+    found, users = profiles.extract_measured(TALKS), group_by_user(TALKS)
+    assert [p.user_id for p in widgets.filter_profiles(found, users, word="SO IT")] == ["low"]
+    assert "low" in {p.user_id for p in widgets.filter_profiles(found, users, dimension="capitalization")}
+    assert widgets.filter_profiles(found, users, word="nobody says this") == []
