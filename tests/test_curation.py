@@ -133,8 +133,8 @@ def test_hub_corpus_is_read_as_a_stream_part_by_part(in_shards, monkeypatch, tmp
     ("text", "masked"),
     [("mail me: jo.doe+x@mail.example.org.", "mail me: [email]."), ("call +49 170 1234567 now", "call [phone] now"),
      ("(212) 555-0187", "[phone]"), ("212-555-0187", "[phone]"), ("card 4111 1111 1111 1111!", "card [card]!"),
-     ("order 4111 1111 1111 1112", "order 4111 1111 1111 1112"), ("key = sk-abcdefghij0123456789", "key = [key]"),
-     ("token ghp_abcdefghijklmnopqrst1234", "token [key]"), ("x = 3.14159265358979", "x = 3.14159265358979"),
+     ("order 4111 1111 1111 1112", "order 4111 1111 1111 1112"), ("key = sk-" + "a1" * 10, "key = [key]"),
+     ("token ghp_" + "a1" * 10, "token [key]"), ("x = 3.14159265358979", "x = 3.14159265358979"),
      ("2023-11-05 10:30", "2023-11-05 10:30"), ("10.0.0.1 and 1, 2, 3", "10.0.0.1 and 1, 2, 3"), ("@home at 5", "@home at 5"),
      ("risk-averse-behaviour-patterns", "risk-averse-behaviour-patterns")],
 )  # fmt: skip
