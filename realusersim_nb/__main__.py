@@ -1,4 +1,4 @@
-"""``python -m realusersim_nb run|report|cache``: run notebooks headless, make a report, look after the replies."""
+"""``python -m realusersim_nb run|report|curate|cache``: run notebooks headless, make a report, prepare a corpus, look after replies."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from realusersim_nb import corpus as corpora
 from realusersim_nb import embedded, endpoints, estimate, report, runs
 from realusersim_nb.cache import Cache
 from realusersim_nb.replies import CacheError, write_replies
@@ -51,6 +52,15 @@ def make_parser() -> argparse.ArgumentParser:
     make = commands.add_parser("report", help="make report.html of a run folder again")
     make.add_argument("run_folder", type=Path, metavar="outputs/RUN")
     make.set_defaults(command=report_command)
+    curate = commands.add_parser(
+        "curate", help="curate a large corpus by several processes; notebooks then find it done"
+    )
+    curate.add_argument("corpus", help="a name, a hub id or a path, as the notebooks' parameter")
+    curate.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    curate.add_argument(
+        "--skip", action="append", metavar="STEP", help="leave a step out (default: assistant is GPT-4o)"
+    )
+    curate.set_defaults(command=curate_command)
     add_cache_commands(commands.add_parser("cache", help="look after the kept replies (REALUSERSIM_CACHE names them)"))
     return parser
 
@@ -106,6 +116,16 @@ def report_command(options: argparse.Namespace) -> None:
         )
     runs.summarise(options.run_folder)
     print(report.write_report(options.run_folder))
+
+
+def curate_command(options: argparse.Namespace) -> None:
+    """Curate a corpus and print the funnel."""
+    skip = corpora.DEFAULT_SKIPPED if options.skip is None else [step for step in options.skip if step]
+    try:
+        found = corpora.load(options.corpus, skip_steps=skip, workers=options.workers)
+    except ValueError as error:  # an unknown step, a layout that cannot be read
+        raise runs.ParameterError(str(error)) from error
+    print(found.funnel.to_string(index=False, na_rep=""))
 
 
 def cache_stats(options: argparse.Namespace) -> None:

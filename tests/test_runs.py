@@ -58,7 +58,8 @@ def test_parameter_files_fit_the_notebooks():
     ("command", "message"),
     [("run 03 -p n_casse 5", "'n_casse' does not exist"), ("run 06 -p n_cases 5", "'n_cases' does not exist in 06"),
      ("run 03 -p n_cases five", "expected a int"), ("run 03 -p n_cases true", "expected a int"), ("run 09", "notebook '09' does not exist"),
-     ("run -f missing.yaml", "no such file"), ("run --run-name ../x 00", "plain folder name"), ("report outputs/none", "no executed notebook")],
+     ("run -f missing.yaml", "no such file"), ("run --run-name ../x 00", "plain folder name"), ("report outputs/none", "no executed notebook"),
+     ("curate data/sample.jsonl --skip nope", "'nope' does not exist"), ("curate no/such/file.jsonl", "no such file")],
 )  # fmt: skip
 def test_mistake_is_one_sentence_before_anything_runs(command, message, capsys, monkeypatch):
     monkeypatch.setattr(runs, "run_notebooks", lambda *a, **k: pytest.fail("something ran"))
