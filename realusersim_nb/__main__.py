@@ -32,6 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\nrealusersim_nb: notebook stopped: {error.ename}: {error.evalue}", file=sys.stderr)
         print("What was done is kept; run the same command again to go on from there.", file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk, a folder that cannot be written
+        print(f"realusersim_nb: {error}; mend that and run the same command again to go on.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nrealusersim_nb: stopped; run the same command again to go on from there.", file=sys.stderr)
         return 130

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import sqlalchemy as sql
 
-from realusersim_nb.replies import CacheError, Reply, read_replies, rescue
+from realusersim_nb.replies import CacheError, Reply, find_rescued, read_replies, rescue
 
 SCHEMA = 2  # 1 had no table "about", and of a reply only its text and tokens
 METADATA = sql.MetaData()
@@ -59,6 +59,9 @@ class Cache:
         with self._explain():
             self.engine = open_database(self.url)
             prepare(self.engine)
+        for path in find_rescued(str(self.url)):  # by an earlier run that had no room
+            self.load(path)
+            path.unlink()
         self._finds, self._keeps = Batch(self.get), Batch(self.put)
 
     # Replies come one by one from many tasks; the database is asked once for all that wait.
@@ -87,7 +90,7 @@ class Cache:
         """Keep replies in one transaction; returns those that are kept, the first of each key.
 
         When the database cannot take them (a full disk), they are written to a file in the
-        temporary folder, which the CacheError names: they have been paid for.
+        temporary folder, from where the next Cache of this place takes them in: they are paid for.
         """
         rows = [{**asdict(reply), "created": int(time.time())} for reply in replies]
         try:
@@ -101,7 +104,7 @@ class Cache:
                         with suppress(sql.exc.IntegrityError), self.engine.begin() as connection:
                             connection.execute(REPLIES.insert(), row)
         except CacheError as error:
-            raise CacheError(f"{error} {rescue(replies)}") from error
+            raise CacheError(f"{error} {rescue(replies, str(self.url))}") from error
         return self.get([reply.key for reply in replies])
 
     def replies(self, *, model: str | None = None) -> Iterator[Reply]:

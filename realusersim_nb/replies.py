@@ -1,6 +1,7 @@
 """What an endpoint said, and files of it: recorded replies travel as ``.jsonl.gz``."""
 
 import gzip
+import hashlib
 import json
 import os
 import tempfile
@@ -55,14 +56,27 @@ def read_replies(path: Path) -> list[Reply]:
     return found
 
 
-def rescue(replies: list[Reply]) -> str:
-    """Write replies that the database did not take to the temporary folder; says where, or why not."""
+def rescue(replies: list[Reply], place: str) -> str:
+    """Write replies that a cache did not take to the temporary folder; says where, or why not."""
     try:
-        handle, name = tempfile.mkstemp(prefix="realusersim-replies-", suffix=".jsonl.gz")
+        handle, name = tempfile.mkstemp(prefix=name_rescued(place), suffix=".jsonl.gz")
         os.close(handle)
         write_replies(Path(name), replies)
     except OSError as error:
         return f"The {len(replies)} replies that were arriving are lost: {error}."
-    return (
-        f"The {len(replies)} replies that were arriving are in {name}: `python -m realusersim_nb cache import {name}`."
+    return f"The {len(replies)} replies that were arriving are in {name}, from where the next run takes them."
+
+
+def find_rescued(place: str) -> list[Path]:
+    """Files of replies that a cache at this place did not take."""
+    return sorted(Path(tempfile.gettempdir()).glob(f"{name_rescued(place)}*.jsonl.gz"))
+
+
+def name_rescued(place: str) -> str:
+    """How the names of such files begin; other caches have other names."""
+    full = (
+        place
+        if "://" in place and not place.startswith("sqlite")
+        else str(Path(place.removeprefix("sqlite:///")).absolute())
     )
+    return f"realusersim-replies-{hashlib.sha256(full.encode()).hexdigest()[:12]}-"
