@@ -25,6 +25,7 @@ from realusersim_nb.records import Case, Conversation, Judgement, Transcript
 NAME = "measured"
 FIRST = 5  # user messages of each side, as many as a roll-out has
 FOLDS = 5
+MIN_USERS = 100  # with two conversations each; fewer teach nothing that holds
 FACETS = {
     "D2": ["starts_lower", "lower_i", "ends_stop", "unmarked_question", "please", "thanks", "shorthand", "hedges"],
     "D4": ["opens_with_filler", "repeats", "follows_up", "is_question", "asks_again"],
@@ -44,7 +45,7 @@ class MeasuredJudge:
         """How likely (0..1) both lists of messages are one person's, by dimension."""
         sides = pd.DataFrame([sketch(reference), sketch(candidate)])
         apart = measure_differences(sides.iloc[[0]], sides.iloc[[1]], self.population)
-        return {d: float(model.predict_proba(apart[FACETS[d]])[0, 1]) for d, model in self.models.items()}
+        return {d: round(float(model.predict_proba(apart[FACETS[d]])[0, 1]), 6) for d, model in self.models.items()}
 
     def judge(self, case: Case, transcript: Transcript, reference: list[str], candidate: list[str]) -> Judgement:
         """Verdicts on D2, D4 and D5 of a case's prepared messages; unscored if a side is empty."""
@@ -73,15 +74,19 @@ def mean_of(values: np.ndarray) -> float:
 
 
 def measure_differences(one: pd.DataFrame, other: pd.DataFrame, population: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Differences of two tables of sketches, row by row, as shares of the population between them (0..1)."""
+    """Differences of two tables of sketches, row by row, as shares of the population between them (0..1).
+
+    What neither side shows is no difference, what only one shows is not known (NaN).
+    """
     apart = {}
     for name, values in population.items():
         places = [
             np.searchsorted(values, side[name], side="left") + np.searchsorted(values, side[name], side="right")
             for side in (one, other)
         ]
-        missing = one[name].isna().to_numpy() | other[name].isna().to_numpy()
-        apart[name] = np.where(missing, np.nan, np.abs(places[0] - places[1]) / 2 / max(len(values), 1))
+        missing = np.array([side[name].isna() for side in (one, other)])
+        difference = np.abs(places[0] - places[1]) / 2 / max(len(values), 1)
+        apart[name] = np.where(missing.all(axis=0), 0.0, np.where(missing.any(axis=0), np.nan, difference))
     return pd.DataFrame(apart)
 
 
@@ -100,11 +105,11 @@ def draw_pairs(conversations: list[Conversation], *, seed: int) -> tuple[pd.Data
 def train(one: pd.DataFrame, other: pd.DataFrame, *, seed: int) -> MeasuredJudge:
     """A judge from pairs: row by row the same person, shifted by chance different people.
 
-    ValueError for fewer than 20 users, from whom nothing can be learned.
+    ValueError for fewer users than can teach anything that holds.
     """
-    if len(one) < 20:
+    if len(one) < MIN_USERS * (1 - 1 / FOLDS):
         raise ValueError(
-            f"measured judge: {len(one)} users have two conversations, 20 are needed; give a larger corpus."
+            f"measured judge: {len(one)} users have two conversations, {MIN_USERS} are needed; give a larger corpus."
         )
     names = sorted({name for facet in FACETS.values() for name in facet})
     population = {name: np.sort(pd.concat([one[name], other[name]]).dropna().to_numpy()) for name in names}

@@ -11,6 +11,7 @@ to 9 messages and the index are the paper's.
 
 from typing import Annotated, Literal, get_args
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field
 
@@ -18,6 +19,7 @@ from realusersim_nb import profiles, simulators, stats
 from realusersim_nb.corpus import group_by_user, hold_out
 from realusersim_nb.faults import CallFailed
 from realusersim_nb.llm import Models
+from realusersim_nb.measured_judge import MeasuredJudge
 from realusersim_nb.records import Case, Conversation, Judgement, Message, Transcript, user_messages
 from realusersim_nb.templates import fill_prompt
 
@@ -244,6 +246,14 @@ async def judge_all(
     return await models.run_all([judge(models, model, by_id[t.case_id], t, seed=seed) for t in transcripts], "judging")
 
 
+def judge_by_measurement(judge: MeasuredJudge, cases: list[Case], transcripts: list[Transcript]) -> list[Judgement]:
+    """One judgement a transcript by the judge that needs no model: D2, D4 and D5 only."""
+    by_id = {case.case_id: case for case in cases}
+    return [
+        judge.judge(by_id[t.case_id], t, prepare(by_id[t.case_id].original), prepare(t.messages)) for t in transcripts
+    ]
+
+
 # --- scores ------------------------------------------------------------------------------------
 
 
@@ -252,7 +262,7 @@ def tabulate(judgements: list[Judgement]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"case_id": j.case_id, "user_id": j.user_id, "arm": j.arm, "dimension": d,
-             "match": float(j.verdicts[d]) if j.verdicts else float("nan")}
+             "match": float(j.verdicts[d]) if j.verdicts and d in j.verdicts else float("nan")}
             for j in judgements for d in DIMENSIONS
         ]
     )  # fmt: skip
@@ -275,6 +285,33 @@ def score(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
              "n_cases": n_cases, "n_failed": own["case_id"].nunique() - n_cases}
         )  # fmt: skip
     return pd.DataFrame(rows).set_index("arm")
+
+
+def normalise(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Where each arm lies between a stranger (0) and the same person (1): (arm - other) / (same - other).
+
+    Index: arm; columns ``normalised, ci_low, ci_high`` (95 %, users resampled for arm and bounds
+    together) and ``n_users``. NaN where the judge scores strangers as high as the person, since
+    then nothing lies between; a resample without a difference makes the interval NaN too.
+    """
+    wide = verdicts.dropna(subset="match").groupby(["user_id", "arm"])["match"].mean().unstack("arm")
+    same, other = get_args(Bound)
+    if not {same, other} <= set(wide.columns):
+        return pd.DataFrame(columns=["normalised", "ci_low", "ci_high", "n_users"])
+    rng = np.random.default_rng(seed)
+    draws = [wide.iloc[rng.integers(0, len(wide), len(wide))].mean() for _ in range(stats.RESAMPLES)]
+    rows = {}
+    for arm in wide.columns.drop([same, other]):
+        whole, *resampled = [place_between(means, arm) for means in (wide.mean(), *draws)]
+        low, high = np.quantile(resampled, [0.025, 0.975])
+        rows[arm] = {"normalised": whole, "ci_low": low, "ci_high": high, "n_users": int(wide[arm].count())}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
+
+
+def place_between(means: pd.Series, arm: str) -> float:
+    """The place of an arm's mean between those of the two bounds; NaN if they do not differ as they should."""
+    same, other = (means[bound] for bound in get_args(Bound))
+    return float((means[arm] - other) / (same - other)) if same > other else float("nan")
 
 
 def score_dimensions(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:

@@ -73,10 +73,11 @@ def describe_summary(run_folder: Path) -> list[str]:
         lines.append(
             f"profiles: {profiles['n']:,} with {profiles['commands']:,} commands and {profiles['verified_examples']:,} verbatim examples"
         )
-    for arm, s in summary.get("fidelity", {}).items():
-        lines.append(
-            f"fidelity, {arm}: {describe_rate(s['rate'], s)} over {s['n_cases']} cases, {s['n_failed']} failed"
-        )
+    for judge, name in (("fidelity", "fidelity"), ("fidelity_measured", "fidelity by measurement")):
+        for arm, s in summary.get(judge, {}).items():
+            lines.append(
+                f"{name}, {arm}: {describe_rate(s['rate'], s)} over {s['n_cases']} cases, {s['n_failed']} failed"
+            )
     for arm, s in summary.get("stress", {}).items():
         lines.append(
             f"agent success, {arm}: {describe_rate(s['success'], s)} over {s['n_runs']} runs, {s['n_failed']} failed"
