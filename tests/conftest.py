@@ -1,12 +1,18 @@
 """Toy data and a mock model. The mock model answers from a script; it is used by tests only."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
 import threading
+import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sql
 
 from realusersim_nb.records import Conversation, Message
 
@@ -70,8 +76,56 @@ def make_answer(answer, authorization: str) -> tuple[int, dict, dict]:
     return 200, headers, {"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """URL of a real PostgreSQL server, started for the tests on a socket of its own."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        pytest.skip("no PostgreSQL here (Debian: apt-get install postgresql)")
+    folder = tmp_path_factory.mktemp("postgres", numbered=True)
+    owner = "postgres" if os.geteuid() == 0 else None  # PostgreSQL does not run as root
+    for path in (folder, *folder.parents[:2]):
+        path.chmod(0o755)
+    if owner:
+        shutil.chown(folder, owner)
+    options = {"cwd": folder, "user": owner, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(
+        [programs[-1] / "initdb", "-D", folder / "data", "-U", "tester", "-A", "trust"], check=True, **options
+    )
+    command = [programs[-1] / "postgres", "-D", folder / "data", "-k", folder, "-c", "listen_addresses="]
+    server = subprocess.Popen(command, **options)
+    url = f"postgresql+psycopg://tester@/postgres?host={folder}"
+    for _ in range(100):
+        try:
+            sql.create_engine(url).connect().close()
+            break
+        except sql.exc.OperationalError:
+            time.sleep(0.1)
+    yield url
+    server.send_signal(signal.SIGINT)  # does not wait for clients to leave
+    server.wait()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request, tmp_path):
+    """Where an empty cache can be: a file, or a database of a real server."""
+    if request.param == "sqlite":
+        return str(tmp_path / "deep" / "replies.sqlite")
+    url = sql.make_url(request.getfixturevalue("postgres"))
+    name = f"t{time.time_ns()}"
+    with sql.create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(sql.text(f"CREATE DATABASE {name}"))
+    return url.set(database=name).render_as_string(hide_password=False)
+
+
 @pytest.fixture
-def endpoint(monkeypatch, tmp_path):
+def replies_at(tmp_path):
+    """Where the replies of a test are kept; modules on model calls ask for both kinds of ``place``."""
+    return str(tmp_path / "replies.sqlite")
+
+
+@pytest.fixture
+def endpoint(monkeypatch, replies_at):
     """``endpoint(reply)`` starts a mock endpoint that OPENAI_BASE_URL then points to."""
     started = []
 
@@ -80,7 +134,7 @@ def endpoint(monkeypatch, tmp_path):
         started.append(mock)
         monkeypatch.setenv("OPENAI_BASE_URL", mock.url)
         monkeypatch.setenv("OPENAI_API_KEY", "key-of-the-test")
-        monkeypatch.setenv("REALUSERSIM_CACHE", str(tmp_path / "replies.sqlite"))
+        monkeypatch.setenv("REALUSERSIM_CACHE", replies_at)
         return mock
 
     yield start

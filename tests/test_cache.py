@@ -1,14 +1,10 @@
 """The reply cache: committed before use, shared by processes, the same on SQLite and PostgreSQL."""
 
 import gzip
-import os
-import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sql
@@ -21,48 +17,6 @@ from realusersim_nb.replies import CacheError, Reply, read_replies, write_replie
 
 def reply(key: str, text: str = "red", **more) -> Reply:
     return Reply(key=key, model="m", text=text, prompt_tokens=10, completion_tokens=5, **more)
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
-    """URL of a real PostgreSQL server, started for the tests on a socket of its own."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not programs:
-        pytest.skip("no PostgreSQL here (Debian: apt-get install postgresql)")
-    folder = tmp_path_factory.mktemp("postgres", numbered=True)
-    owner = "postgres" if os.geteuid() == 0 else None  # PostgreSQL does not run as root
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(0o755)
-    if owner:
-        shutil.chown(folder, owner)
-    options = {"cwd": folder, "user": owner, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(
-        [programs[-1] / "initdb", "-D", folder / "data", "-U", "tester", "-A", "trust"], check=True, **options
-    )
-    command = [programs[-1] / "postgres", "-D", folder / "data", "-k", folder, "-c", "listen_addresses="]
-    server = subprocess.Popen(command, **options)
-    url = f"postgresql+psycopg://tester@/postgres?host={folder}"
-    for _ in range(100):
-        try:
-            sql.create_engine(url).connect().close()
-            break
-        except sql.exc.OperationalError:
-            time.sleep(0.1)
-    yield url
-    server.send_signal(signal.SIGINT)  # does not wait for clients to leave
-    server.wait()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request, tmp_path):
-    """Where an empty cache can be: a file, or a database of a real server."""
-    if request.param == "sqlite":
-        return str(tmp_path / "deep" / "replies.sqlite")
-    url = sql.make_url(request.getfixturevalue("postgres"))
-    name = f"t{time.time_ns()}"
-    with sql.create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
-        connection.execute(sql.text(f"CREATE DATABASE {name}"))
-    return url.set(database=name).render_as_string(hide_password=False)
 
 
 def test_reply_is_there_for_others_as_soon_as_put_returns(place):

@@ -24,6 +24,12 @@ class Number(BaseModel):
 
 
 @pytest.fixture
+def replies_at(place):
+    """Everything here holds on SQLite and on PostgreSQL."""
+    return place
+
+
+@pytest.fixture
 def quick(monkeypatch):
     """Waits a hundred times shorter."""
     sleep = asyncio.sleep
@@ -243,9 +249,11 @@ def test_endpoint_that_throttles_gets_what_it_bears_and_every_call_is_answered(e
 # --- all of them -------------------------------------------------------------------------------
 
 
-def test_with_a_fifth_of_all_answers_bad_every_call_ends_as_a_reply_or_a_failure(monkeypatch, tmp_path, quick):
+def test_with_a_fifth_of_all_answers_bad_every_call_ends_as_a_reply_or_a_failure(
+    monkeypatch, tmp_path, quick, replies_at
+):
     """20 % faults of every kind, from a server in a process of its own."""
-    monkeypatch.setenv("REALUSERSIM_CACHE", str(tmp_path / "r.sqlite"))
+    monkeypatch.setenv("REALUSERSIM_CACHE", replies_at)
     monkeypatch.setenv("OPENAI_API_KEY", "key-of-the-test")
     monkeypatch.chdir(tmp_path)
     n = 400

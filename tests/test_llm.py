@@ -16,6 +16,12 @@ class Colour(BaseModel):
     colour: str
 
 
+@pytest.fixture
+def replies_at(place):
+    """Everything here holds on SQLite and on PostgreSQL."""
+    return place
+
+
 def ask(*arguments, models=None, **settings):
     """One reply of the mock endpoint, as notebooks ask for it."""
 
@@ -62,8 +68,8 @@ def test_usage_counts_live_cached_and_failed(endpoint):
     assert (usage.prompt_tokens, usage.completion_tokens) == (40, 20)
 
 
-def test_missing_key_names_the_variable(monkeypatch, tmp_path):
-    monkeypatch.setenv("REALUSERSIM_CACHE", str(tmp_path / "r.sqlite"))
+def test_missing_key_names_the_variable(monkeypatch, replies_at):
+    monkeypatch.setenv("REALUSERSIM_CACHE", replies_at)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(endpoints.EndpointError, match="OPENAI_API_KEY"):
         ask("m", "which?")
@@ -179,7 +185,7 @@ def test_endpoints_yaml_names_address_key_and_price(endpoint, tmp_path, monkeypa
 
     assert asyncio.run(run()) == 1.0
     assert mock.models == {"big": 1}
-    assert b"secret-of-the-test" not in (tmp_path / "replies.sqlite").read_bytes()
+    assert not any("secret-of-the-test" in str(reply) for reply in Cache().replies())
 
 
 @pytest.mark.parametrize(
