@@ -160,8 +160,8 @@ class Models:
         problem = None
         try:
             async with asyncio.TaskGroup() as group:
-                # A quarter more than may call at once: while some wait for the cache, others call.
-                for _ in range(min(self.max_concurrency * 5 // 4, len(tasks))):
+                # A few more than may call at once: while some wait for the cache, others call.
+                for _ in range(min(self.max_concurrency + min(self.max_concurrency // 4, 16), len(tasks))):
                     group.create_task(work())
         except ExceptionGroup as errors:
             problem = errors.exceptions[0]
