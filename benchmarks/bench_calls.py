@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 
 from endpoint import start_endpoint
@@ -53,10 +54,10 @@ async def call_with_client(concurrency: int) -> float:
     return time.perf_counter() - started
 
 
-def measure(who: str, concurrency: int, cache: Path) -> tuple[float, float]:
-    """Seconds and peak memory (KB) of one process that makes all calls."""
+def measure(who: str, concurrency: int, cache: Path, *, traced: bool = False) -> tuple[float, float]:
+    """Seconds and peak memory (KB: resident, or of Python objects if traced) of one process that makes all calls."""
     environment = {**os.environ, "REALUSERSIM_CACHE": str(cache)}
-    command = [sys.executable, __file__, who, str(concurrency)]
+    command = [sys.executable, __file__, who, str(concurrency), *["traced"] * traced]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     seconds, kilobytes = map(float, done.stdout.split())
     return seconds, kilobytes
@@ -74,6 +75,7 @@ def main() -> None:
                 found[who, n].append(measure(who, n, cache))
                 if (who, n) == ("package", 64):
                     rerun.append(measure(who, n, cache))
+        peaks = {key: measure(*key, Path(folder) / f"{key[1]}.sqlite", traced=True)[1] for key in found if key[1] != 64}
     seconds = {key: statistics.median(s for s, _ in runs) for key, runs in found.items()}
     memory = {key: statistics.median(m for _, m in runs) for key, runs in found.items()}
     ideal = CALLS / 64 * LATENCY
@@ -82,7 +84,9 @@ def main() -> None:
     print(f"{CALLS:,} calls of {LATENCY * 1000:.0f} ms, median of {ROUNDS}")
     report("time / ideal, 64 in flight", seconds["package", 64] / ideal, "<=", 1.3, seconds["client", 64] / ideal)
     report("calls/s / bare client's, 256 in flight", seconds["client", 256] / seconds["package", 256], ">=", 0.8, 1.0)
-    report("KB of memory a call in flight", per_call, "<", 20, peer)
+    objects = [(peaks[who, 256] - peaks[who, 32]) / (256 - 32) for who in ("package", "client")]
+    report("KB of Python objects a call in flight", objects[0], "<", 20, objects[1])
+    report("KB of resident memory a call in flight", per_call, "<", 20, peer)
     report("seconds, all from the cache", statistics.median(s for s, _ in rerun), "<", 3, float("nan"))
     print(
         f"  (calls/s at 256: package {CALLS / seconds['package', 256]:.0f}, client {CALLS / seconds['client', 256]:.0f})"
@@ -100,4 +104,11 @@ if __name__ == "__main__":
         main()
     else:
         work = {"package": call_with_package, "client": call_with_client}[sys.argv[1]]
-        print(asyncio.run(work(int(sys.argv[2]))), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        traced = "traced" in sys.argv
+        if traced:
+            tracemalloc.start()
+        seconds = asyncio.run(work(int(sys.argv[2])))
+        peak = (
+            tracemalloc.get_traced_memory()[1] / 1024 if traced else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        )
+        print(seconds, peak)
