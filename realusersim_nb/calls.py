@@ -119,8 +119,8 @@ def mend_request(request: dict, reply: Reply, failure: CallFailed, schema: type[
     A reply that was cut off gets twice the room, one of the wrong form is sent back with what is
     wrong about it (if ``schema`` is given), after silence another seed is tried. A refusal stands.
     """
-    name = next(n for n in ("max_tokens", "max_completion_tokens") if n in request)
     if failure.kind == "truncated" or (failure.kind == "reasoning" and reply.finish_reason == "length"):
+        name = name_limit(request)
         return request | {name: 2 * request[name]}
     if failure.kind in ("empty", "reasoning"):
         return request | ({"seed": request["seed"] + 1_000_000} if "seed" in request else {})
@@ -142,9 +142,9 @@ def count_tokens(request: dict) -> int:
     return len(json.dumps(request["messages"], ensure_ascii=False)) // 3 + 1
 
 
-def max_tokens_of(request: dict) -> int:
-    """The longest reply a request allows, in tokens."""
-    return request.get("max_tokens") or request.get("max_completion_tokens") or 0
+def name_limit(request: dict) -> str:
+    """The field of a request that bounds its reply, in tokens."""
+    return "max_tokens" if "max_tokens" in request else "max_completion_tokens"
 
 
 def find_cost(endpoint: Endpoint, prompt_tokens: int, completion_tokens: int) -> float:

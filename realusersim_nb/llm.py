@@ -27,8 +27,8 @@ from realusersim_nb.calls import (
     count_tokens,
     find_cost,
     make_request,
-    max_tokens_of,
     mend_request,
+    name_limit,
     request_key,
 )
 from realusersim_nb.endpoints import Endpoint, EndpointError, find_endpoint
@@ -266,7 +266,7 @@ class Models:
 
     async def _reserve(self, endpoint: Endpoint, request: dict) -> float:
         """Set aside the most that a call can cost, in USD; BudgetReached if that is not left."""
-        most = find_cost(endpoint, count_tokens(request), max_tokens_of(request))
+        most = find_cost(endpoint, count_tokens(request), request[name_limit(request)])
         while self.budget_usd is not None and self.usage.cost_usd + self._reserved + most > self.budget_usd:
             if self._reserved <= 1e-12:
                 raise BudgetReached(
