@@ -17,6 +17,7 @@ import sqlalchemy as sql
 
 from realusersim_nb.replies import CacheError, Reply, find_rescued, read_replies, rescue
 
+PATIENCE = 5.0  # seconds, to open a cache that other processes are making
 SCHEMA = 2  # 1 had no table "about", and of a reply only its text and tokens
 METADATA = sql.MetaData()
 ABOUT = sql.Table(
@@ -195,27 +196,33 @@ def advise(problem: str) -> str:
 
 
 def open_database(url: sql.URL) -> sql.Engine:
-    """An engine for the URL; SQLite in WAL mode, where readers and one writer do not wait for each other."""
+    """An engine for the URL."""
     if url.drivername != "sqlite":
         return sql.create_engine(url, pool_pre_ping=True)
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sql.create_engine(url, connect_args={"timeout": 60})
-    with engine.connect() as connection:
-        connection.execute(sql.text("PRAGMA journal_mode=WAL"))
-    return engine
+    return sql.create_engine(url, connect_args={"timeout": 60})
 
 
 def prepare(engine: sql.Engine) -> None:
-    """Create the tables, or bring those of an older schema up to date."""
-    for attempt in range(3):
+    """Create the tables, or bring those of an older schema up to date, while others may do the same.
+
+    SQLite in WAL mode: readers and one writer do not wait for each other. To set it does not wait
+    for a lock as all else does, and its driver commits each table by itself unless told to begin.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
         try:
-            with engine.begin() as connection:
+            with engine.connect() as connection:
+                if engine.dialect.name == "sqlite":
+                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
                 prepare_tables(connection)
+                connection.commit()
             return
         except (sql.exc.OperationalError, sql.exc.ProgrammingError, sql.exc.IntegrityError):
-            if attempt == 2:
+            if time.monotonic() > until:
                 raise
-            time.sleep(0.2)  # another process is making them at this moment
+            time.sleep(0.1)  # another process is at it at this moment
 
 
 def prepare_tables(connection: sql.Connection) -> None:
