@@ -31,6 +31,7 @@ bench: setup
 	$(BIN)/python benchmarks/bench_calls.py
 	$(BIN)/python benchmarks/bench_kill.py
 	$(BIN)/python benchmarks/bench_curation.py
+	$(BIN)/python benchmarks/bench_pt3.py
 
 lab: setup
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb

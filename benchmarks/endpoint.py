@@ -44,7 +44,7 @@ def fill(part: dict, schema: dict, chosen: int) -> object:
         return part.get("const", part.get("enum", [None])[0])
     low, high = part.get("minimum", 0), part.get("maximum", 10**6)
     values = {
-        "string": lambda: f"Text {chosen}, long enough to be taken for one.",
+        "string": lambda: f"Text {chosen}, long enough to be taken for one."[: part.get("maxLength")],
         "integer": lambda: low + chosen % (high - low + 1),
         "number": lambda: low + chosen % 100 / 100 * (min(high, low + 1) - low),
         "boolean": lambda: chosen % 3 > 0,

@@ -4,7 +4,6 @@ A corpus is named (``sharegpt``, ``wildchat``, a hub id such as ``allenai/WildCh
 a path to JSONL, JSON or parquet, or a folder of them, in a layout that ``layouts`` knows.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -131,17 +130,3 @@ def split_users(
     return [c for u in groups if u in first for c in groups[u]], [
         c for u in groups if u not in first for c in groups[u]
     ]
-
-
-def measure_overlap(text: str, messages: list[str], *, n: int = 3) -> float:
-    """Share (0..1) of a text's different word n-grams that also stand in the messages; NaN if it has none.
-
-    A leak control: a case's description should say what the person wants, not how they put it.
-    """
-
-    def cut(words: str) -> set[tuple[str, ...]]:
-        found = re.findall(r"\w+", words.lower())
-        return {tuple(found[i : i + n]) for i in range(len(found) - n + 1)}
-
-    own = cut(text)
-    return len(own & set().union(*map(cut, messages))) / len(own) if own else float("nan")

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from realusersim_nb import judges
 from realusersim_nb.endpoints import find_endpoint
 
 TOKENS = {
     "profile": (600, 650),
-    "goal": (200, 150),
+    "goal": (300, 170),
     "plan": (330, 40),
     "turn": (230, 60),
     "answer": (90, 60),
@@ -58,12 +59,11 @@ def plan_calls(notebook: str, p: dict, *, before: list[str]) -> Iterator[Planned
     elif number == "01" and p["compared_extractor"]:
         yield "profile", p["compared_extractor"], p["n_compared"]
     elif number == "03" or (number == "05" and simulator and "03" not in made):
-        yield "goal", assistant, p["n_cases"]
+        if not p.get("released"):
+            yield "goal", assistant, 2 * p["n_cases"]  # each may be asked for once more
         yield from plan_roll_outs(p, simulator, assistant)
         if number == "03":
-            judged = p["n_cases"] * (len(p["arms"]) + 2)  # and the two bounds
-            yield "analysis", p["judge"] or simulator, judged
-            yield "verdicts", p["judge"] or simulator, judged
+            yield from plan_judging(p, simulator)
     elif number == "04":
         yield from plan_agent_runs(p)
 
@@ -75,6 +75,16 @@ def plan_roll_outs(p: dict, simulator: str, assistant: str) -> Iterator[Planned]
     if p["turn_format"] == "transcript":
         yield "plan", simulator, conversations * (messages - 1)
     yield "answer", assistant, conversations * (messages - 1)
+
+
+def plan_judging(p: dict, simulator: str) -> Iterator[Planned]:
+    """The readings of all transcripts and the two bounds by each judge, and of some again, twice."""
+    judged = p["n_cases"] * (len(p["arms"]) + 2)
+    for judge in judges.name_judges(p["judge"], simulator):
+        if judge != judges.MEASURED:
+            readings = judged * len(p["judge_orders"]) + 2 * min(p["n_rejudged"], judged)
+            yield "analysis", judge, readings
+            yield "verdicts", judge, readings * (p["judge_calls"] - 1)
 
 
 def plan_agent_runs(p: dict) -> Iterator[Planned]:

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Coroutine, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
@@ -60,6 +61,9 @@ class Usage:
     cost_usd: float = 0.0
 
 
+EXCHANGE: ContextVar[tuple[str, str]] = ContextVar("exchange", default=("", ""))
+
+
 class Models:
     """All models of a notebook behind one ``ask``, with one cache and one bill.
 
@@ -84,7 +88,6 @@ class Models:
         self.llm_mode = llm_mode
         self.usage = Usage()
         self.used: set[str] = set()
-        self.last_exchange = ("", "")  # the newest prompt and its raw reply, to be looked at
         self._lines: dict[str, Line] = {}
         self._in_flight: dict[str, asyncio.Task] = {}
         self._reserved = 0.0  # USD that the calls in flight may cost at most
@@ -98,6 +101,11 @@ class Models:
         """Close the connections; notebooks leave that to the end of their kernel."""
         for line in self._lines.values():
             await line.close()
+
+    @property
+    def last_exchange(self) -> tuple[str, str]:
+        """The newest prompt and its raw reply: of this task, where many ask at once."""
+        return EXCHANGE.get()
 
     # --- asking --------------------------------------------------------------------------------
 
@@ -125,7 +133,7 @@ class Models:
         try:
             for tries in range(line.endpoint.second_tries + 1):
                 reply = await self._ask_in_form(line, request, schema, sample + 1_000_000 * tries)
-                self.last_exchange = (messages[-1]["content"], reply.text)
+                EXCHANGE.set((messages[-1]["content"], reply.text))
                 try:
                     return parse(reply, schema)
                 except CallFailed as failure:

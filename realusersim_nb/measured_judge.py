@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from realusersim_nb import style
 from realusersim_nb.corpus import group_by_user
-from realusersim_nb.records import Case, Conversation, Judgement, Transcript
+from realusersim_nb.records import Conversation
 
 NAME = "measured"
 FIRST = 5  # user messages of each side, as many as a roll-out has
@@ -46,17 +46,6 @@ class MeasuredJudge:
         sides = pd.DataFrame([sketch(reference), sketch(candidate)])
         apart = measure_differences(sides.iloc[[0]], sides.iloc[[1]], self.population)
         return {d: round(float(model.predict_proba(apart[FACETS[d]])[0, 1]), 6) for d, model in self.models.items()}
-
-    def judge(self, case: Case, transcript: Transcript, reference: list[str], candidate: list[str]) -> Judgement:
-        """Verdicts on D2, D4 and D5 of a case's prepared messages; unscored if a side is empty."""
-        about = {"case_id": case.case_id, "user_id": case.user_id, "arm": transcript.arm, "judge": NAME}
-        if transcript.error or not candidate or not reference:
-            return Judgement(**about, error=transcript.error or "the simulated user wrote nothing")
-        likely = self.compare(reference, candidate)
-        told = ", ".join(f"{d} {p:.2f}" for d, p in likely.items())
-        return Judgement(
-            **about, verdicts={d: p >= 0.5 for d, p in likely.items()}, analysis=f"likelihood of one person: {told}"
-        )
 
 
 def sketch(texts: list[str]) -> dict[str, float]:

@@ -78,14 +78,71 @@ def plot_rates(table: pd.DataFrame, value: str, n: str, *, title: str) -> Axes:
     return axes
 
 
+def plot_judges(scores: pd.DataFrame) -> Axes:
+    """Fidelity of each arm by each judge, side by side; bounds in grey. Index: judge, arm; columns as of ``pt3.score``."""
+    judges = list(scores.index.unique("judge"))
+    arms = in_order(scores.index.unique("arm"))[::-1]
+    size = (3.6 * len(judges) + 1.4, 0.5 * len(arms) + 1.4)
+    row = plt.subplots(1, len(judges), sharey=True, squeeze=False, figsize=size)[1]
+    for axes, judge in zip(row[0], judges, strict=True):
+        for y, arm in enumerate(arms):
+            own, colour = scores.loc[(judge, arm)], BOUND_COLOUR if arm in BOUNDS else ARM_COLOUR
+            axes.plot([own["ci_low"], own["ci_high"]], [y, y], color=colour, lw=2)
+            axes.plot(own["rate"], y, "s" if arm in BOUNDS else "o", color=colour)
+            told = f"{own['rate']:.0%} (n = {own['n_cases']:.0f})" if own["n_cases"] else "none scored"
+            axes.annotate(told, (own["rate"] if own["n_cases"] else 0.5, y), (0, 7), textcoords="offset points", ha="center", fontsize=8)  # fmt: skip
+        axes.set(
+            xlim=(-0.08, 1.12),
+            ylim=(-0.6, len(arms) - 0.3),
+            xlabel="match rate, 95 % interval",
+            title=f"judge: {judge}",
+        )
+    row[0][0].set_yticks(range(len(arms)), arms)
+    return row[0][0]
+
+
 def plot_dimensions(rates: pd.DataFrame, names: dict[str, str]) -> Axes:
-    """Match rate of each arm in each dimension as a labelled grid (columns arm, dimension, rate)."""
-    grid = rates.pivot(index="arm", columns="dimension", values="rate")
-    grid = grid.loc[in_order(grid.index)].rename(columns=lambda d: f"{d} {names[d].split(' and ')[0]}")
-    axes = plt.subplots(figsize=(7, 0.5 * len(grid) + 1.5))[1]
-    sns.heatmap(grid, vmin=0, vmax=1, cmap="Greys", annot=True, fmt=".0%", cbar=False, linewidths=1, ax=axes)
+    """Match rate of each judge and arm in each dimension as a labelled grid (columns judge, arm, dimension, rate)."""
+    grid = rates.pivot(index=["judge", "arm"], columns="dimension", values="rate")
+    order = [(j, a) for j in rates["judge"].unique() for a in in_order(rates["arm"].unique()) if (j, a) in grid.index]
+    grid = grid.loc[order].rename(columns=lambda d: f"{d} {names[d].split(' and ')[0]}")
+    axes = plt.subplots(figsize=(7.5, 0.42 * len(grid) + 1.5))[1]
+    labels = [f"{judge}: {arm}" for judge, arm in grid.index]
+    sns.heatmap(grid.to_numpy(), vmin=0, vmax=1, cmap="Greys", annot=True, fmt=".0%", cbar=False, linewidths=1, yticklabels=labels, xticklabels=list(grid.columns), ax=axes)  # fmt: skip
     axes.set(xlabel="", ylabel="", title="Share of cases judged to match, by dimension")
     axes.tick_params(axis="x", rotation=20)
+    return axes
+
+
+def plot_differences(pairs: pd.DataFrame) -> Axes:
+    """Paired differences with their intervals, zero marked (columns judge, arm, baseline, difference, ci_low, ci_high, n_pairs)."""
+    rows = pairs[::-1].reset_index(drop=True)
+    axes = plt.subplots(figsize=(6.5, 0.45 * len(rows) + 1.3))[1]
+    axes.axvline(0, color="black", lw=1)
+    axes.hlines(range(len(rows)), rows["ci_low"], rows["ci_high"], color=ARM_COLOUR, lw=2)
+    axes.plot(rows["difference"], range(len(rows)), "o", color=ARM_COLOUR)
+    told = [f"{r.judge}: {r.arm} - {r.baseline} (n = {r.n_pairs})" for r in rows.itertuples()]
+    axes.set_yticks(range(len(rows)), told, fontsize=8)
+    axes.set(xlabel="difference of the match rate, 95 % interval", title="What the gain comes from")
+    return axes
+
+
+def plot_formalism(table: pd.DataFrame) -> Axes:
+    """Share of messages with each feature, one mark a system (columns system, feature, share, ci_low, ci_high, n_users)."""
+    shown = table.dropna(subset="ci_low")
+    features, systems = list(shown["feature"].unique()), list(shown["system"].unique())
+    axes = plt.subplots(figsize=(7, 0.22 * len(features) * len(systems) + 1.6))[1]
+    colours = sns.color_palette("colorblind", len(systems))
+    for i, system in enumerate(systems):
+        own = shown[shown["system"] == system].set_index("feature").reindex(features)
+        y = [len(features) - 1 - f + 0.35 - 0.7 * i / max(len(systems) - 1, 1) for f in range(len(features))]
+        axes.hlines(y, own["ci_low"], own["ci_high"], color=colours[i], lw=2)
+        axes.plot(
+            own["share"], y, "osD^vP*X"[i % 8], color=colours[i], label=f"{system} ({own['n_users'].max():.0f} users)"
+        )
+    axes.set_yticks(range(len(features)), features[::-1])
+    axes.set(xlim=(-0.02, 1.02), xlabel="share of messages, 95 % interval", title="The Formalism Ceiling")
+    axes.legend(fontsize=8, bbox_to_anchor=(1.01, 1), loc="upper left")
     return axes
 
 

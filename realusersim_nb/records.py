@@ -99,7 +99,10 @@ class Profile(Record):
 
 
 class Case(Record):
-    """One held-out real conversation and the goal a simulated user gets instead of it."""
+    """One held-out real conversation and the goal a simulated user gets instead of it.
+
+    ``rewritten``: the goal had copied the person's words and was asked for once more.
+    """
 
     case_id: str
     user_id: str
@@ -107,11 +110,19 @@ class Case(Record):
     key_context: str
     domain: str = ""
     task_type: str = ""
+    rewritten: bool = False
     original: list[Message]
 
 
+Order = Literal["real_first", "simulated_first"]
+"""Which conversation a judge is shown first."""
+
+
 class Transcript(Record):
-    """One conversation to be judged: simulated, or real when the arm is a bound."""
+    """One conversation to be judged: simulated, or real when the arm is a bound.
+
+    ``lapse``: how the simulated user fell out of its part, if it did (see ``lapses``).
+    """
 
     case_id: str
     user_id: str
@@ -119,18 +130,27 @@ class Transcript(Record):
     simulator: str | None = None
     messages: list[Message] = []
     ended_by: Literal["close", "max_turns", "real", "error"] = "real"
+    lapse: str | None = None
     error: str | None = None
 
 
 class Judgement(Record):
-    """Five verdicts on one transcript against the original; ``verdicts`` is null if unscored."""
+    """Five verdicts on one transcript against the original; ``verdicts`` is null if unscored.
+
+    ``analysis`` is the reasoning, ``replies`` are the judge's raw words, ``order`` and ``trial``
+    tell several readings of one transcript apart, ``prompt_hash`` is the sha256 of the first request.
+    """
 
     case_id: str
     user_id: str
     arm: str
     judge: str
+    order: Order = "real_first"
+    trial: int = 0
     verdicts: dict[str, bool] | None = None
     analysis: str = ""
+    replies: list[str] = []
+    prompt_hash: str = ""
     error: str | None = None
 
 

@@ -7,17 +7,22 @@ commands, or one for each dimension.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
 
+import huggingface_hub
+import pandas as pd
 from pydantic import ValidationError
 
-from realusersim_nb.records import Case, Command, Demographic, Dimension, Message, Profile
+from realusersim_nb.judges import JudgePrompt
+from realusersim_nb.records import Case, Command, Conversation, Demographic, Dimension, Message, Profile
 
 PROFILES = Path("profiles/consolidated_user_profiles.jsonl")
 CASES = Path("evaluation/test_sets")
+JUDGE_PROMPT = Path("evaluation/judge_prompt.txt")
 OURS = "realusersim_nb"  # the key under which stands what the layout has no place for
 
 
@@ -90,11 +95,10 @@ def read_commands(told: dict | list) -> Iterator[Command]:
             yield Command(**{**fields, "dimension": dimension})
 
 
-def write_cases(cases: list[Case], profiles: list[Profile], folder: str | Path, *, name: str = "mixed_domain") -> Path:
-    """Write cases, each with its user's profile, as one test set of the released layout."""
-    own = {profile.user_id: write_profile(profile) for profile in profiles}
+def write_cases(cases: list[Case], own: dict[str, Profile], folder: str | Path, *, name: str = "mixed_domain") -> Path:
+    """Write cases, each with its profile (by case or by user), as one test set of the released layout."""
     path = Path(folder) / CASES / f"{name}.jsonl"
-    write_lines(path, (write_case(case, own[case.user_id]) for case in cases))
+    write_lines(path, (write_case(case, write_profile(own.get(case.case_id) or own[case.user_id])) for case in cases))
     return path
 
 
@@ -129,6 +133,63 @@ def read_cases(folder: str | Path) -> tuple[list[Case], list[Profile]]:
                 f"{where}: expected a case with original_messages, problem_desc and user_profile, got {error!r}."
             ) from error
     return cases, profiles
+
+
+def read_judge_prompt(folder: str | Path) -> JudgePrompt:
+    """The released judge's two prompts, from ``evaluation/judge_prompt.txt`` of a folder, or from such a file.
+
+    A section begins with a line that holds its name. ValueError if one of the two is missing.
+    """
+    path = Path(folder)
+    path = path / JUDGE_PROMPT if path.is_dir() else path
+    parts = re.split(
+        r"^[^\n\w]*(SYSTEM PROMPT|FORMATTING PROMPT)\b[^\n]*$", path.read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    found = {name: text.strip().strip("=-#").strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+    if not all(found.get(name) for name in ("SYSTEM PROMPT", "FORMATTING PROMPT")):
+        raise ValueError(
+            f"{path}: expected the sections SYSTEM PROMPT and FORMATTING PROMPT, found {sorted(found) or 'none'}."
+        )
+    return JudgePrompt(found["SYSTEM PROMPT"], found["FORMATTING PROMPT"])
+
+
+def find_judge_prompt(place: str | None) -> JudgePrompt | None:
+    """The judge prompt of a released data set, if one is given and has it."""
+    path = find_release(place) / JUDGE_PROMPT if place else None
+    return read_judge_prompt(path) if path and path.is_file() else None
+
+
+def take_cases(place: str, *, n_cases: int, seed: int) -> tuple[list[Case], dict[str, Profile], list[Conversation]]:
+    """A seeded draw of released cases, their profiles by case and by user, and their original conversations.
+
+    Says how many there are, and how many stand on a conversation that another one has already.
+    """
+    found, profiles = read_cases(find_release(place))
+    own = {p.user_id: p for p in profiles} | {c.case_id: p for c, p in zip(found, profiles, strict=True)}
+    cases = list({case.case_id: case for case in found}.values())  # a test set of all may hold those of the others
+    twice = len(cases) - len({str(case.original) for case in cases})
+    print(
+        f"{len(cases)} released cases of {len({c.user_id for c in cases})} users, {twice} on a conversation counted before"
+    )
+    originals = [Conversation(conversation_id=c.case_id, user_id=c.user_id, messages=c.original) for c in cases]
+    return pd.Series(cases).sample(min(n_cases, len(cases)), random_state=seed).tolist(), own, originals
+
+
+def find_release(place: str) -> Path:
+    """The folder of a released data set: a folder as it is, or a hub id (``Salesforce/RealUserSim``), downloaded.
+
+    FileNotFoundError with what to do if it is neither here nor on the hub.
+    """
+    if Path(place).exists():
+        return Path(place)
+    try:
+        wanted = [f"{CASES}/*.jsonl", str(JUDGE_PROMPT)]
+        return Path(huggingface_hub.snapshot_download(place, repo_type="dataset", allow_patterns=wanted))
+    except (huggingface_hub.errors.HfHubHTTPError, huggingface_hub.errors.HFValidationError, OSError) as error:
+        problem = " ".join(str(error).split())[:200]
+        raise FileNotFoundError(
+            f"released cases {place!r}: no such folder, and the hub could not give it ({problem}); download it and name the folder."
+        ) from error
 
 
 def describe(profiles: list[Profile], *, corpus: str, licence: str) -> str:

@@ -73,8 +73,10 @@ def describe_summary(run_folder: Path) -> list[str]:
         lines.append(
             f"profiles: {profiles['n']:,} with {profiles['commands']:,} commands and {profiles['verified_examples']:,} verbatim examples"
         )
-    for judge, name in (("fidelity", "fidelity"), ("fidelity_measured", "fidelity by measurement")):
-        for arm, s in summary.get(judge, {}).items():
+    others = list(summary.get("fidelity_by_judge", {}).items())[1:]  # the first judge's are the fidelity
+    readings = {"fidelity": summary.get("fidelity", {})} | {f"fidelity by {judge}": arms for judge, arms in others}
+    for name, arms in readings.items():
+        for arm, s in arms.items():
             lines.append(
                 f"{name}, {arm}: {describe_rate(s['rate'], s)} over {s['n_cases']} cases, {s['n_failed']} failed"
             )

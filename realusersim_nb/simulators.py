@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from pydantic import BaseModel, Field
 
-from realusersim_nb import profiles
+from realusersim_nb import lapses, profiles
 from realusersim_nb.faults import CallFailed
 from realusersim_nb.llm import Models
 from realusersim_nb.records import Case, Message, Profile, Transcript, user_messages
@@ -75,9 +75,10 @@ def assign_others(users: list[str], *, seed: int) -> dict[str, str]:
 
 
 def write_personas(arm: Arm, cases: list[Case], own: dict[str, Profile], *, seed: int) -> list[str]:
-    """The persona text of each case under an arm."""
+    """The persona text of each case under an arm; ``own`` has profiles by user, or for one case by its id."""
     others = assign_others([case.user_id for case in cases], seed=seed) if arm == "shuffled_profile" else {}
-    return [ARMS[arm](own[c.user_id], own[others.get(c.user_id, c.user_id)]) for c in cases]
+    mine = [own.get(c.case_id) or own[c.user_id] for c in cases]
+    return [ARMS[arm](p, own[others[c.user_id]] if others else p) for c, p in zip(cases, mine, strict=True)]
 
 
 # --- one message -------------------------------------------------------------------------------
@@ -142,10 +143,12 @@ async def roll_out(
 ) -> Transcript:
     """One simulated conversation about a case's goal; the original is never shown.
 
-    A call that fails ends it: the transcript then holds what there was, and the reason.
+    A call that fails ends it: the transcript then holds what there was, and the reason. A user who
+    fell out of its part is marked with the kind of lapse.
     """
     messages: list[Message] = []
     about = {"case_id": case.case_id, "user_id": case.user_id, "arm": arm, "simulator": simulator}
+    ended_by: str = "max_turns"
     try:
         for turn in range(max_user_messages):
             text = await write_user_message(
@@ -153,13 +156,15 @@ async def roll_out(
                 messages=messages, turn_format=turn_format, seed=seed,
             )  # fmt: skip
             if CLOSE in text:
-                return Transcript(**about, messages=messages, ended_by="close")
+                ended_by = "close"
+                break
             messages.append(Message(role="user", content=text))
             if turn < max_user_messages - 1:
                 messages.append(await answer(models, assistant, messages, seed=seed))
     except CallFailed as error:
         return Transcript(**about, messages=messages, ended_by="error", error=str(error))
-    return Transcript(**about, messages=messages, ended_by="max_turns")
+    lapse = lapses.find_lapse(user_messages(messages), persona)
+    return Transcript(**about, messages=messages, ended_by=ended_by, lapse=lapse)
 
 
 async def answer(models: Models, assistant: str, messages: list[Message], *, seed: int = 0) -> Message:

@@ -1,12 +1,17 @@
 """ipywidgets browsers for notebooks; each shows something static where widgets cannot run."""
 
 import html
+from pathlib import Path
 
 import ipywidgets
 from IPython.display import display
 
+from realusersim_nb import labels
+from realusersim_nb.agreement import name_reader
+from realusersim_nb.cases import prepare
+from realusersim_nb.judges import DIMENSIONS
 from realusersim_nb.profiles import cut_at_word, render
-from realusersim_nb.records import Conversation, Profile
+from realusersim_nb.records import Case, Conversation, Judgement, Profile, Transcript
 
 ANY, NOBODY = "any", "nobody"
 
@@ -95,3 +100,93 @@ def mark(text: str, examples: set[str]) -> str:
         return html.escape(text)
     before, _, after = text.partition(found)
     return f"{html.escape(before)}<mark>{html.escape(found)}</mark>{html.escape(after)}"
+
+
+# --- fidelity ----------------------------------------------------------------------------------
+
+
+def browse_cases(cases: list[Case], transcripts: list[Transcript], judgements: list[Judgement]) -> None:
+    """One case: the real user beside one arm's, with each judge's verdicts and reasons.
+
+    A page without widgets shows the first case under its first arm.
+    """
+    by_id = {case.case_id: case for case in cases}
+    arms = list(dict.fromkeys(t.arm for t in transcripts))
+    case = ipywidgets.Dropdown(options=list(by_id), description="case")
+    arm = ipywidgets.Dropdown(options=arms, description="beside")
+    page = ipywidgets.HTML(show_case(cases[0], arms[0], transcripts, judgements))
+
+    def show(_) -> None:
+        page.value = show_case(by_id[case.value], arm.value, transcripts, judgements)
+
+    for control in (case, arm):
+        control.observe(show, names="value")
+    shown = ipywidgets.VBox([ipywidgets.HBox([case, arm]), page])._repr_mimebundle_()
+    display({**shown, "text/html": page.value}, raw=True)
+
+
+def show_case(case: Case, arm: str, transcripts: list[Transcript], judgements: list[Judgement]) -> str:
+    """HTML of one case under one arm; all text of the corpus and of models is escaped."""
+    messages = [m for t in transcripts if (t.case_id, t.arm) == (case.case_id, arm) for m in t.messages]
+    readings = "".join(show_judgement(j) for j in judgements if (j.case_id, j.arm) == (case.case_id, arm))
+    sides = list_side("real", prepare(case.original)) + list_side(arm, prepare(messages))
+    return (
+        f"<pre style='white-space:pre-wrap'>{html.escape(case.goal)}</pre>"
+        f"<div style='display:flex;gap:2em;text-align:left;line-height:1.4'>{sides}</div>{readings}"
+    )
+
+
+def list_side(title: str, texts: list[str]) -> str:
+    """HTML of one side's messages."""
+    said = "".join(f"<li>{html.escape(cut_at_word(text, 300))}</li>" for text in texts)
+    return f"<div style='flex:1'><b>{html.escape(title)}</b><ol>{said or '<i>nothing</i>'}</ol></div>"
+
+
+def show_judgement(judgement: Judgement) -> str:
+    """HTML of one reading: verdicts, and the reasons behind a fold."""
+    marks = {True: "match", False: "no match"}
+    told = ", ".join(f"{d} {marks[v]}" for d, v in (judgement.verdicts or {}).items()) or judgement.error or ""
+    reader = html.escape(name_reader(judgement))
+    return (
+        f"<details><summary><b>{reader}</b>: {html.escape(told)}</summary>"
+        f"<pre style='white-space:pre-wrap'>{html.escape(judgement.analysis)}</pre></details>"
+    )
+
+
+def label_pairs(pairs: list[tuple[Case, Transcript, str]], path: Path, *, labeller: str) -> None:
+    """Show pairs blind, one after the other, and keep each verdict in a file of labels (see ``labels``).
+
+    A page without widgets shows the first pair and says that labelling needs a kernel.
+    """
+    choices = {d: ipywidgets.ToggleButtons(options=["match", "no match"], value=None, description=d, tooltips=[text] * 2) for d, text in DIMENSIONS.items()}  # fmt: skip
+    page, told, save = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.Button(description="save, next pair")
+    left = iter(pairs)
+    current: list[tuple[Case, Transcript, str]] = []
+
+    def show_next() -> None:
+        current[:] = [pair for pair in [next(left, None)] if pair]
+        page.value = show_pair(*current[0]) if current else "<b>That was the last pair.</b> Thank you."
+        save.disabled = not current
+        for choice in choices.values():
+            choice.value = None
+
+    def keep(_) -> None:
+        given = {d: choice.value == "match" for d, choice in choices.items() if choice.value}
+        try:
+            labels.keep_label(path, *current[0][:2], verdicts=given, labeller=labeller)
+        except ValueError as problem:
+            told.value = html.escape(str(problem))
+        else:
+            told.value = ""
+            show_next()
+
+    save.on_click(keep)
+    show_next()
+    shown = ipywidgets.VBox([page, *choices.values(), save, told])._repr_mimebundle_()
+    display({**shown, "text/html": f"{page.value}<i>Verdicts can be given where a kernel runs.</i>"}, raw=True)
+
+
+def show_pair(case: Case, transcript: Transcript, order: str) -> str:
+    """HTML of one pair, blind: which side is real and which arm it is are not told."""
+    a, b = labels.list_sides(case, transcript, order)
+    return f"<div style='display:flex;gap:2em;text-align:left'>{list_side('A', a)}{list_side('B', b)}</div>"

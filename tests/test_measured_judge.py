@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import make_conversation
 
-from realusersim_nb import measured_judge, pt3
+from realusersim_nb import judges, measured_judge, pt3
 from realusersim_nb.records import Case, Transcript
 
 
@@ -57,7 +57,7 @@ def test_perfect_simulator_scores_all_a_stranger_less_and_a_failure_nothing():
         for case, stranger in zip(cases, strangers, strict=True)
         for arm, messages in (("profile", case.original), ("other_user", stranger.messages), ("task_only", case.original))
     ]  # fmt: skip
-    verdicts = pt3.tabulate(pt3.judge_by_measurement(judge, cases, transcripts))
+    verdicts = pt3.tabulate(judges.judge_by_measurement(judge, cases, transcripts))
     scores = pt3.score(verdicts)
     assert scores.loc["profile", "rate"] == 1 and scores.loc["other_user", "rate"] < 0.7
     assert scores.loc["task_only", "n_failed"] == 60

@@ -15,6 +15,7 @@ import papermill
 import pytest
 from conftest import SAMPLE
 
+from benchmarks.endpoint import fill
 from realusersim_nb import cache, estimate, records, runs
 from realusersim_nb.records import AgentRun, Case, Judgement, Profile, Transcript
 
@@ -139,9 +140,8 @@ def answer_any(request):
     """A mock of every role: a value of the right kind for each field that is asked for."""
     if "response_format" not in request:
         return "An answer."
-    kinds = {"string": "text of sufficient length", "integer": 1, "boolean": True, "array": ["one step"]}
-    fields = request["response_format"]["json_schema"]["schema"]["properties"]
-    return json.dumps({name: kinds[field["type"]] for name, field in fields.items()})
+    schema = request["response_format"]["json_schema"]["schema"]
+    return json.dumps(fill(schema, schema, 1))
 
 
 def test_named_simulator_gets_all_calls_of_notebook_03_and_nobody_else(endpoint, workplace, monkeypatch):

@@ -7,7 +7,21 @@ import pytest
 from conftest import make_conversation
 from test_agents import fill
 
-from realusersim_nb import llm, plots, pt3, simulators
+from realusersim_nb import (
+    agreement,
+    cases,
+    copying,
+    formalism,
+    judges,
+    labels,
+    lapses,
+    llm,
+    plots,
+    pt3,
+    simulators,
+    stats,
+    widgets,
+)  # fmt: skip
 from realusersim_nb.cache import Cache
 from realusersim_nb.records import Case, Command, Judgement, Message, Profile, Transcript
 
@@ -29,7 +43,7 @@ OWN = {
 
 
 def judgement(arm, value, user="a"):
-    verdicts = None if value is None else dict.fromkeys(pt3.DIMENSIONS, value)
+    verdicts = None if value is None else dict.fromkeys(judges.DIMENSIONS, value)
     return Judgement(case_id=f"{user}-0", user_id=user, arm=arm, judge="m", verdicts=verdicts)
 
 
@@ -109,35 +123,36 @@ def test_failed_call_ends_the_roll_out_with_what_there_was(endpoint, tmp_path):
 def test_judge_sees_user_messages_of_the_first_nine_without_close():
     messages = [Message(role=r, content=f"{r} {i}") for i in range(6) for r in ("user", "assistant")]
     messages[4] = Message(role="user", content=" /close ")
-    assert pt3.prepare(messages) == ["user 0", "user 1", "user 3", "user 4"]
+    assert cases.prepare(messages) == ["user 0", "user 1", "user 3", "user 4"]
 
 
-def judge_all(tmp_path, transcripts):
+def judge_all(tmp_path, transcripts, **settings):
     async def go():
         async with llm.Models(cache=Cache(tmp_path / "replies.sqlite")) as models:
-            return await pt3.judge_all(models, "judge", CASES, transcripts)
+            return await judges.judge_all(models, "judge", CASES, transcripts, **settings)
 
     return asyncio.run(go())
 
 
 def judging_by_eye(request):
     """A mock judge that finds a match only where both lists are the same text."""
-    schema, prompt = request["response_format"]["json_schema"]["name"], request["messages"][0]["content"]
+    schema, prompt = request["response_format"]["json_schema"]["name"], request["messages"][-1]["content"]
     if schema == "Verdicts":
-        return json.dumps(dict.fromkeys(pt3.DIMENSIONS, "no match" not in prompt))
+        return json.dumps(dict.fromkeys(judges.DIMENSIONS, "no match" not in prompt))
     a, b = prompt.split("Messages A:\n")[1].split("\n\nBoth lists")[0].split("\n\nMessages B:\n")
-    return json.dumps(
-        dict.fromkeys(pt3.DIMENSIONS, "The two lists are a match." if a == b else "The two lists are no match.")
-    )
+    finding = "The two lists are a match." if a == b else "The two lists are no match."
+    told = {"finding": finding, "match": a == b} if schema == "Judged" else finding
+    return json.dumps(dict.fromkeys(judges.DIMENSIONS, told))
 
 
-def test_perfect_simulator_gets_100_per_cent_and_a_stranger_0(endpoint, tmp_path):
+@pytest.mark.parametrize("settings", [{}, {"calls": 1}, {"order": "simulated_first"}, {"trial": 1}], ids=str)
+def test_perfect_simulator_gets_100_per_cent_and_a_stranger_0(endpoint, tmp_path, settings):
     endpoint(judging_by_eye)
     perfect = [Transcript(case_id=c.case_id, user_id=c.user_id, arm="perfect", messages=c.original) for c in CASES]
     stranger = [
         t.model_copy(update={"arm": "stranger", "messages": [Message(role="user", content="Hello.")]}) for t in perfect
     ]
-    scores = pt3.score(pt3.tabulate(judge_all(tmp_path, perfect + stranger)))
+    scores = pt3.score(pt3.tabulate(judge_all(tmp_path, perfect + stranger, **settings)))
     assert scores["rate"].to_dict() == {"perfect": 1.0, "stranger": 0.0}
 
 
@@ -153,11 +168,12 @@ def test_failed_and_empty_transcripts_are_counted_never_scored_0(endpoint, tmp_p
     assert scores.loc["profile", ["rate", "n_cases", "n_failed"]].tolist() == [1.0, 1, 1]
 
 
-def test_bounds_are_the_users_own_and_somebody_elses_conversation():
-    bounds = pt3.draw_bounds(CASES, CONVERSATIONS, seed=1)
-    assert [t.arm for t in bounds] == ["same_user"] * 3 + ["other_user"] * 3
-    for case, same, other in zip(CASES, bounds[:3], bounds[3:], strict=True):
-        assert same.messages == case.original and other.messages != case.original
+def test_bounds_are_the_users_own_and_somebody_elses_other_conversation():
+    known = [make_conversation(f"i am {u}", user=u, number=1) for u in "ab"] + CONVERSATIONS
+    bounds = {(t.arm, t.user_id): t.messages for t in pt3.draw_bounds(CASES, known, seed=1)}
+    assert bounds["same_user", "a"] == known[0].messages and bounds["same_user", "b"] == known[1].messages
+    assert ("same_user", "c") not in bounds  # of whom nothing else is known
+    assert all(bounds["other_user", c.user_id] not in (c.original, bounds.get(("same_user", c.user_id))) for c in CASES)
 
 
 def test_index_leaves_out_d3_where_it_says_so():
@@ -195,5 +211,166 @@ def test_when_every_judgement_failed_the_tables_and_figures_say_so():
     verdicts = pt3.tabulate(failed)
     scores = pt3.score(verdicts)
     assert (scores["n_failed"] == 3).all() and scores["rate"].isna().all()
-    plots.plot_dimensions(pt3.score_dimensions(verdicts), pt3.DIMENSIONS)
+    plots.plot_dimensions(pt3.score(verdicts, ["judge", "arm", "dimension"]).reset_index(), judges.DIMENSIONS)
+    plots.plot_judges(pt3.score(verdicts, ["judge", "arm"]))
     assert (pt3.compare_arms(verdicts)["n_pairs"] == 0).all()
+
+
+# --- lapses ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [([], "says nothing"), (["ok", "word " * 10_000], "writes too much"),
+     (["Then write the same request, with the same content, as this person types it"], "recites its prompt"),
+     (["sort it", "Always write in the manner of a very old captain at sea please"], "recites its prompt"),
+     (["As an AI language model I cannot sort."], "answers as the assistant"),
+     (["Sure! Here is the sorted list: 1, 2"], "answers as the assistant"),
+     (["sort it", "sort it", "sort it"], "repeats itself"),
+     (["sort it", "sort it"], None), (["can you help me sort", "sure, now in reverse"], None),
+     (["how would old mates in a manner of speaking put it"], None)],
+)  # fmt: skip
+def test_lapses_are_told_by_kind(texts, kind):
+    persona = '- Always write in the manner of a very old captain at sea. For instance, about other things: "how would old mates in a manner of speaking put it"'
+    assert lapses.find_lapse(texts, persona) == kind
+
+
+def test_user_who_only_closes_has_a_lapse_is_counted_and_kept_out_of_the_rates(endpoint, tmp_path):
+    mock = endpoint(lambda r: "/close" if r["model"] == "user" else judging_by_eye(r))
+    nothing = roll_out(tmp_path, turn_format="roles")
+    assert (nothing.lapse, nothing.ended_by) == ("says nothing", "close")
+    fine = Transcript(case_id="b-0", user_id="b", arm="profile", messages=CASES[1].original, ended_by="max_turns")
+    asked = len(mock.requests)
+    found = judge_all(tmp_path, [nothing, fine])
+    assert [j.error for j in found] == ["lapse: says nothing", None] and len(mock.requests) == asked + 2
+    scores = pt3.score(pt3.tabulate(found))
+    assert scores.loc["profile", ["rate", "n_cases", "n_failed"]].tolist() == [1.0, 1, 1]
+    table = lapses.tabulate_lapses([nothing, fine, fine.model_copy(update={"arm": "same_user", "ended_by": "real"})])
+    assert table.loc["profile", ["n", "says nothing", "any"]].tolist() == [2, 1, 1]
+    assert table.loc["same_user", "any"] == 0
+
+
+# --- readings ----------------------------------------------------------------------------------
+
+
+def judging_by_side(request):
+    """A mock judge with an order bias: it finds a match only where the longer list comes first."""
+    schema, prompt = request["response_format"]["json_schema"]["name"], request["messages"][0]["content"]
+    a, b = prompt.split("Messages A:\n")[1].split("\n\nBoth lists")[0].split("\n\nMessages B:\n")
+    finding = {"finding": "The two lists are compared.", "match": len(a) > len(b)}
+    assert schema == "Judged"
+    return json.dumps(dict.fromkeys(judges.DIMENSIONS, finding))
+
+
+def test_label_swap_changes_nothing_but_the_label(endpoint, tmp_path):
+    endpoint(judging_by_eye)
+    arms = [Transcript(case_id=c.case_id, user_id=c.user_id, arm=arm, messages=c.original if arm == "x" else CASES[0].original)
+            for c in CASES for arm in ("x", "y")]  # fmt: skip
+    swapped = [t.model_copy(update={"arm": {"x": "y", "y": "x"}[t.arm]}) for t in arms]
+    straight, crossed = (pt3.score(pt3.tabulate(judge_all(tmp_path, ts))) for ts in (arms, swapped))
+    assert straight.loc["x"].equals(crossed.loc["y"].rename("x")) and straight.loc["x", "rate"] == 1
+
+
+def test_one_call_judge_keeps_finding_raw_reply_order_and_hash_and_its_order_bias_is_seen(endpoint, tmp_path):
+    mock = endpoint(judging_by_side)
+    short = [Transcript(case_id=c.case_id, user_id=c.user_id, arm="profile", messages=[Message(role="user", content="x")]) for c in CASES]  # fmt: skip
+    straight, crossed = (judge_all(tmp_path, short, calls=1, order=o) for o in ("real_first", "simulated_first"))
+    assert len(mock.requests) == 6
+    assert json.loads(straight[0].replies[0])["D1"]["match"] is True and "D1: The two lists" in straight[0].analysis
+    assert len(straight[0].prompt_hash) == 64 and straight[0].prompt_hash != crossed[0].prompt_hash
+    table = agreement.compare_readers(straight + crossed).iloc[0]
+    assert (table["agree"], table["more_matches"], table["n"]) == (0.0, -1.0, 15)
+
+
+def test_released_prompt_is_followed(endpoint, tmp_path):
+    mock = endpoint(lambda r: judging_by_eye(r) if "response_format" in r else "They match.")
+    same = [Transcript(case_id=c.case_id, user_id=c.user_id, arm="profile", messages=c.original) for c in CASES[:1]]
+    found = judge_all(tmp_path, same, prompt=judges.JudgePrompt("Compare.", "Give JSON."))
+    first, second = (r["messages"] for r in mock.requests)
+    assert first[0] == {"role": "system", "content": "Compare."} and "- sort a list" in first[1]["content"]
+    assert second[0]["content"] == "Give JSON." and second[1]["content"] == "They match."
+    assert found[0].analysis == "They match." and all(found[0].verdicts.values())
+
+
+def test_alpha_of_the_textbook_and_kappa_of_chance():
+    """Krippendorff (2011), example B: two observers, ten units, alpha 0.095."""
+    one, two = [0, 1, 0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]
+    assert agreement.measure_alpha(pt3.pd.DataFrame({"a": one, "b": two})) == pytest.approx(0.095, abs=0.0005)
+    assert agreement.measure_alpha(pt3.pd.DataFrame({"a": one, "b": one})) == 1
+
+
+def test_judge_that_tells_people_apart_has_an_auc_and_one_that_always_matches_has_none():
+    judged = [judgement(arm, arm == "same_user", u) for u in "abcd" for arm in ("same_user", "other_user")]
+    blind = [
+        j.model_copy(update={"judge": "blind", "verdicts": dict.fromkeys(judges.DIMENSIONS, True)}) for j in judged
+    ]
+    table = agreement.measure_trust(pt3.tabulate(judged + blind)).set_index(["judge", "dimension"])["auc"]
+    assert table["m", "index"] == 1 and table["blind", "index"] == 0.5
+
+
+def test_blind_labels_are_kept_and_feed_the_agreement(tmp_path):
+    path = tmp_path / "labels.jsonl"
+    transcripts = [Transcript(case_id=c.case_id, user_id=c.user_id, arm="profile", messages=c.original) for c in CASES]
+    pairs = labels.draw_pairs(CASES, transcripts, n=2, seed=1)
+    shown = "".join(widgets.show_pair(*pair) for pair in pairs)
+    assert len(pairs) == 2 and "profile" not in shown and "real" not in shown
+    for value in (False, True):  # who changes their mind is believed
+        labels.keep_label(path, *pairs[0][:2], verdicts=dict.fromkeys(judges.DIMENSIONS, value), labeller="A")
+    with pytest.raises(ValueError, match="no verdict on D2, D3, D4, D5"):
+        labels.keep_label(path, *pairs[1][:2], verdicts={"D1": True}, labeller="A")
+    (label,) = labels.read_labels(path, CASES)
+    machine = judgement("profile", True, label.user_id)
+    table = agreement.compare_readers([label, machine]).iloc[0]
+    assert set(table[["one", "other"]]) == {"human A", "m"} and table["agree"] == 1
+
+
+def test_case_page_escapes_what_people_and_models_wrote():
+    case = CASES[0].model_copy(update={"original": [Message(role="user", content="<script>alert(1)</script>")]})
+    told = judgement("profile", True).model_copy(update={"analysis": "<b>x</b>"})
+    page = widgets.show_case(case, "profile", [], [told])
+    assert "<script>" not in page and "<b>x</b>" not in page and "D1 match" in page
+
+
+# --- goals -------------------------------------------------------------------------------------
+
+
+def test_goal_that_copies_the_person_is_asked_for_again_and_the_better_one_kept(endpoint, tmp_path):
+    talk = make_conversation("could you sort this long list of numbers", "now in reverse", "thanks a lot")
+    step = {"action": "sort", "about": "numbers", "details": ""}
+    rest = {"facts": "none", "domain": "technology_it", "task_type": "write or mend code"}
+    copied = step | {"about": "sort this long list of numbers"}
+    mock = endpoint(
+        lambda r: json.dumps({"steps": [step if "still" in r["messages"][0]["content"] else copied], **rest})
+    )
+
+    async def go():
+        async with llm.Models(cache=Cache(tmp_path / "replies.sqlite")) as models:
+            return await cases.describe_case(models, "helper", talk)
+
+    case = asyncio.run(go())
+    assert (case.goal, case.rewritten, case.domain) == ("1. sort: numbers", True, "technology_it")
+    assert "- sort this long list of numbers" in mock.requests[1]["messages"][0]["content"]
+    assert cases.measure_leaks([case])["longest"].tolist() == [1]
+    assert {name: len(own) for name, own in cases.split_by_domain([case]).items()} == {"mixed_domain": 1, "technology_it": 1}  # fmt: skip
+
+
+def test_copied_runs_are_found_whatever_the_case_and_the_stops():
+    assert copying.list_copied("Please SORT, the long list now", ["sort the long list!"], at_least=3) == ["sort the long list"]  # fmt: skip
+    assert copying.count_copied("a b c d e", ["x b c d", "e"]) == 3 and copying.count_copied("a", ["b"]) == 0
+    assert copying.measure_overlap("sort the long list", ["please SORT the long row"]) == 0.5
+    assert copying.measure_overlap("sort", ["sort"]) != copying.measure_overlap("sort", ["sort"])  # NaN: too short
+
+
+def test_power_is_told_beside_a_difference():
+    """n = 25 pairs of spread 1: (t(0.975, 24) + t(0.8, 24)) / 5 = (2.064 + 0.857) / 5."""
+    gaps = pt3.np.tile([-1.0, 1.0], 13)[:25]
+    assert stats.find_detectable(gaps / pt3.np.std(gaps, ddof=1)) == pytest.approx(0.584, abs=0.001)
+
+
+def test_formal_users_are_told_from_real_ones_by_the_table():
+    formal = [make_conversation("Hello, please sort it.", "Thank you.", user=u) for u in "ab"]
+    table = formalism.measure_formalism({"formal": formal, "real": CONVERSATIONS})
+    wide = formalism.spread_formalism(table)
+    assert wide.loc["formal", ["starts lower-case", "ends in . ? !", "please", "thanks", "opens with a greeting"]].tolist() == [0, 1, 0.5, 0.5, 0.5]  # fmt: skip
+    assert wide.loc["real", "starts lower-case"] == 1 and wide.loc["real", "users"] == 3
+    plots.plot_formalism(table)

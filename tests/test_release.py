@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import SAMPLE, make_conversation
 
-from realusersim_nb import corpus, profiles, release, verification
+from realusersim_nb import corpus, judges, profiles, release, verification
 from realusersim_nb.records import Case, Command, Demographic, Profile
 
 CONVERSATIONS = corpus.load(str(SAMPLE)).conversations
@@ -56,7 +56,7 @@ def test_cases_read_back_the_same_and_are_a_corpus_too(tmp_path):
         task_type="code",
         original=talk.messages,
     )
-    path = release.write_cases([case], [Profile(user_id="u", extractor="released")], tmp_path)
+    path = release.write_cases([case], {"u": Profile(user_id="u", extractor="released")}, tmp_path)
     assert release.read_cases(tmp_path) == ([case], [Profile(user_id="u", extractor="released")])
     assert corpus.load(str(path)).conversations[0].user_messages == talk.user_messages
 
@@ -75,9 +75,27 @@ def test_profile_can_forget_a_conversation():
     assert verification.forget(profile, talk).commands[0].examples == ["well well"]
 
 
-def test_halves_share_no_user_and_overlap_is_a_share_of_word_triples():
+def test_halves_share_no_user():
     first, second = corpus.split_users(CONVERSATIONS, seed=1)
     assert len(first) + len(second) == len(CONVERSATIONS)
     assert not {c.user_id for c in first} & {c.user_id for c in second}
-    assert corpus.measure_overlap("sort the long list", ["please SORT the long row"]) == 0.5
-    assert corpus.measure_overlap("sort", ["sort"]) != corpus.measure_overlap("sort", ["sort"])  # NaN: too short
+
+
+def test_released_cases_and_judge_prompt_are_taken_and_doubles_are_told(tmp_path, capsys):
+    talks = [make_conversation(f"how do i sort {u}", "now in reverse", user=u) for u in "abb"]
+    cases = [Case(case_id=f"t{i}", user_id=t.user_id, goal="Sort.", key_context="", original=t.messages) for i, t in enumerate(talks)]  # fmt: skip
+    own = {
+        f"t{i}": Profile(user_id=t.user_id, background=f"of t{i}", extractor="released") for i, t in enumerate(talks)
+    }
+    release.write_cases(cases, own, tmp_path)
+    (tmp_path / release.JUDGE_PROMPT).write_text(
+        "## SYSTEM PROMPT ##\nCompare {a}.\n\n## FORMATTING PROMPT ##\nGive JSON.\n"
+    )
+    taken, profiles_of, originals = release.take_cases(str(tmp_path), n_cases=9, seed=1)
+    assert {c.case_id for c in taken} == {"t0", "t1", "t2"} and len(originals) == 3
+    assert all(profiles_of[c.case_id].background == f"of {c.case_id}" for c in taken)
+    assert "3 released cases of 2 users, 1 on a conversation counted before" in capsys.readouterr().out
+    assert release.find_judge_prompt(str(tmp_path)) == judges.JudgePrompt("Compare {a}.", "Give JSON.")
+    (tmp_path / release.JUDGE_PROMPT).write_text("Compare.")
+    with pytest.raises(ValueError, match="expected the sections SYSTEM PROMPT and FORMATTING PROMPT, found none"):
+        release.find_judge_prompt(str(tmp_path))

@@ -19,6 +19,7 @@ NAMES = {
     "extractor", "simulator", "assistant", "judge", "agent", "arms", "domain", "max_concurrency",
     "budget_usd", "llm_mode", "turn_format", "max_user_messages", "max_steps", "systems", "k",
     "compared_extractor", "n_compared", "skip_steps", "reference",
+    "released", "judge_calls", "judge_orders", "n_rejudged", "label_file",
 }  # fmt: skip
 
 
@@ -122,8 +123,8 @@ def test_dry_run_says_calls_tokens_and_dollars_and_runs_nothing(capsys, monkeypa
     given = "-p simulator gpt-4o -p n_cases 600 -p extractor nobody-knows-me"
     assert main.main(f"run 03 05 06 --dry-run {given}".split()) == 0
     printed = capsys.readouterr().out
-    # 600 goals; 600 x 3 arms x (5 messages + 4 plans + 4 answers); 600 x (3 arms + 2 bounds) x 2 judge calls
-    assert "30,000" in printed and "$" in printed
+    # 2 x 600 goals; 600 x 3 arms x (5 messages + 4 plans + 4 answers); (600 x (3 arms + 2 bounds) + 2 x 4 again) x 2 judge calls
+    assert "30,616" in printed and "$" in printed
     assert "05_" not in printed  # what 03 asked already
     assert "nobody-knows-me" in printed and "?" in printed  # neither the number of users nor the price is known
 

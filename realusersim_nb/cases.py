@@ -1,0 +1,154 @@
+"""PT3 cases: a held-out real conversation, and the goal that a simulated user gets in its place.
+
+The goal is written by a model that is told to leave the person's wording behind. Where five words
+in a row are still theirs it is asked again, so that *what* to say does not tell *how*. The prompts,
+that threshold, the domains' names beyond the five released ones and the task types are ours.
+"""
+
+from typing import Literal
+
+import pandas as pd
+from pydantic import BaseModel, Field
+
+from realusersim_nb import profiles, simulators
+from realusersim_nb.copying import count_copied, list_copied, measure_overlap
+from realusersim_nb.corpus import group_by_user
+from realusersim_nb.faults import CallFailed
+from realusersim_nb.llm import Models
+from realusersim_nb.records import Case, Conversation, Message, user_messages
+from realusersim_nb.templates import fill_prompt
+
+Domain = Literal[
+    "business_finance", "ecommerce", "medical_health", "technology_it", "travel_hospitality",
+    "education_science", "writing_entertainment", "other",
+]  # fmt: skip
+"""The five of the released test sets, and three of ours for the rest of what people chat about."""
+TaskType = Literal[
+    "find information", "get advice", "write or edit a text", "write or mend code", "analyse or calculate", "talk or play"
+]  # fmt: skip
+MIXED = "mixed_domain"  # the released name of the test set of all domains
+
+Bound = Literal["same_user", "other_user"]
+JUDGED_MESSAGES = 9  # the paper's: both conversations are cut to their first 9 messages
+SHOWN_CHARS = 300  # of one message, in prompts (ours)
+COPIED_WORDS = 5  # of the person's in a row are too many in a goal (ours)
+
+
+class Step(BaseModel):
+    """One request in keywords: no sentence, so that little of the person's wording comes along."""
+
+    action: str = Field(min_length=2, max_length=24)
+    about: str = Field(min_length=2, max_length=60)
+    details: str = Field(max_length=60)
+
+    def __str__(self) -> str:
+        return f"{self.action}: {self.about}" + f" ({self.details})" * bool(self.details.strip())
+
+
+class CaseGoal(BaseModel):
+    """A conversation's goal as a model writes it: what to ask for, step by step, facts, and tags."""
+
+    steps: list[Step] = Field(min_length=1, max_length=5)
+    facts: str = Field(max_length=120)
+    domain: Domain
+    task_type: TaskType
+
+    @property
+    def goal(self) -> str:
+        """The steps as a numbered list."""
+        return "\n".join(f"{number}. {step}" for number, step in enumerate(self.steps, 1))
+
+    @property
+    def told(self) -> str:
+        """All that a simulated user is told of what to say."""
+        return f"{self.goal}\nThey know: {self.facts}"
+
+
+# --- what is judged of a conversation ----------------------------------------------------------
+
+
+def prepare(messages: list[Message]) -> list[str]:
+    """What a judge sees of a conversation: the user's part of its first 9 messages.
+
+    ``/close`` is removed, and turns that are then empty.
+    """
+    texts = [text.replace(simulators.CLOSE, "").strip() for text in user_messages(messages[:JUDGED_MESSAGES])]
+    return [text for text in texts if text]
+
+
+def list_messages(messages: list[Message]) -> str:
+    """The prepared user messages as a list, long ones cut."""
+    return "\n".join(f"- {profiles.cut_at_word(text, SHOWN_CHARS)}" for text in prepare(messages))
+
+
+# --- cases from a corpus -----------------------------------------------------------------------
+
+
+def choose_cases(held_out: list[Conversation], *, n_cases: int, seed: int) -> list[Conversation]:
+    """A seeded draw of held-out conversations, one a user; all if there are fewer."""
+    one_each = pd.Series([own[0] for own in group_by_user(held_out).values()])
+    return one_each.sample(min(n_cases, len(one_each)), random_state=seed).tolist()
+
+
+async def describe_case(models: Models, model: str, conversation: Conversation, *, seed: int = 0) -> Case:
+    """The case of one conversation: a model writes its goal, abstracted from the wording, and tags it.
+
+    While five words in a row are the person's own, it is asked once more, and the version
+    that copies less is kept. Raises CallFailed if the model's reply is unusable.
+    """
+    shown, own_words = list_messages(conversation.messages), conversation.user_messages
+    settings = {"temperature": 0.001, "max_tokens": 400, "seed": seed}
+    best = await models.ask(model, fill_prompt("case_goal", messages=shown), CaseGoal, **settings)
+    copied = list_copied(best.told, own_words, at_least=COPIED_WORDS)
+    if copied:
+        listed = "\n".join(f"- {run}" for run in copied)
+        prompt = fill_prompt("case_goal_again", messages=shown, goal=best.told, copied=listed)
+        again = await models.ask(model, prompt, CaseGoal, **settings)
+        best = min(best, again, key=lambda version: count_copied(version.told, own_words))
+    return Case(
+        case_id=conversation.conversation_id, user_id=conversation.user_id, goal=best.goal, key_context=best.facts,
+        domain=best.domain, task_type=best.task_type, rewritten=bool(copied), original=conversation.messages,
+    )  # fmt: skip
+
+
+async def describe_cases(
+    models: Models, model: str, chosen: list[Conversation], *, seed: int = 0
+) -> tuple[list[Case], pd.DataFrame]:
+    """Cases of all chosen conversations, and a table (case_id, error) of those that failed.
+
+    ValueError, with the first reason, if every one failed.
+    """
+
+    async def attempt(conversation: Conversation) -> Case | dict:
+        try:
+            return await describe_case(models, model, conversation, seed=seed)
+        except CallFailed as error:
+            return {"case_id": conversation.conversation_id, "error": str(error)}
+
+    found = await models.run_all([attempt(c) for c in chosen], "goals")
+    failed = [f for f in found if isinstance(f, dict)]
+    if failed and len(failed) == len(found):
+        raise ValueError(
+            f"no goal of {len(found)} could be written by {model!r} ({failed[0]['error']}); try another model as `assistant`."
+        )
+    return [f for f in found if isinstance(f, Case)], pd.DataFrame(failed, columns=["case_id", "error"])
+
+
+def measure_leaks(cases: list[Case]) -> pd.DataFrame:
+    """What each goal has kept of the person's wording: one row a case, index case_id.
+
+    ``longest`` run of words in common (names and numbers count), ``overlap`` (0..1: share of the
+    word triples in common), whether it is ``too_long`` (five words or more) and was ``rewritten``.
+    """
+    rows = []
+    for case in cases:
+        told, said = f"{case.goal}\n{case.key_context}", user_messages(case.original)
+        longest = count_copied(told, said)
+        rows.append((case.case_id, longest, measure_overlap(told, said), longest >= COPIED_WORDS, case.rewritten))
+    return pd.DataFrame(rows, columns=["case_id", "longest", "overlap", "too_long", "rewritten"]).set_index("case_id")
+
+
+def split_by_domain(cases: list[Case]) -> dict[str, list[Case]]:
+    """Test sets as they are released: ``mixed_domain`` with all cases, and one a domain that occurs."""
+    domains = sorted({case.domain for case in cases if case.domain})
+    return {MIXED: cases} | {domain: [case for case in cases if case.domain == domain] for domain in domains}
