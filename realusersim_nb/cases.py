@@ -152,3 +152,8 @@ def split_by_domain(cases: list[Case]) -> dict[str, list[Case]]:
     """Test sets as they are released: ``mixed_domain`` with all cases, and one a domain that occurs."""
     domains = sorted({case.domain for case in cases if case.domain})
     return {MIXED: cases} | {domain: [case for case in cases if case.domain == domain] for domain in domains}
+
+
+def list_originals(cases: list[Case]) -> list[Conversation]:
+    """The cases' real conversations, from which released cases take their bounds."""
+    return [Conversation(conversation_id=c.case_id, user_id=c.user_id, messages=c.original) for c in cases]

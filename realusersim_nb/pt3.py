@@ -116,11 +116,6 @@ def draw_bounds(cases: list[Case], known: list[Conversation], *, seed: int) -> l
     ]
 
 
-def list_originals(cases: list[Case]) -> list[Conversation]:
-    """The cases' real conversations, from which released cases take their bounds."""
-    return [Conversation(conversation_id=c.case_id, user_id=c.user_id, messages=c.original) for c in cases]
-
-
 # --- scores ------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ import huggingface_hub
 import pandas as pd
 from pydantic import ValidationError
 
+from realusersim_nb.cases import list_originals
 from realusersim_nb.judges import JudgePrompt
 from realusersim_nb.records import Case, Command, Conversation, Demographic, Dimension, Message, Profile
 
@@ -171,8 +172,7 @@ def take_cases(place: str, *, n_cases: int, seed: int) -> tuple[list[Case], dict
     print(
         f"{len(cases)} released cases of {len({c.user_id for c in cases})} users, {twice} on a conversation counted before"
     )
-    originals = [Conversation(conversation_id=c.case_id, user_id=c.user_id, messages=c.original) for c in cases]
-    return pd.Series(cases).sample(min(n_cases, len(cases)), random_state=seed).tolist(), own, originals
+    return pd.Series(cases).sample(min(n_cases, len(cases)), random_state=seed).tolist(), own, list_originals(cases)
 
 
 def find_release(place: str) -> Path:
