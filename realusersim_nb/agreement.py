@@ -8,10 +8,11 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import cohen_kappa_score, roc_auc_score
+from sklearn.metrics import cohen_kappa_score
 
 from realusersim_nb import judges, stats
 from realusersim_nb.llm import Models
+from realusersim_nb.measured_judge import measure_auc
 from realusersim_nb.records import Case, Judgement, Transcript
 
 
@@ -101,13 +102,8 @@ def measure_trust(verdicts: pd.DataFrame, *, seed: int = 0, draws: int = 500) ->
             continue
         values, rng = wide.to_numpy(), np.random.default_rng(seed)
         drawn = [values[rng.integers(0, len(values), len(values))] for _ in range(draws)]
-        low, high = np.quantile([find_auc(d) for d in drawn], [0.025, 0.975]) if len(values) > 1 else [np.nan] * 2
+        low, high = np.quantile([measure_auc(d) for d in drawn], [0.025, 0.975]) if len(values) > 1 else [np.nan] * 2
         other, same = values.mean(axis=0)
-        rows.append({"judge": judge, "dimension": dimension, "auc": find_auc(values), "ci_low": low, "ci_high": high,
+        rows.append({"judge": judge, "dimension": dimension, "auc": measure_auc(values), "ci_low": low, "ci_high": high,
                      "same_user": same, "other_user": other, "n_users": len(values)})  # fmt: skip
     return pd.DataFrame(rows, columns=["judge", "dimension", "auc", "ci_low", "ci_high", "same_user", "other_user", "n_users"])  # fmt: skip
-
-
-def find_auc(values: np.ndarray) -> float:
-    """Area under the ROC curve; columns: values of strangers and of the same people."""
-    return float(roc_auc_score(np.repeat([0, 1], len(values)), values.T.ravel()))
