@@ -123,7 +123,11 @@ def plot_differences(pairs: pd.DataFrame) -> Axes:
     axes.plot(rows["difference"], range(len(rows)), "o", color=ARM_COLOUR)
     told = [f"{r.judge}: {r.arm} - {r.baseline} (n = {r.n_pairs})" for r in rows.itertuples()]
     axes.set_yticks(range(len(rows)), told, fontsize=8)
-    axes.set(xlabel="difference of the match rate, 95 % interval", title="What the gain comes from")
+    axes.set(
+        ylim=(-0.6, len(rows) - 0.4),
+        xlabel="difference of the match rate, 95 % interval",
+        title="What the gain comes from",
+    )
     return axes
 
 
