@@ -1,6 +1,6 @@
 """The Formalism Ceiling without a judge: how simulated users write beside real ones, feature by feature.
 
-The seven features are those in which a user played by a model is too well-behaved; each is the share
+The six features are those in which a user played by a model is too well-behaved; each is the share
 of messages that show it, but for the median length. The table needs no model, so it can be made of
 any transcripts (tau-bench and tau2 results too).
 """
