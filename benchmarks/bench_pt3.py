@@ -31,13 +31,13 @@ async def run_study(n_cases: int) -> tuple[float, float, int]:
 
     held_out, profiled = [talk(i, 0) for i in range(n_cases)], [talk(i, 1) for i in range(n_cases)]
     own = {c.user_id: Profile(user_id=c.user_id, background=f"Person {c.user_id}.") for c in held_out}
-    arms = list(simulators.get_args(simulators.Arm))
+    arms = list(simulators.ARMS)
     started, bound = time.perf_counter(), 0.0
     async with Models(max_concurrency=CONCURRENCY) as models:
         found, _ = await cases.describe_cases(models, "m", held_out, seed=SEED)
         transcripts = await pt3.roll_out_arms(models, found, arms, own, simulator="m", assistant="m", seed=SEED)
         transcripts += pt3.draw_bounds(found, profiled, seed=SEED)
-        judged = await judges.judge_all(models, "m", found, transcripts, seed=SEED)
+        judged = await judges.judge_transcripts(models, "m", found, transcripts, seed=SEED)
         seconds = time.perf_counter() - started
         assert len(judged) == n_cases * (len(arms) + 2) and models.usage.failed == 0, models.usage
         bound = models.usage.live * LATENCY / CONCURRENCY

@@ -6,18 +6,11 @@ from pathlib import Path
 
 import yaml
 
+from realusersim_nb import StudyStopped, endpoints, estimate, headless, report, summary
 from realusersim_nb import corpus as corpora
-from realusersim_nb import embedded, endpoints, estimate, report, runs
 from realusersim_nb.cache import Cache
-from realusersim_nb.replies import CacheError, write_replies
-
-STOPPERS = (
-    runs.ParameterError,
-    FileNotFoundError,
-    embedded.EmbeddedError,
-    endpoints.EndpointError,
-    CacheError,
-)
+from realusersim_nb.files import OUTPUTS
+from realusersim_nb.replies import write_replies
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,10 +18,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = make_parser().parse_args(arguments)
     try:
         options.command(options)
-    except STOPPERS as error:
+    except (StudyStopped, FileNotFoundError) as error:
         print(f"realusersim_nb: {error}", file=sys.stderr)
         return 2
-    except runs.papermill.PapermillExecutionError as error:
+    except headless.papermill.PapermillExecutionError as error:
         print(f"\nrealusersim_nb: notebook stopped: {error.ename}: {error.evalue}", file=sys.stderr)
         print("What was done is kept; run the same command again to go on from there.", file=sys.stderr)
         return 1
@@ -88,27 +81,29 @@ def add_cache_commands(parser: argparse.ArgumentParser) -> None:
 
 def run_command(options: argparse.Namespace) -> None:
     """Run notebooks with the parameters of the file, then those of the command line."""
-    everything, chosen = runs.find_notebooks(), runs.find_notebooks(options.notebooks)
+    everything, chosen = headless.find_notebooks(), headless.find_notebooks(options.notebooks)
     from_file = read_parameter_file(options.f) if options.f else {}
-    runs.check_parameters(from_file, everything)
+    headless.check_parameters(from_file, everything)
     typed = {name: parse_value(value) for name, value in options.p}
-    runs.check_parameters(typed, chosen)
+    headless.check_parameters(typed, chosen)
     parameters = {**from_file, **typed}
     run_name = options.run_name or parameters.pop("run_name", None) or (options.f.stem if options.f else "run")
     if Path(run_name).name != run_name or run_name.startswith("."):
-        raise runs.ParameterError(
+        raise headless.ParameterError(
             f"run name {run_name!r}: expected a plain folder name, without slashes or a leading dot."
         )
     endpoints.read_endpoints()  # a mistake in it is better known now than in the third notebook
     if options.dry_run:
-        wanted = {path.stem: runs.read_parameters(path) | runs.own_parameters(path, parameters) for path in chosen}
+        wanted = {
+            path.stem: headless.read_parameters(path) | headless.own_parameters(path, parameters) for path in chosen
+        }
         print(estimate.describe_estimate(estimate.estimate_run(wanted)))
         return
-    lines = runs.run_notebooks(chosen, parameters, run_name=run_name)
-    run_folder = runs.OUTPUTS / run_name
+    lines = headless.run_notebooks(chosen, parameters, run_name=run_name)
+    run_folder = OUTPUTS / run_name
     page = report.write_report(run_folder)
-    runs.write_manifest(run_folder, parameters)
-    print("\n".join(["", *lines, "", *report.describe_summary(run_folder), "", f"Report: {page.resolve()}"]))
+    headless.write_manifest(run_folder, parameters)
+    print("\n".join(["", *lines, "", *summary.describe_summary(run_folder), "", f"Report: {page.resolve()}"]))
 
 
 def report_command(options: argparse.Namespace) -> None:
@@ -117,7 +112,7 @@ def report_command(options: argparse.Namespace) -> None:
         raise FileNotFoundError(
             f"{options.run_folder}: no executed notebook there; run `python -m realusersim_nb run` first."
         )
-    runs.summarise(options.run_folder)
+    summary.summarise(options.run_folder)
     print(report.write_report(options.run_folder))
 
 
@@ -127,7 +122,7 @@ def curate_command(options: argparse.Namespace) -> None:
     try:
         found = corpora.load(options.corpus, skip_steps=skip, workers=options.workers)
     except ValueError as error:  # an unknown step, a layout that cannot be read
-        raise runs.ParameterError(str(error)) from error
+        raise headless.ParameterError(str(error)) from error
     print(found.funnel.to_string(index=False, na_rep=""))
 
 
@@ -151,7 +146,7 @@ def cache_import(options: argparse.Namespace) -> None:
 def cache_prune(options: argparse.Namespace) -> None:
     """Remove replies, or say how many it would be."""
     if options.model is None and options.older_than is None:
-        raise runs.ParameterError("cache prune: say which replies, by --model NAME or --older-than DAYS.")
+        raise headless.ParameterError("cache prune: say which replies, by --model NAME or --older-than DAYS.")
     n = Cache().prune(model=options.model, older_than_days=options.older_than, dry_run=not options.yes)
     print(f"{n} replies removed" if options.yes else f"{n} replies would be removed; add --yes to do it")
 
@@ -159,13 +154,13 @@ def cache_prune(options: argparse.Namespace) -> None:
 def read_parameter_file(path: Path) -> dict:
     """A flat mapping of parameter names to values; ParameterError if it is something else."""
     if not path.exists():
-        raise runs.ParameterError(f"parameter file {path}: no such file.")
+        raise headless.ParameterError(f"parameter file {path}: no such file.")
     try:
         content = yaml.safe_load(path.read_text()) or {}
     except yaml.YAMLError as error:
-        raise runs.ParameterError(f"parameter file {path}: not YAML: {error}") from error
+        raise headless.ParameterError(f"parameter file {path}: not YAML: {error}") from error
     if not isinstance(content, dict):
-        raise runs.ParameterError(f"parameter file {path}: expected lines 'name: value'.")
+        raise headless.ParameterError(f"parameter file {path}: expected lines 'name: value'.")
     return content
 
 

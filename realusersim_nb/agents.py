@@ -23,23 +23,19 @@ logger.remove()  # tau2 logs every message to stderr
 
 from tau2.agent.base import LocalAgent
 from tau2.data_model.message import AssistantMessage, MultiToolMessage, ToolCall, ToolMessage, UserMessage
-from tau2.data_model.simulation import SimulationRun
 from tau2.data_model.tasks import Task
-from tau2.environment.environment import Environment
 from tau2.environment.tool import Tool
 from tau2.environment.toolkit import ToolType
 from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
 from tau2.orchestrator.orchestrator import Orchestrator
 from tau2.registry import registry
-from tau2.user.base import STOP, BaseUser, UserState
+from tau2.user.base import STOP, UserState
 from tau2.user.user_simulator import UserSimulator
 
-from realusersim_nb import simulators, stats
+from realusersim_nb import StudyStopped, simulators, stats
 from realusersim_nb.bounds import Bound, make_bound
-from realusersim_nb.endpoints import EndpointError
-from realusersim_nb.llm import BudgetReached, Models
-from realusersim_nb.records import AgentRun, Message, Profile
-from realusersim_nb.replies import CacheError
+from realusersim_nb.llm import Models
+from realusersim_nb.records import CLOSE, AgentRun, Message, Profile
 from realusersim_nb.templates import fill_prompt
 
 Domain = Literal["mock", "airline", "retail", "telecom"]
@@ -79,15 +75,12 @@ class SimulatedUser(UserSimulator):
         self.goal, self.context = describe_scenario(task)
         self.write = write
 
-    def set_seed(self, seed: int) -> None:
-        """Seeds come with each call."""
-
     def generate_next_message(self, message: AssistantMessage, state: UserState) -> tuple[UserMessage, UserState]:
         """The next message, or tau2's stop mark when the user has what they want."""
         state.messages.append(message)
         so_far = [Message(role=m.role, content=m.content) for m in state.messages]
         text = self.write(goal=self.goal, context=self.context, messages=so_far)
-        reply = UserMessage(role="user", content=text.replace(simulators.CLOSE, STOP))
+        reply = UserMessage(role="user", content=text.replace(CLOSE, STOP))
         state.messages.append(reply)
         return reply, state
 
@@ -107,9 +100,6 @@ class ConstrainedAgent(LocalAgent):
     def __init__(self, tools: list[Tool], policy: str, ask: Ask):
         super().__init__(tools=tools, domain_policy=policy)
         self.ask = ask
-
-    def set_seed(self, seed: int) -> None:
-        """Seeds come with each call."""
 
     def get_init_state(self, message_history: list | None = None) -> list:
         """The messages so far."""
@@ -198,7 +188,7 @@ async def run_arms(
     its seed in every arm, so arms can be compared in pairs. A run that fails is a row with its
     reason.
     """
-    simulators.check_arms(arms, known=(*get_args(Bound), *get_args(simulators.Arm)))
+    simulators.check_arms(arms, known=(*get_args(Bound), *simulators.ARMS))
     if domain == "telecom" and set(arms) - set(get_args(Bound)):
         raise ValueError(
             "users of domain 'telecom' have tools, which simulated users here do not: take mock, airline or retail."
@@ -254,9 +244,10 @@ async def run_task(
                     lambda **told: wait(simulators.write_user_message(models, simulator, persona=persona, turn_format=turn_format, seed=seed, **told)),
                 ),
             )  # fmt: skip
-        simulation = await asyncio.to_thread(orchestrate, domain, task, environment, *pair, max_steps)
+        orchestrator = Orchestrator(domain, *pair, environment, task, max_steps=max_steps)
+        simulation = await asyncio.to_thread(orchestrator.run)
         reward = evaluate_simulation(simulation, task, EvaluationType.ALL, solo_mode=False, domain=domain).reward
-    except (EndpointError, BudgetReached, CacheError):
+    except StudyStopped:
         raise
     except Exception as error:  # whatever tau2 or a reply breaks is this run's result, not the study's end
         return AgentRun(**row, ended_by="error", error=f"{type(error).__name__}: {error}")
@@ -267,27 +258,13 @@ async def run_task(
     )  # fmt: skip
 
 
-def orchestrate(
-    domain: str, task: Task, environment: Environment, agent: LocalAgent, user: BaseUser, max_steps: int
-) -> SimulationRun:
-    """tau2's own loop, to its end."""
-    return Orchestrator(domain, agent, user, environment, task, max_steps=max_steps).run()
-
-
 def score(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Success of each arm: one row an arm, in the order met.
 
     Columns ``success, ci_low, ci_high`` (0..1, 95 % by task), ``n_runs`` (scored), ``n_failed``.
     """
-    rows = []
-    for arm, own in runs.groupby("arm", sort=False):
-        scored = own.dropna(subset="success")
-        found = stats.rate(scored["success"], scored["task_id"], seed=seed)
-        rows.append(
-            {"arm": arm, "success": found["rate"], "ci_low": found["ci_low"], "ci_high": found["ci_high"],
-             "n_runs": len(scored), "n_failed": len(own) - len(scored)}
-        )  # fmt: skip
-    return pd.DataFrame(rows).set_index("arm")
+    found = stats.score(runs, "success", by="arm", unit="task_id", item=["task_id", "trial"], seed=seed)
+    return found.rename(columns={"rate": "success", "n": "n_runs"})
 
 
 def tabulate(runs: list[AgentRun]) -> pd.DataFrame:

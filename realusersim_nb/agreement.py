@@ -12,7 +12,6 @@ from sklearn.metrics import cohen_kappa_score
 
 from realusersim_nb import judges, stats
 from realusersim_nb.llm import Models
-from realusersim_nb.measured_judge import measure_auc
 from realusersim_nb.records import Case, Judgement, Transcript
 
 
@@ -22,8 +21,10 @@ async def judge_again(
     """Second and third judgements of a seeded draw of n transcripts: sides swapped, and simply once more."""
     order = np.random.default_rng(seed).permutation(len(transcripts))[:n]
     drawn = [transcripts[i] for i in order]
-    swapped = await judges.judge_all(models, model, cases, drawn, order="simulated_first", seed=seed, **settings)
-    return swapped + await judges.judge_all(models, model, cases, drawn, trial=1, seed=seed, **settings)
+    swapped = await judges.judge_transcripts(
+        models, model, cases, drawn, order="simulated_first", seed=seed, **settings
+    )
+    return swapped + await judges.judge_transcripts(models, model, cases, drawn, trial=1, seed=seed, **settings)
 
 
 def name_reader(judgement: Judgement) -> str:
@@ -87,7 +88,7 @@ def measure_alpha(table: pd.DataFrame) -> float:
     return float(1 - observed / expected)
 
 
-def measure_trust(verdicts: pd.DataFrame, *, seed: int = 0, draws: int = 500) -> pd.DataFrame:
+def measure_trust(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """How well each judge tells real people apart: one row a judge and dimension, and one for its index.
 
     ``auc`` (0.5 chance, 1 perfect; 95 % interval by user) of ``same_user`` against ``other_user``,
@@ -98,12 +99,7 @@ def measure_trust(verdicts: pd.DataFrame, *, seed: int = 0, draws: int = 500) ->
     rows = []
     for (judge, dimension), own in whole.groupby(["judge", "dimension"], sort=False):
         wide = own.pivot_table("match", "user_id", "arm").reindex(columns=["other_user", "same_user"]).dropna()
-        if wide.empty:
-            continue
-        values, rng = wide.to_numpy(), np.random.default_rng(seed)
-        drawn = [values[rng.integers(0, len(values), len(values))] for _ in range(draws)]
-        low, high = np.quantile([measure_auc(d) for d in drawn], [0.025, 0.975]) if len(values) > 1 else [np.nan] * 2
-        other, same = values.mean(axis=0)
-        rows.append({"judge": judge, "dimension": dimension, "auc": measure_auc(values), "ci_low": low, "ci_high": high,
-                     "same_user": same, "other_user": other, "n_users": len(values)})  # fmt: skip
+        if len(wide):
+            auc = stats.measure_auc(*wide.to_numpy().T, seed=seed)
+            rows.append({"judge": judge, "dimension": dimension, **auc, **wide.mean(), "n_users": len(wide)})
     return pd.DataFrame(rows, columns=["judge", "dimension", "auc", "ci_low", "ci_high", "same_user", "other_user", "n_users"])  # fmt: skip

@@ -25,9 +25,6 @@ class OracleAgent(LocalAgent):
         super().__init__(tools=tools, domain_policy=policy)
         self.actions, self.facts = deque(actions), facts
 
-    def set_seed(self, seed: int) -> None:
-        """Nothing is drawn."""
-
     def get_init_state(self, message_history: list | None = None) -> list:
         """No state is kept."""
         return message_history or []
@@ -50,9 +47,6 @@ class ScriptedUser(BaseUser):
     def __init__(self, actions: list[Action]):
         super().__init__()
         self.actions = deque(actions)
-
-    def set_seed(self, seed: int) -> None:
-        """Nothing is drawn."""
 
     def get_init_state(self, message_history: list | None = None) -> list:
         """No state is kept."""

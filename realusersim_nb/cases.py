@@ -10,13 +10,12 @@ from typing import Literal
 import pandas as pd
 from pydantic import BaseModel, Field
 
-from realusersim_nb import profiles, simulators
-from realusersim_nb.copying import count_copied, list_copied, measure_overlap
 from realusersim_nb.corpus import group_by_user
 from realusersim_nb.faults import CallFailed
 from realusersim_nb.llm import Models
-from realusersim_nb.records import Case, Conversation, Message, user_messages
+from realusersim_nb.records import CLOSE, Case, Conversation, Message, user_messages
 from realusersim_nb.templates import fill_prompt
+from realusersim_nb.texts import count_copied, cut_at_word, list_copied, measure_overlap
 
 Domain = Literal[
     "business_finance", "ecommerce", "medical_health", "technology_it", "travel_hospitality",
@@ -72,13 +71,13 @@ def prepare(messages: list[Message]) -> list[str]:
 
     ``/close`` is removed, and turns that are then empty.
     """
-    texts = [text.replace(simulators.CLOSE, "").strip() for text in user_messages(messages[:JUDGED_MESSAGES])]
+    texts = [text.replace(CLOSE, "").strip() for text in user_messages(messages[:JUDGED_MESSAGES])]
     return [text for text in texts if text]
 
 
 def list_messages(messages: list[Message]) -> str:
     """The prepared user messages as a list, long ones cut."""
-    return "\n".join(f"- {profiles.cut_at_word(text, SHOWN_CHARS)}" for text in prepare(messages))
+    return "\n".join(f"- {cut_at_word(text, SHOWN_CHARS)}" for text in prepare(messages))
 
 
 # --- cases from a corpus -----------------------------------------------------------------------
@@ -118,18 +117,11 @@ async def describe_cases(
 
     ValueError, with the first reason, if every one failed.
     """
-
-    async def attempt(conversation: Conversation) -> Case | dict:
-        try:
-            return await describe_case(models, model, conversation, seed=seed)
-        except CallFailed as error:
-            return {"case_id": conversation.conversation_id, "error": str(error)}
-
-    found = await models.run_all([attempt(c) for c in chosen], "goals")
-    failed = [f for f in found if isinstance(f, dict)]
+    found = await models.run_all([describe_case(models, model, c, seed=seed) for c in chosen], "goals")
+    failed = [(c.conversation_id, str(f)) for c, f in zip(chosen, found, strict=True) if isinstance(f, CallFailed)]
     if failed and len(failed) == len(found):
         raise ValueError(
-            f"no goal of {len(found)} could be written by {model!r} ({failed[0]['error']}); try another model as `assistant`."
+            f"no goal of {len(found)} could be written by {model!r} ({failed[0][1]}); try another model as `assistant`."
         )
     return [f for f in found if isinstance(f, Case)], pd.DataFrame(failed, columns=["case_id", "error"])
 
@@ -142,9 +134,9 @@ def measure_leaks(cases: list[Case]) -> pd.DataFrame:
     """
     rows = []
     for case in cases:
-        told, said = f"{case.goal}\n{case.key_context}", user_messages(case.original)
-        longest = count_copied(told, said)
-        rows.append((case.case_id, longest, measure_overlap(told, said), longest >= COPIED_WORDS, case.rewritten))
+        said = user_messages(case.original)
+        longest = count_copied(case.told, said)
+        rows.append((case.case_id, longest, measure_overlap(case.told, said), longest >= COPIED_WORDS, case.rewritten))
     return pd.DataFrame(rows, columns=["case_id", "longest", "overlap", "too_long", "rewritten"]).set_index("case_id")
 
 

@@ -130,3 +130,15 @@ def split_users(
     return [c for u in groups if u in first for c in groups[u]], [
         c for u in groups if u not in first for c in groups[u]
     ]
+
+
+def assign_others(users: list[str], *, seed: int) -> dict[str, str]:
+    """Give every user somebody else, each once: a random cyclic order (a derangement).
+
+    Raises ValueError for fewer than two users.
+    """
+    users = list(dict.fromkeys(users))
+    if len(users) < 2:
+        raise ValueError("each user needs another one beside them, and there is only one; raise n_cases.")
+    order = [users[i] for i in np.random.default_rng(seed).permutation(len(users))]
+    return dict(zip(order, order[1:] + order[:1], strict=True))

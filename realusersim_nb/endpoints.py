@@ -16,13 +16,13 @@ import yaml
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from realusersim_nb import embedded
+from realusersim_nb import StudyStopped, embedded
 
 FILE = Path("endpoints.yaml")
 ReplyForm = Literal["json_schema", "json_object", "text"]
 
 
-class EndpointError(RuntimeError):
+class EndpointError(StudyStopped):
     """No call to this endpoint can work (wrong key, model or address); stops the notebook.
 
     ``status`` is the HTTP status with which it said so, if it did.

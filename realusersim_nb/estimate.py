@@ -81,7 +81,7 @@ def plan_judging(p: dict, simulator: str) -> Iterator[Planned]:
     """The readings of all transcripts and the two bounds by each judge, and of some again, twice."""
     judged = p["n_cases"] * (len(p["arms"]) + 2)
     for judge in judges.name_judges(p["judge"], simulator):
-        if judge != judges.MEASURED:
+        if judge not in judges.RULES:
             readings = judged * len(p["judge_orders"]) + 2 * min(p["n_rejudged"], judged)
             yield "analysis", judge, readings
             yield "verdicts", judge, readings * (p["judge_calls"] - 1)

@@ -34,7 +34,7 @@ def measure_formalism(systems: dict[str, list[Conversation]], *, first: int | No
         for feature, title in SHARES.items():
             shown = messages.dropna(subset=feature)
             found = stats.rate(shown[feature], shown["user_id"], seed=seed)
-            rows.append({**about, "feature": title, "share": found["rate"], "ci_low": found["ci_low"], "ci_high": found["ci_high"], "n": found["n"]})  # fmt: skip
+            rows.append({**about, "feature": title, "share": found.pop("rate"), **found})
     return pd.DataFrame(rows)
 
 

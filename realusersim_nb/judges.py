@@ -1,21 +1,21 @@
-"""Judges of one transcript against the original: two calls to a model, one call, or measurement.
+"""Judges of a transcript against the original: models, and rules that call none.
 
 The paper's judge writes a free forensic comparison and turns it into one boolean a dimension in a
 second call. Our prompts are our own; the released ones are used when given (``JudgePrompt``).
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
+import pandas as pd
 from pydantic import BaseModel, Field, create_model
 
+from realusersim_nb import measured_judge
 from realusersim_nb.cases import list_messages, prepare
 from realusersim_nb.faults import CallFailed
 from realusersim_nb.llm import Models
-from realusersim_nb.measured_judge import NAME as MEASURED
-from realusersim_nb.measured_judge import MeasuredJudge
-from realusersim_nb.records import Case, Judgement, Order, Transcript
+from realusersim_nb.records import Case, Conversation, Judgement, JudgePrompt, Message, Order, Transcript
 from realusersim_nb.templates import fill_prompt
 
 DIMENSIONS = {
@@ -40,24 +40,16 @@ Verdicts = create_model("Verdicts", __doc__="The second call: true is a match.",
 Judged = create_model("Judged", __doc__="Both in one call.", **dict.fromkeys(DIMENSIONS, Verdict))
 
 
-@dataclass(frozen=True)
-class JudgePrompt:
-    """The two sections of a released ``judge_prompt.txt`` (see ``release.read_judge_prompt``)."""
-
-    system: str
-    formatting: str
+def sort_sides(case: Case, transcript: Transcript, order: Order) -> tuple[list[Message], list[Message]]:
+    """The two conversations as A and B."""
+    sides = case.original, transcript.messages
+    return sides if order == "real_first" else sides[::-1]
 
 
 def render_judging(case: Case, transcript: Transcript, *, order: Order = "real_first") -> str:
     """The prompt of the judge's first call, with our instructions; A and B in the given order."""
-    reference, candidate = sort_sides(case, transcript, order)
+    reference, candidate = map(list_messages, sort_sides(case, transcript, order))
     return fill_prompt("judge_analysis", reference=reference, candidate=candidate)
-
-
-def sort_sides(case: Case, transcript: Transcript, order: Order) -> list[str]:
-    """The two lists of messages as A and B."""
-    sides = [list_messages(case.original), list_messages(transcript.messages)]
-    return sides if order == "real_first" else sides[::-1]
 
 
 async def judge(
@@ -104,7 +96,7 @@ def write_request(case: Case, transcript: Transcript, order: Order, prompt: Judg
     """The first call: our prompt, or the released one as system message with both lists as they are."""
     if prompt is None:
         return render_judging(case, transcript, order=order)
-    a, b = sort_sides(case, transcript, order)
+    a, b = map(list_messages, sort_sides(case, transcript, order))
     sides = f"Conversation A:\n{a}\n\nConversation B:\n{b}"
     return [{"role": "system", "content": prompt.system}, {"role": "user", "content": sides}]
 
@@ -114,31 +106,76 @@ def join(findings: dict[str, str]) -> str:
     return "\n".join(f"{dimension}: {text}" for dimension, text in findings.items())
 
 
-async def judge_all(
+async def judge_transcripts(
     models: Models, model: str, cases: list[Case], transcripts: list[Transcript], **settings
 ) -> list[Judgement]:
-    """One judgement a transcript, in order; ``settings`` are those of ``judge``."""
+    """One judgement of a model on each transcript, in order; ``settings`` are those of ``judge``."""
     by_id = {case.case_id: case for case in cases}
     tasks = [judge(models, model, by_id[t.case_id], t, **settings) for t in transcripts]
     return await models.run_all(tasks, f"judging by {model}")
 
 
-def judge_by_measurement(measured: MeasuredJudge, cases: list[Case], transcripts: list[Transcript]) -> list[Judgement]:
-    """One judgement a transcript by the judge that needs no model: D2, D4 and D5 only."""
-    by_id, found = {case.case_id: case for case in cases}, []
-    for t in transcripts:
-        about = {"case_id": t.case_id, "user_id": t.user_id, "arm": t.arm, "judge": MEASURED}
-        if unfit := find_unfit(t):
-            found.append(Judgement(**about, error=unfit))
-            continue
-        likely = measured.compare(prepare(by_id[t.case_id].original), prepare(t.messages))
-        told = ", ".join(f"{d} {p:.2f}" for d, p in likely.items())
-        verdicts = {d: p >= 0.5 for d, p in likely.items()}
-        found.append(Judgement(**about, verdicts=verdicts, analysis=f"likelihood of one person: {told}"))
-    return found
+# --- rules, and all judges of a study ----------------------------------------------------------
+
+Rule = Callable[[list[list[str]], list[list[str]]], pd.DataFrame]
+RULES: dict[str, Callable[..., Rule]] = {"measured": measured_judge.learn}
+"""Judges that call no model, by name: each learns from people who are in no case (``people``, ``seed``), and then
+compares originals and candidates, a list of messages each: one row a pair, how likely (0..1) it is one person, and
+one column a dimension. Half or more is a match. ValueError if there are too few people to learn from."""
 
 
 def name_judges(judge: str | list[str] | None, simulator: str) -> list[str]:
-    """The judges of a study: those named, or the simulator's model and the measured one."""
+    """The judges of a study: those named, or the simulator's model and every rule."""
     named = [judge] if isinstance(judge, str) else judge
-    return list(dict.fromkeys(named or [simulator, MEASURED]))
+    return list(dict.fromkeys(named or [simulator, *RULES]))
+
+
+def make_judges(
+    judge: str | list[str] | None, simulator: str, people: list[Conversation], *, seed: int
+) -> dict[str, Rule | None]:
+    """The judges of a study by name, None for a model. A rule that nobody named and that cannot learn is left out.
+
+    Says which and why; ValueError for a rule that was named.
+    """
+    found: dict[str, Rule | None] = {}
+    for name in name_judges(judge, simulator):
+        try:
+            found[name] = RULES[name](people, seed=seed) if name in RULES else None
+        except ValueError as problem:
+            if judge:
+                raise
+            print(f"{problem} It is left out.")
+    return found
+
+
+def judge_by_rule(name: str, rule: Rule, cases: list[Case], transcripts: list[Transcript]) -> list[Judgement]:
+    """One judgement of a rule on each transcript, in order."""
+    by_id = {case.case_id: case for case in cases}
+    fit = {i: t for i, t in enumerate(transcripts) if not find_unfit(t)}
+    originals = [prepare(by_id[t.case_id].original) for t in fit.values()]
+    likely = rule(originals, [prepare(t.messages) for t in fit.values()]).to_dict("records") if fit else []
+    told = dict(zip(fit, likely, strict=True))
+    found = []
+    for i, t in enumerate(transcripts):
+        about = {"case_id": t.case_id, "user_id": t.user_id, "arm": t.arm, "judge": name}
+        if i in told:
+            reason = ", ".join(f"{d} {p:.2f}" for d, p in told[i].items())
+            about["verdicts"] = {d: p >= 0.5 for d, p in told[i].items()}
+            about["analysis"] = f"likelihood of one person: {reason}"
+        found.append(Judgement(**about, error=find_unfit(t)))
+    return found
+
+
+async def judge_all(
+    models: Models, judges: dict[str, Rule | None], cases: list[Case], transcripts: list[Transcript], *,
+    orders: Iterable[Order] = ("real_first",), **settings,
+) -> list[Judgement]:  # fmt: skip
+    """Every judge's judgements of all transcripts; those of models in each order. ``settings`` are those of ``judge``."""
+    found = []
+    for name, rule in judges.items():
+        if rule:
+            found += judge_by_rule(name, rule, cases, transcripts)
+        else:
+            for order in orders:
+                found += await judge_transcripts(models, name, cases, transcripts, order=order, **settings)
+    return found

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from realusersim_nb import records
-from realusersim_nb.cases import prepare
+from realusersim_nb import files
 from realusersim_nb.judges import DIMENSIONS, find_unfit
 from realusersim_nb.records import Case, Judgement, Transcript
 
@@ -22,12 +21,6 @@ def draw_pairs(cases: list[Case], transcripts: list[Transcript], *, n: int, seed
         (by_id[fit[i].case_id], fit[i], ("real_first", "simulated_first")[rng.integers(2)])
         for i in rng.permutation(len(fit))[:n]
     ]
-
-
-def list_sides(case: Case, transcript: Transcript, order: str) -> tuple[list[str], list[str]]:
-    """The prepared messages of both sides, as A and B."""
-    sides = prepare(case.original), prepare(transcript.messages)
-    return sides if order == "real_first" else sides[::-1]
 
 
 def keep_label(path: Path, case: Case, transcript: Transcript, *, verdicts: dict[str, bool], labeller: str) -> Judgement:  # fmt: skip
@@ -50,6 +43,6 @@ def read_labels(path: str | Path, cases: list[Case]) -> list[Judgement]:
         return []
     known = {case.case_id for case in cases}
     found = {
-        (j.judge, j.case_id, j.arm): j for j in records.read_jsonl(path, Judgement) if j.case_id in known and j.verdicts
+        (j.judge, j.case_id, j.arm): j for j in files.read_records(path, Judgement) if j.case_id in known and j.verdicts
     }
     return list(found.values())

@@ -10,9 +10,10 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from realusersim_nb.copying import count_copied
+from realusersim_nb.profiles import EXAMPLES_INTRO
 from realusersim_nb.records import Transcript, user_messages
 from realusersim_nb.templates import read_prompt
+from realusersim_nb.texts import count_copied, mark_repeats
 
 Lapse = Literal["says nothing", "recites its prompt", "answers as the assistant", "repeats itself", "writes too much"]
 RECITED_WORDS = 8  # of the instructions in a row; of the examples any number may come (see `copied`)
@@ -35,12 +36,12 @@ def find_lapse(texts: list[str], persona: str = "") -> Lapse | None:
     if any(len(text.split()) > MAX_WORDS for text in texts):
         return "writes too much"
     told = [read_prompt(name).template for name in ("user_turn", "user_plan", "user_roles")]
-    told += [line.partition(" For instance, about other things:")[0] for line in persona.splitlines()]
+    told += [line.partition(EXAMPLES_INTRO)[0] for line in persona.splitlines()]
     if any(count_copied(text, told) >= RECITED_WORDS for text in texts):
         return "recites its prompt"
     if any(ASSISTANT.search(text) for text in texts):
         return "answers as the assistant"
-    again = [text in texts[:i] for i, text in enumerate(texts)][1:]
+    again = mark_repeats(texts)
     return "repeats itself" if sum(again) > 1 and 2 * sum(again) > len(again) else None
 
 

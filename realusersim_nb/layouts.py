@@ -14,7 +14,7 @@ A row that cannot be read becomes a reason (str), never an exception.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -168,6 +168,19 @@ READERS = {".json": read_json, ".jsonl": read_jsonl, ".parquet": read_parquet}
 
 # --- conversations ------------------------------------------------------------------------------
 
+Parse = Callable[[dict], tuple[dict, list]]
+LAYOUTS: dict[str, Parse] = {}
+
+
+def layout(field: str) -> Callable[[Parse], Parse]:
+    """Rows with this field are parsed by the function below: it gives what they say of a conversation, and its turns."""
+
+    def register(parse: Parse) -> Parse:
+        LAYOUTS[field] = parse
+        return parse
+
+    return register
+
 
 def parse_row(row: dict | str) -> Conversation | str:
     """A Conversation from a row of any known layout, or the reason why it cannot be one."""
@@ -185,6 +198,7 @@ def parse_row(row: dict | str) -> Conversation | str:
         return f"a field is missing or of the wrong type ({type(error).__name__})"
 
 
+@layout("conversation")
 def parse_wildchat(row: dict) -> tuple[dict, list]:
     """What a WildChat row says of the conversation, and its turns."""
     conversation_id = str(row.get("conversation_hash") or row["conversation_id"])
@@ -197,6 +211,7 @@ def parse_wildchat(row: dict) -> tuple[dict, list]:
     return about, [(turn["role"], turn["content"]) for turn in row["conversation"]]
 
 
+@layout("conversations")
 def parse_sharegpt(row: dict) -> tuple[dict, list]:
     """The same for ShareGPT, where the parts of one id are one user's."""
     conversation_id = str(row["id"])
@@ -209,6 +224,7 @@ def parse_sharegpt(row: dict) -> tuple[dict, list]:
     return about, [(ROLES.get(turn["from"], "assistant"), turn["value"]) for turn in row["conversations"]]
 
 
+@layout("messages")
 def parse_chat(row: dict) -> tuple[dict, list]:
     """The same for a chat: our transcripts, or anything with roles and contents."""
     conversation_id = "/".join(str(row[name]) for name in ("case_id", "arm", "id") if name in row) or "transcript"
@@ -217,6 +233,7 @@ def parse_chat(row: dict) -> tuple[dict, list]:
     )
 
 
+@layout("traj")
 def parse_taubench(row: dict) -> tuple[dict, list]:
     """The same for a tau-bench trajectory; a task is the user."""
     about = {"conversation_id": f"{row['task_id']}/{row.get('trial', 0)}", "user_id": str(row["task_id"])}
@@ -237,16 +254,8 @@ def clean(text: str) -> str:
     return text if text.isascii() and "\0" not in text else text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
+@layout("original_messages")
 def parse_release(row: dict) -> tuple[dict, list]:
     """The same for a case of the released test sets: its original conversation."""
     about = {"conversation_id": str(row.get("conversation_hash") or row["test_id"]), "user_id": row["user_ip"]}
     return about, [(turn["role"], turn["content"]) for turn in row["original_messages"]]
-
-
-LAYOUTS = {
-    "conversation": parse_wildchat,
-    "conversations": parse_sharegpt,
-    "messages": parse_chat,
-    "traj": parse_taubench,
-    "original_messages": parse_release,
-}

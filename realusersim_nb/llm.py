@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from tqdm import tqdm as terminal_bar
 from tqdm.auto import tqdm as notebook_bar
 
+from realusersim_nb import StudyStopped
 from realusersim_nb.cache import Cache
 from realusersim_nb.calls import (
     Line,
@@ -40,7 +41,7 @@ S = TypeVar("S", bound=BaseModel)
 LLMMode = Literal["live", "replay", "record"]
 
 
-class BudgetReached(RuntimeError):
+class BudgetReached(StudyStopped):
     """``budget_usd`` is spent; every reply so far is cached, so a rerun goes on from here."""
 
 
@@ -151,6 +152,7 @@ class Models:
     async def run_all(self, tasks: Iterable[Coroutine], title: str) -> list:
         """Results of the tasks, in order, under a progress bar with calls, tokens and cost.
 
+        The result of a task that ends in CallFailed is that failure: one bad reply stops no study.
         Few more than ``max_concurrency`` tasks are under way at once, so that a conversation that
         has begun is finished before many others begin (and its prompt prefix is still cached).
         When one stops the study, replies still on their way are waited for and kept: they are paid.
@@ -162,7 +164,10 @@ class Models:
 
         async def work() -> None:
             for number, task in coming:
-                results[number] = await task
+                try:
+                    results[number] = await task
+                except CallFailed as failure:
+                    results[number] = failure
                 self._bar.update()
 
         problem = None

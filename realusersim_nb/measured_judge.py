@@ -12,17 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from realusersim_nb import style
-from realusersim_nb.corpus import group_by_user
+from realusersim_nb import stats, style
+from realusersim_nb.corpus import assign_others, group_by_user
 from realusersim_nb.records import Conversation
 
-NAME = "measured"
 FIRST = 5  # user messages of each side, as many as a roll-out has
 FOLDS = 5
 MIN_USERS = 100  # with two conversations each; fewer teach nothing that holds
@@ -32,127 +31,111 @@ FACETS = {
     "D5": ["words", "opening_words", "growth"],
 }
 """The features by which each dimension is judged; those of D5 are logarithms of word counts."""
+FEATURES = sorted({name for features in FACETS.values() for name in features})
 
 
 @dataclass
 class MeasuredJudge:
-    """A trained judge: for each dimension the regression on differences, and the population's figures."""
+    """A trained judge: the pairs of conversations it has learnt from, and for each dimension a regression on differences."""
 
-    population: dict[str, np.ndarray]
+    pairs: tuple[pd.DataFrame, pd.DataFrame]
+    population: pd.DataFrame
     models: dict[str, Pipeline]
 
-    def compare(self, reference: list[str], candidate: list[str]) -> dict[str, float]:
-        """How likely (0..1) both lists of messages are one person's, by dimension."""
-        sides = pd.DataFrame([sketch(reference), sketch(candidate)])
-        apart = measure_differences(sides.iloc[[0]], sides.iloc[[1]], self.population)
-        return {d: round(float(model.predict_proba(apart[FACETS[d]])[0, 1]), 6) for d, model in self.models.items()}
+    def __call__(self, originals: list[list[str]], candidates: list[list[str]]) -> pd.DataFrame:
+        """How likely (0..1) the messages of each pair are one person's: one row a pair, one column a dimension."""
+        return self.compare(sketch_all(originals), sketch_all(candidates)).round(6)
+
+    def compare(self, one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+        """The same of sketches."""
+        apart = measure_differences(one, other, self.population)
+        return pd.DataFrame({d: model.predict_proba(apart[FACETS[d]])[:, 1] for d, model in self.models.items()})
+
+
+def sketch_all(texts: list[list[str]]) -> pd.DataFrame:
+    """The figures of each list of messages: one row a list."""
+    return pd.DataFrame([sketch(own) for own in texts])[FEATURES]
 
 
 def sketch(texts: list[str]) -> dict[str, float]:
     """The figures of one side: means of the style features, and the pace in logarithms of words."""
-    rows = np.array(style.measure_texts(texts[:FIRST]))
-    figures = {name: mean_of(rows[:, i]) for i, name in enumerate(style.BY_NAME)}
-    words = np.log1p(rows[:, list(style.BY_NAME).index("words")])
+    rows = pd.DataFrame(style.measure_texts(texts[:FIRST]), columns=list(style.BY_NAME))
+    words = np.log1p(rows["words"].to_numpy())
     growth = words[1:].mean() - words[0] if len(words) > 1 else float("nan")
-    return figures | {"words": float(np.median(words)), "opening_words": float(words[0]), "growth": float(growth)}
+    return rows.mean().to_dict() | {"words": np.median(words), "opening_words": words[0], "growth": growth}
 
 
-def mean_of(values: np.ndarray) -> float:
-    """The mean of what is there; NaN of nothing."""
-    return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
-
-
-def measure_differences(one: pd.DataFrame, other: pd.DataFrame, population: dict[str, np.ndarray]) -> pd.DataFrame:
+def measure_differences(one: pd.DataFrame, other: pd.DataFrame, population: pd.DataFrame) -> pd.DataFrame:
     """Differences of two tables of sketches, row by row, as shares of the population between them (0..1).
 
     What neither side shows is no difference, what only one shows is not known (NaN).
     """
-    apart = {}
-    for name, values in population.items():
-        places = [
-            np.searchsorted(values, side[name], side="left") + np.searchsorted(values, side[name], side="right")
-            for side in (one, other)
-        ]
-        missing = np.array([side[name].isna() for side in (one, other)])
-        difference = np.abs(places[0] - places[1]) / 2 / max(len(values), 1)
-        apart[name] = np.where(missing.all(axis=0), 0.0, np.where(missing.any(axis=0), np.nan, difference))
-    return pd.DataFrame(apart)
+    one, other = one.reset_index(drop=True), other.reset_index(drop=True)
+    apart = (style.place(one, population) - style.place(other, population)).abs()
+    return apart.mask(one.isna() & other.isna(), 0.0)
 
 
 # --- training ----------------------------------------------------------------------------------
 
 
-def draw_pairs(conversations: list[Conversation], *, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Sketches of two conversations of every user who has two, one table each, index user id."""
-    own = {user: talks for user, talks in group_by_user(conversations).items() if len(talks) > 1}
+def learn(people: list[Conversation], *, seed: int) -> MeasuredJudge:
+    """A judge from the conversations of people whom it will not judge. ValueError if too few have two."""
+    return train(*draw_pairs(people, seed=seed), seed=seed)
+
+
+def draw_pairs(people: list[Conversation], *, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Sketches of two conversations of everybody who has two, one table each, index user id.
+
+    ValueError for fewer people than can teach anything that holds.
+    """
+    own = {user: talks for user, talks in group_by_user(people).items() if len(talks) > 1}
+    if len(own) < MIN_USERS:
+        raise ValueError(
+            f"measured judge: {len(own)} users have two conversations, {MIN_USERS} are needed; give a larger corpus."
+        )
     rng = np.random.default_rng(seed)
-    chosen = {user: rng.choice(len(talks), 2, replace=False) for user, talks in own.items()}
-    sides = [{user: sketch(own[user][pair[side]].user_messages) for user, pair in chosen.items()} for side in (0, 1)]
-    return pd.DataFrame.from_dict(sides[0], orient="index"), pd.DataFrame.from_dict(sides[1], orient="index")
+    pairs = [[talks[i].user_messages for i in rng.choice(len(talks), 2, replace=False)] for talks in own.values()]
+    one, other = (sketch_all([pair[side] for pair in pairs]).set_axis(own) for side in (0, 1))
+    return one, other
 
 
 def train(one: pd.DataFrame, other: pd.DataFrame, *, seed: int) -> MeasuredJudge:
-    """A judge from pairs: row by row the same person, shifted by chance different people.
-
-    ValueError for fewer users than can teach anything that holds.
-    """
-    if len(one) < MIN_USERS * (1 - 1 / FOLDS):
-        raise ValueError(
-            f"measured judge: {len(one)} users have two conversations, {MIN_USERS} are needed; give a larger corpus."
-        )
-    names = sorted({name for facet in FACETS.values() for name in facet})
-    population = {name: np.sort(pd.concat([one[name], other[name]]).dropna().to_numpy()) for name in names}
+    """A judge from pairs: row by row the same person, swapped different people."""
+    population = pd.concat([one, other])
     same = measure_differences(one, other, population)
-    different = measure_differences(one, shift(other, seed=seed), population)
+    different = measure_differences(one, swap_people(other, seed=seed), population)
     apart, is_same = pd.concat([same, different]), np.repeat([1, 0], len(one))
-    models = {
-        d: make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), LogisticRegression()).fit(apart[facet], is_same)
-        for d, facet in FACETS.items()
-    }  # fmt: skip
-    return MeasuredJudge(population, models)
+    regression = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), LogisticRegression())  # fmt: skip
+    return MeasuredJudge(
+        (one, other), population, {d: clone(regression).fit(apart[facet], is_same) for d, facet in FACETS.items()}
+    )
 
 
-def shift(sides: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """The rows in a cyclic order of chance, so that each stands beside somebody else's."""
-    order = np.random.default_rng(seed).permutation(len(sides))
-    partner = np.empty(len(sides), int)
-    partner[order] = np.roll(order, 1)
-    return sides.iloc[partner]
+def swap_people(sides: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """The rows in another order, so that each stands beside somebody else's."""
+    return sides.loc[list(map(assign_others(list(sides.index), seed=seed).get, sides.index))]
 
 
-def evaluate(one: pd.DataFrame, other: pd.DataFrame, *, seed: int, draws: int = 500) -> pd.DataFrame:
-    """How well the judge tells one person from two, on users it was not trained on.
+def evaluate(judge: MeasuredJudge, *, seed: int) -> pd.DataFrame:
+    """How well such a judge tells one person from two, on users it was not trained on.
 
-    Users are cut into 5 folds; each is judged by a judge trained on the others, strangers drawn
+    The users of its pairs are cut into 5 folds; each is judged by a judge trained on the others, strangers drawn
     within the fold. One row a dimension: ``auc`` (0.5 chance, 1 perfect) with its 95 % interval by
     user, ``same_user`` and ``other_user`` (share judged to match: what a perfect simulator and a
     stranger would score), ``n_users``.
     """
+    one, other = judge.pairs
     folds = np.random.default_rng(seed).permutation(len(one)) % FOLDS
-    found = []
+    found = {"other": [], "same": []}
     for fold in range(FOLDS):
         inside = folds == fold
-        judge = train(one[~inside], other[~inside], seed=seed)
-        for is_same, second in ((1, other[inside]), (0, shift(other[inside], seed=seed))):
-            apart = measure_differences(one[inside], second, judge.population)
-            likely = {d: model.predict_proba(apart[FACETS[d]])[:, 1] for d, model in judge.models.items()}
-            found.append(pd.DataFrame(likely).assign(user=one.index[inside], is_same=is_same))
-    table = pd.concat(found, ignore_index=True)
-    return pd.DataFrame([{"dimension": d, **describe(table, d, seed=seed, draws=draws)} for d in FACETS]).set_index(
-        "dimension"
-    )
-
-
-def describe(table: pd.DataFrame, dimension: str, *, seed: int, draws: int) -> dict[str, float]:
-    """One row of ``evaluate``."""
-    wide = table.pivot(index="user", columns="is_same", values=dimension).to_numpy()  # columns: other, same
-    rng = np.random.default_rng(seed)
-    resampled = [measure_auc(wide[rng.integers(0, len(wide), len(wide))]) for _ in range(draws)]
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    matches = (wide >= 0.5).mean(axis=0)
-    return {"auc": measure_auc(wide), "ci_low": low, "ci_high": high, "same_user": matches[1], "other_user": matches[0], "n_users": len(wide)}  # fmt: skip
-
-
-def measure_auc(likely: np.ndarray) -> float:
-    """Area under the ROC curve; columns: likelihoods of different and of same people."""
-    return float(roc_auc_score(np.repeat([0, 1], len(likely)), likely.T.ravel()))
+        fresh = train(one[~inside], other[~inside], seed=seed)
+        found["same"].append(fresh.compare(one[inside], other[inside]))
+        found["other"].append(fresh.compare(one[inside], swap_people(other[inside], seed=seed)))
+    strangers, selves = (pd.concat(found[kind]) for kind in ("other", "same"))
+    rows = [
+        {"dimension": d, **stats.measure_auc(strangers[d].to_numpy(), selves[d].to_numpy(), seed=seed),
+         "same_user": (selves[d] >= 0.5).mean(), "other_user": (strangers[d] >= 0.5).mean(), "n_users": len(one)}
+        for d in FACETS
+    ]  # fmt: skip
+    return pd.DataFrame(rows).set_index("dimension")

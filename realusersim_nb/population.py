@@ -5,6 +5,7 @@ import pandas as pd
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
@@ -66,14 +67,10 @@ def find_topics(
 
 def find_nearest(words, n_chat: int) -> np.ndarray:
     """Cosine similarity of each text to the nearest of the first ``n_chat``, itself apart."""
-    nearest = np.zeros(words.shape[0])
-    for start in range(0, words.shape[0], 500):
-        alike = (words[start : start + 500] @ words[:n_chat].T).toarray()
-        for row in range(alike.shape[0]):
-            if start + row < n_chat:
-                alike[row, start + row] = -1
-        nearest[start : start + 500] = alike.max(axis=1)
-    return nearest
+    chat = NearestNeighbors(n_neighbors=2, metric="cosine").fit(words[:n_chat])
+    distances, _ = chat.kneighbors(words)
+    is_chat = np.arange(words.shape[0]) < n_chat
+    return 1 - np.where(is_chat, distances[:, 1], distances[:, 0])  # oneself is the nearest
 
 
 def measure_coverage(rows: pd.DataFrame) -> pd.Series:
@@ -99,7 +96,7 @@ def place_users(users: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     if len(users) < 5:
         raise ValueError(f"a map needs at least 5 users, there are {len(users)}; raise n_users.")
     shown = users.sample(min(ON_MAP, len(users)), random_state=seed)
-    points = PCA(2, random_state=seed).fit_transform(style.rank(users).loc[shown.index].fillna(0.5).to_numpy())
+    points = PCA(2, random_state=seed).fit_transform(style.place(shown, users).fillna(0.5).to_numpy())
     return pd.DataFrame(points, index=shown.index, columns=["x", "y"])
 
 

@@ -22,6 +22,7 @@ from realusersim_nb.faults import CallFailed
 from realusersim_nb.llm import Models
 from realusersim_nb.records import Command, Conversation, Demographic, Dimension, Profile
 from realusersim_nb.templates import fill_prompt
+from realusersim_nb.texts import cut_at_word
 from realusersim_nb.verification import verify
 
 MAX_COMMANDS = 15  # the paper's
@@ -30,22 +31,24 @@ APART = 0.2  # a trait sets a user apart in the lowest or highest fifth of the p
 MIN_MESSAGES = np.array([feature.min_messages for feature in style.FEATURES])
 EXAMPLES = 2
 EXAMPLE_CHARS = 160
+EXAMPLES_INTRO = " For instance, about other things:"
 CHECKS = ["user_id", "dimension", "written", "verbatim", "checked", "contradicted", "error"]
 
 
 # --- measured ----------------------------------------------------------------------------------
 
 
-def extract_measured(conversations: list[Conversation]) -> list[Profile]:
+def extract_measured(conversations: list[Conversation], messages: pd.DataFrame | None = None) -> list[Profile]:
     """A profile of every user, from measurement alone.
 
     A feature becomes a command if the user's figure lies in the lowest or highest fifth of the
     users given, and enough messages could show it (``Feature.min_messages``). Its evidence holds the feature's name, the
     user's value, its percentile (0..1) in that population, and n, the messages it rests on.
+    ``messages``: the conversations as measured, if they are (``style.measure_conversations``).
     """
-    messages = style.measure_conversations(conversations)
+    messages = style.measure_conversations(conversations) if messages is None else messages
     users = style.summarise(messages)
-    ranks, observed = style.rank(users), style.count_observations(messages)
+    ranks, observed = style.place(users, users), style.count_observations(messages)
     sources = {user: [c.conversation_id for c in own] for user, own in group_by_user(conversations).items()}
     rows = zip(users.to_numpy(), ranks.to_numpy(), observed.to_numpy(), strict=True)
     texts, features = messages["text"].to_numpy(), messages[list(style.BY_NAME)].to_numpy()
@@ -104,17 +107,10 @@ def choose_examples(
         order = np.argsort(np.abs(measured - value), kind="stable")
     else:
         order = np.flatnonzero(measured == (np.nanmax if high else np.nanmin)(measured))
-    shown = [cut_at_word(style.typed_part(texts[i]).split("\n\n")[0]) for i in order if "```" not in texts[i]]
+    shown = [
+        cut_at_word(style.typed_part(texts[i]).split("\n\n")[0], EXAMPLE_CHARS) for i in order if "```" not in texts[i]
+    ]
     return list(dict.fromkeys(text for text in shown if text))[:EXAMPLES]
-
-
-def cut_at_word(text: str, limit: int = EXAMPLE_CHARS) -> str:
-    """A verbatim beginning of the text, cut at white space if it is longer than the limit."""
-    text = text.strip()
-    if len(text) <= limit:
-        return text
-    head = text[: limit + 1]
-    return head[: len(head.rstrip().rsplit(None, 1)[0])].rstrip() if len(head.split()) > 1 else text[:limit]
 
 
 # --- written by a model ------------------------------------------------------------------------
@@ -189,31 +185,24 @@ async def extract(
     for a user whose reply was unusable and who has no profile.
     """
     users, everybody = group_by_user(conversations), population or conversations
-    measured = extract_measured(everybody) if extractor == "measured" or extractor.startswith("hybrid:") else []
-    if extractor == "measured":
-        by_user = {profile.user_id: profile for profile in measured}
-        found = [by_user[user] for user in users]
+    messages = style.measure_conversations(everybody)
+    habits = style.summarise(messages)
+    percentiles = style.place(habits, habits)
+    model = None if extractor == "measured" else extractor.removeprefix("hybrid:")
+    measured = {p.user_id: p for p in extract_measured(everybody, messages)} if model != extractor else {}
+    if model is None:
+        found = [measured[user] for user in users]
     else:
-
-        async def attempt(own: list[Conversation]) -> Profile | str:
-            try:
-                return await extract_with_model(models, extractor.removeprefix("hybrid:"), own, seed=seed)
-            except CallFailed as error:
-                return str(error)
-
-        found = await models.run_all([attempt(own) for own in users.values()], f"profiles by {extractor}")
-    percentiles = style.rank(style.summarise(style.measure_conversations(everybody)))
+        tasks = [extract_with_model(models, model, own, seed=seed) for own in users.values()]
+        found = await models.run_all(tasks, f"profiles by {extractor}")
     profiles, checks = [], []
-    for user, profile in zip(users, found, strict=True):
-        if isinstance(profile, str):
-            checks.append(pd.DataFrame([{"user_id": user, "error": profile}]))
+    for (user, own), profile in zip(users.items(), found, strict=True):
+        if isinstance(profile, CallFailed):
+            checks.append(pd.DataFrame([{"user_id": user, "error": str(profile)}]))
             continue
-        verified, table = verify(profile, users[user], percentiles.loc[user])
-        profiles.append(verified)
+        verified, table = verify(profile, own, percentiles.loc[user])
+        profiles.append(complete(verified, measured[user], extractor) if model and measured else verified)
         checks.append(table)
-    if extractor.startswith("hybrid:"):
-        by_user = {profile.user_id: profile for profile in measured}
-        profiles = [complete(profile, by_user[profile.user_id], extractor) for profile in profiles]
     return profiles, pd.concat([pd.DataFrame(columns=CHECKS), *(c for c in checks if len(c))]).reindex(columns=CHECKS)
 
 
@@ -242,7 +231,7 @@ def render(profile: Profile, *, examples: bool = True) -> str:
     lines += [f"{name}: {fact.value}" for name, fact in profile.demographics.items()]
     for c in profile.commands:
         shown = " / ".join(f'"{" ".join(e.split())}"' for e in c.examples) if examples else ""
-        lines.append(f"- {c.command}" + (f" For instance, about other things: {shown}" if shown else ""))
+        lines.append(f"- {c.command}" + (f"{EXAMPLES_INTRO} {shown}" if shown else ""))
     return "\n".join(lines) or "- Nothing sets this person apart from others."
 
 

@@ -16,11 +16,11 @@ import pandas as pd
 
 from realusersim_nb import profiles, simulators, stats
 from realusersim_nb.cases import Bound, choose_cases, describe_cases, prepare
-from realusersim_nb.copying import count_copied
-from realusersim_nb.corpus import group_by_user, hold_out
+from realusersim_nb.corpus import assign_others, group_by_user, hold_out
 from realusersim_nb.judges import DIMENSIONS
 from realusersim_nb.llm import Models
 from realusersim_nb.records import Case, Conversation, Judgement, Transcript, user_messages
+from realusersim_nb.texts import count_copied, cut_at_word, mark_repeats
 
 # --- transcripts -------------------------------------------------------------------------------
 
@@ -68,7 +68,7 @@ def describe_transcripts(transcripts: list[Transcript], examples: dict[str, list
     rows = []
     for t in transcripts:
         texts = user_messages(t.messages)
-        again = [text in texts[:i] for i, text in enumerate(texts)][1:]
+        again = mark_repeats(texts)
         copied = [any(text in e or e in text for e in (examples or {}).get(t.user_id, [])) for text in texts]
         rows.append(
             {"arm": t.arm, "close": t.ended_by == "close", "max_turns": t.ended_by == "max_turns",
@@ -92,7 +92,7 @@ def show_side_by_side(case: Case, transcripts: list[Transcript]) -> pd.DataFrame
     columns = {"real": prepare(case.original)}
     columns |= {t.arm: prepare(t.messages) for t in transcripts if t.case_id == case.case_id}
     shown = {
-        name: pd.Series([" ".join(profiles.cut_at_word(t, 200).split()) for t in texts], dtype=object)
+        name: pd.Series([" ".join(cut_at_word(t, 200).split()) for t in texts], dtype=object)
         for name, texts in columns.items()
     }
     return pd.DataFrame(shown).fillna("").rename_axis("turn")
@@ -106,7 +106,7 @@ def draw_bounds(cases: list[Case], known: list[Conversation], *, seed: int) -> l
     gives no bound.
     """
     talks = group_by_user(known)
-    others = simulators.assign_others([case.user_id for case in cases], seed=seed)
+    others = assign_others([case.user_id for case in cases], seed=seed)
     return [
         Transcript(case_id=case.case_id, user_id=case.user_id, arm=bound, messages=talk.messages)
         for bound in get_args(Bound)
@@ -141,58 +141,51 @@ def score(verdicts: pd.DataFrame, by: str | list[str] = "arm", *, seed: int = 0)
     Columns ``rate, ci_low, ci_high`` (0..1, 95 % by user), ``without_D3`` (D3 is near its ceiling
     for every simulator), ``n_cases`` (scored) and ``n_failed`` (no verdict: failed calls and lapses).
     """
-    rows = []
-    for _, own in verdicts.groupby(by, sort=False):
-        scored = own.dropna(subset="match")
-        found = stats.rate(scored["match"], scored["user_id"], seed=seed)
-        n_cases = scored["case_id"].nunique()
-        rows.append(
-            {**own[[by] if isinstance(by, str) else by].iloc[0], "rate": found["rate"], "ci_low": found["ci_low"],
-             "ci_high": found["ci_high"], "without_D3": scored.loc[scored["dimension"] != "D3", "match"].mean(),
-             "n_cases": n_cases, "n_failed": own["case_id"].nunique() - n_cases}
-        )  # fmt: skip
-    return pd.DataFrame(rows).set_index(by)
+    found = stats.score(verdicts, "match", by=by, unit="user_id", item="case_id", seed=seed)
+    without = verdicts[verdicts["dimension"] != "D3"].groupby(by)["match"].mean()
+    found.insert(3, "without_D3", without.reindex(found.index))
+    return found.rename(columns={"n": "n_cases"})
 
 
 def normalise(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Where each arm lies between a stranger (0) and the same person (1): (arm - other) / (same - other).
 
-    Of one judge's verdicts. Index: arm; columns ``normalised, ci_low, ci_high`` (95 %, users resampled for arm and bounds
+    Index: judge, arm; columns ``normalised, ci_low, ci_high`` (95 %, users resampled for arm and bounds
     together) and ``n_users``. NaN where the judge scores strangers as high as the person, since
     then nothing lies between; a resample without a difference makes the interval NaN too.
     """
-    wide = verdicts.dropna(subset="match").groupby(["user_id", "arm"])["match"].mean().unstack("arm")
+    by_user = verdicts.dropna(subset="match").groupby(["judge", "user_id", "arm"], sort=False)["match"].mean()
     same, other = get_args(Bound)
-    if not {same, other} <= set(wide.columns):
-        return pd.DataFrame(columns=["normalised", "ci_low", "ci_high", "n_users"])
-    rng = np.random.default_rng(seed)
-    draws = [wide.iloc[rng.integers(0, len(wide), len(wide))].mean() for _ in range(stats.RESAMPLES)]
     rows = {}
-    for arm in wide.columns.drop([same, other]):
-        whole, *resampled = [place_between(means, arm) for means in (wide.mean(), *draws)]
-        low, high = np.quantile(resampled, [0.025, 0.975])
-        rows[arm] = {"normalised": whole, "ci_low": low, "ci_high": high, "n_users": int(wide[arm].count())}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
+    for judge, own in by_user.groupby("judge", sort=False):
+        wide = own.loc[judge].unstack("arm")
+        for arm in wide.columns.drop([same, other]) if {same, other} <= set(wide.columns) else []:
+            columns = tuple(wide[[arm, same, other]].to_numpy().T)
+            low, high = stats.resample(columns, place_between, seed=seed)
+            place = float(place_between(*columns))
+            rows[judge, arm] = {"normalised": place, "ci_low": low, "ci_high": high, "n_users": int(wide[arm].count())}
+    index = pd.MultiIndex.from_tuples(rows, names=["judge", "arm"])
+    return pd.DataFrame(rows.values(), index, columns=["normalised", "ci_low", "ci_high", "n_users"])
 
 
-def place_between(means: pd.Series, arm: str) -> float:
+def place_between(arm: np.ndarray, same: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
     """The place of an arm's mean between those of the two bounds; NaN if they do not differ as they should."""
-    same, other = (means[bound] for bound in get_args(Bound))
-    return float((means[arm] - other) / (same - other)) if same > other else float("nan")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        arm, same, other = (np.nansum(x, axis) / (~np.isnan(x)).sum(axis) for x in (arm, same, other))
+        return np.where(same > other, (arm - other) / (same - other), np.nan)
 
 
 def compare_arms(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Paired differences of one judge's index between the arms that were run (see ``stats.difference``).
+    """Paired differences of each judge's index between the arms that were run (see ``stats.difference``).
 
     ``profile`` against each other arm, and the two bounds against each other; users are the pairs.
     """
     present = list(verdicts["arm"].unique())
     pairs = [("profile", arm) for arm in present if arm not in ("profile", *get_args(Bound))]
     pairs = [*pairs, get_args(Bound)] if "profile" in present else [get_args(Bound)]
-    scored = verdicts.dropna(subset="match")
-    return pd.DataFrame(
-        [
-            stats.difference(scored, "match", arm=arm, baseline=baseline, pair_by="user_id", seed=seed)
-            for arm, baseline in pairs
-        ]
-    )
+    rows = [
+        {"judge": judge, **stats.difference(own, "match", arm=arm, baseline=baseline, pair_by="user_id", seed=seed)}
+        for judge, own in verdicts.groupby("judge", sort=False)
+        for arm, baseline in pairs
+    ]
+    return pd.DataFrame(rows, columns=["judge", *stats.DIFFERENCE])

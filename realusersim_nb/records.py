@@ -1,4 +1,4 @@
-"""The records that pass between modules and lie in the output files, one JSON object a line.
+"""The records that pass between modules and lie in files (``files``).
 
 A worked example, from conversation to verdict::
 
@@ -11,10 +11,8 @@ A worked example, from conversation to verdict::
     Judgement(case_id="QMDPde3_4", arm="profile", verdicts={"D1": True, "D2": False, ...})
 """
 
-import os
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Literal, TypeVar
+from collections.abc import Iterable
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -113,7 +111,14 @@ class Case(Record):
     rewritten: bool = False
     original: list[Message]
 
+    @property
+    def told(self) -> str:
+        """All that a simulated user is told of what to say."""
+        return f"{self.goal}\nThey know: {self.key_context}"
 
+
+CLOSE = "/close"
+"""What a simulated user says when they have what they want."""
 Order = Literal["real_first", "simulated_first"]
 """Which conversation a judge is shown first."""
 
@@ -154,6 +159,13 @@ class Judgement(Record):
     error: str | None = None
 
 
+class JudgePrompt(Record):
+    """The two sections of a released ``judge_prompt.txt`` (see ``release.read_judge_prompt``)."""
+
+    system: str
+    formatting: str
+
+
 class AgentRun(Record):
     """One tau2-bench run; ``success`` is null when the run failed before it could be scored."""
 
@@ -172,32 +184,3 @@ class AgentRun(Record):
 def user_messages(messages: Iterable[Message]) -> list[str]:
     """The contents of the user's messages, in order."""
     return [message.content for message in messages if message.role == "user"]
-
-
-R = TypeVar("R", bound=BaseModel)
-
-
-def write_jsonl(path: str | Path, records: Iterable[BaseModel]) -> Path:
-    """Write one record a line, under a temporary name first, so that a half file is never seen."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        for record in records:
-            file.write(record.model_dump_json() + "\n")
-    temporary.replace(path)
-    return path
-
-
-def read_jsonl(path: str | Path, record: type[R]) -> Iterator[R]:
-    """Yield the records of a file; a line that does not fit raises ValueError with its number."""
-    with Path(path).open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield record.model_validate_json(line)
-            except ValueError as error:
-                problem = error.errors()[0]["msg"] if hasattr(error, "errors") else error
-                raise ValueError(
-                    f"{path}, line {number}: expected a {record.__name__} as JSON, "
-                    f"but {problem}; remove the line or the file and run again."
-                ) from error

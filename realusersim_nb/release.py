@@ -6,7 +6,6 @@ The layout's files and field names are public (``profiles/consolidated_user_prof
 commands, or one for each dimension.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -18,8 +17,8 @@ import pandas as pd
 from pydantic import ValidationError
 
 from realusersim_nb.cases import list_originals
-from realusersim_nb.judges import JudgePrompt
-from realusersim_nb.records import Case, Command, Conversation, Demographic, Dimension, Message, Profile
+from realusersim_nb.files import read_lines, write_lines
+from realusersim_nb.records import Case, Command, Conversation, Demographic, Dimension, JudgePrompt, Message, Profile
 
 PROFILES = Path("profiles/consolidated_user_profiles.jsonl")
 CASES = Path("evaluation/test_sets")
@@ -151,7 +150,7 @@ def read_judge_prompt(folder: str | Path) -> JudgePrompt:
         raise ValueError(
             f"{path}: expected the sections SYSTEM PROMPT and FORMATTING PROMPT, found {sorted(found) or 'none'}."
         )
-    return JudgePrompt(found["SYSTEM PROMPT"], found["FORMATTING PROMPT"])
+    return JudgePrompt(system=found["SYSTEM PROMPT"], formatting=found["FORMATTING PROMPT"])
 
 
 def find_judge_prompt(place: str | None) -> JudgePrompt | None:
@@ -213,20 +212,3 @@ One JSON object a line: `user_ip` (the source's user id), `demographics` (value,
 addresses, telephone and card numbers and keys are masked, names in running text are not.
 Every example is part of one of the user's messages; commands that measurement denies say so in `contradicted`.
 """
-
-
-def write_lines(path: Path, rows: Iterator[dict]) -> None:
-    """Write one JSON object a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def read_lines(path: Path) -> Iterator[tuple[str, dict]]:
-    """Each line's place and its JSON object; ValueError names a line that is none."""
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield f"{path}, line {number}", json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: not JSON ({error}).") from error

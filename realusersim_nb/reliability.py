@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from realusersim_nb import stats, style
-from realusersim_nb.records import Conversation
 
 SIZES = (1, 2, 3, 5, 8, 12, 20)
+STABLE = 0.3  # r of two halves from which a feature becomes a command (ours)
 MIN_USERS = 30  # fewer make no correlation worth showing
 
 
@@ -35,21 +35,17 @@ def split_half(messages: pd.DataFrame, *, sizes: tuple[int, ...] = SIZES, seed: 
     return pd.DataFrame(rows, columns=["feature", "n_messages", "n_users", "r"])
 
 
-def identify(
-    profiled: list[Conversation], held_out: list[Conversation], *, n_candidates: int = 50, seed: int = 0
-) -> pd.DataFrame:
+def identify(messages: pd.DataFrame, unseen: pd.DataFrame, *, n_candidates: int = 50, seed: int = 0) -> pd.DataFrame:
     """Does the nearest measured profile belong to the user whose held-out messages these are?
 
-    Users are drawn into disjoint groups of ``n_candidates``. The held-out messages of each are
+    Both tables as from ``style.measure_conversations``. Users are drawn into disjoint groups of ``n_candidates``. The held-out messages of each are
     compared with the profiles of the whole group: every feature as its percentile in the
     population, the distance the mean difference over the features both can show, weighted by how
     stable a feature is (``split_half`` at 3 messages). Columns ``top, rate, ci_low, ci_high,
     chance, n_users``: the share of users whose own profile is the nearest, or among the nearest 5,
     with its 95 % interval over users, against chance. ValueError with fewer users than candidates.
     """
-    messages = style.measure_conversations(profiled)
-    population = style.summarise(messages)
-    unseen = style.summarise(style.measure_conversations(held_out))
+    population, unseen = style.summarise(messages), style.summarise(unseen)
     users = unseen.index.intersection(population.index)
     if len(users) < n_candidates:
         raise ValueError(
@@ -57,8 +53,8 @@ def identify(
         )
     stable = split_half(messages, sizes=(3,), seed=seed).set_index("feature")["r"].clip(lower=0)
     weights = stable.reindex(list(style.BY_NAME)).fillna(0).to_numpy()
-    known = place_in(population, population.loc[users]).to_numpy()
-    asked = place_in(population, unseen.loc[users]).to_numpy()
+    known = style.place(population.loc[users], population).to_numpy()
+    asked = style.place(unseen.loc[users], population).to_numpy()
     drawn = np.random.default_rng(seed).permutation(len(users))
     ranks = np.concatenate(
         [
@@ -73,16 +69,6 @@ def identify(
             for top in (1, 5)
         ]
     ).set_index("top")[["rate", "ci_low", "ci_high", "chance", "n_users"]]  # fmt: skip
-
-
-def place_in(population: pd.DataFrame, users: pd.DataFrame) -> pd.DataFrame:
-    """Each figure as its percentile (0..1, ties share the middle) in a population; NaN stays NaN."""
-    placed = {}
-    for feature in users.columns:
-        values = np.sort(population[feature].dropna().to_numpy())
-        low, high = (np.searchsorted(values, users[feature], side=side) for side in ("left", "right"))
-        placed[feature] = np.where(users[feature].isna(), np.nan, (low + high) / 2 / max(len(values), 1))
-    return pd.DataFrame(placed, index=users.index)
 
 
 def rank_own(asked: np.ndarray, known: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from realusersim_nb import StudyStopped
 
-class CacheError(RuntimeError):
+
+class CacheError(StudyStopped):
     """Kept replies cannot be read or written; the message says which, why and what to do."""
 
 

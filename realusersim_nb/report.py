@@ -1,13 +1,13 @@
 """One HTML page from a run folder: the headline numbers, then every executed notebook, code hidden."""
 
-import json
 from pathlib import Path
 
 import nbformat
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_markdown_cell, new_notebook
 
-from realusersim_nb import runs
+from realusersim_nb import files
+from realusersim_nb.summary import describe_summary
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STYLE = """
@@ -28,7 +28,8 @@ def write_report(run_folder: Path) -> Path:
     body, _ = exporter.from_notebook_node(page)
     body = body.replace("</head>", f"<style>{STYLE}</style></head>", 1)
     path = run_folder / "report.html"
-    runs.write_file(path, lambda temporary: temporary.write_text(body))
+    with files.replace_whole(path) as temporary:
+        temporary.write_text(body)
     return path
 
 
@@ -61,40 +62,3 @@ def keep_readable(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def is_widget(output: nbformat.NotebookNode) -> bool:
     """Whether an output is a widget with nothing to show in its place."""
     return WIDGET in output.get("data", {}) and "text/html" not in output["data"]
-
-
-def describe_summary(run_folder: Path) -> list[str]:
-    """The headline numbers of a run, one line each, with n and intervals."""
-    summary = json.loads((run_folder / "summary.json").read_text())
-    lines = []
-    if corpus := summary.get("corpus"):
-        lines.append(f"corpus {corpus['name']}: {corpus['conversations']:,} conversations of {corpus['users']:,} users")
-    if profiles := summary.get("profiles"):
-        lines.append(
-            f"profiles: {profiles['n']:,} with {profiles['commands']:,} commands and {profiles['verified_examples']:,} verbatim examples"
-        )
-    others = list(summary.get("fidelity_by_judge", {}).items())[1:]  # the first judge's are the fidelity
-    readings = {"fidelity": summary.get("fidelity", {})} | {f"fidelity by {judge}": arms for judge, arms in others}
-    for name, arms in readings.items():
-        for arm, s in arms.items():
-            lines.append(
-                f"{name}, {arm}: {describe_rate(s['rate'], s)} over {s['n_cases']} cases, {s['n_failed']} failed"
-            )
-    for arm, s in summary.get("stress", {}).items():
-        lines.append(
-            f"agent success, {arm}: {describe_rate(s['success'], s)} over {s['n_runs']} runs, {s['n_failed']} failed"
-        )
-    for system, s in summary.get("gap", {}).items():
-        lines.append(
-            f"gap, {system}: JS {s['js']:.3f}, KL forward {s['kl_forward']:.2f}, backward {s['kl_backward']:.2f}"
-        )
-    return lines
-
-
-def describe_rate(rate: float | None, interval: dict) -> str:
-    """A rate with its 95 % interval in per cent, or that there is none."""
-    if rate is None:
-        return "none scored"
-    if interval["ci_low"] is None:
-        return f"{rate:.1%} (no interval)"
-    return f"{rate:.1%} (95 % interval {interval['ci_low']:.1%} to {interval['ci_high']:.1%})"

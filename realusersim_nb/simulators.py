@@ -2,26 +2,25 @@
 
 An arm decides only what the simulator is told about *how* a person writes; the goal, the
 assistant and the seeds are the same for all arms of a case, so arms can be compared in pairs.
-To add an arm, add it to ``Arm`` and ``ARMS`` and put its text into ``prompts/``.
+To add an arm, add a line to ``ARMS`` and put its text into ``prompts/``.
 """
 
-from typing import Literal, get_args
+from collections.abc import Callable, Iterable
+from typing import Literal
 
-import numpy as np
 from pydantic import BaseModel, Field
 
 from realusersim_nb import lapses, profiles
+from realusersim_nb.corpus import assign_others
 from realusersim_nb.faults import CallFailed
 from realusersim_nb.llm import Models
-from realusersim_nb.records import Case, Message, Profile, Transcript, user_messages
+from realusersim_nb.records import CLOSE, Case, Message, Profile, Transcript, user_messages
 from realusersim_nb.templates import fill_prompt
 
-Arm = Literal["task_only", "directive", "profile", "profile_no_examples", "shuffled_profile", "placebo"]
 TurnFormat = Literal["transcript", "roles"]
 
 MAX_USER_MESSAGES = 5  # the paper's: an opening and answers to at most 4 replies
 REPLY_WORDS = 40  # of the assistant (ours; the paper does not say)
-CLOSE = "/close"
 
 
 class UserTurn(BaseModel):
@@ -44,41 +43,28 @@ class UserPlan(BaseModel):
 
 # --- arms --------------------------------------------------------------------------------------
 
-ARMS = {
-    "task_only": lambda own, other: fill_prompt("persona_task_only"),
-    "directive": lambda own, other: fill_prompt("persona_directive"),
+ARMS: dict[str, Callable[[Profile, Profile], str]] = {
     "profile": lambda own, other: profiles.render(own),
     "profile_no_examples": lambda own, other: profiles.render(own, examples=False),
     "shuffled_profile": lambda own, other: profiles.render(other),
     "placebo": lambda own, other: fill_prompt("persona_placebo")[: len(profiles.render(own))],
+    "directive": lambda own, other: fill_prompt("persona_directive"),
+    "task_only": lambda own, other: fill_prompt("persona_task_only"),
 }
-"""What each arm is told of how the person writes, from their own and somebody else's profile."""
+"""What each arm is told of how the person writes, from their own and somebody else's profile; in the order of figures."""
 
 
-def check_arms(arms: list[str], known: tuple[str, ...] = get_args(Arm)) -> None:
+def check_arms(arms: Iterable[str], known: Iterable[str] = ARMS) -> None:
     """ValueError naming the first arm that does not exist."""
     for arm in arms:
         if arm not in known:
             raise ValueError(f"arm {arm!r} does not exist: expected some of {', '.join(known)}.")
 
 
-def assign_others(users: list[str], *, seed: int) -> dict[str, str]:
-    """Give every user somebody else, each once: a random cyclic order (a derangement).
-
-    Raises ValueError for fewer than two users.
-    """
-    users = list(dict.fromkeys(users))
-    if len(users) < 2:
-        raise ValueError("a shuffled profile needs at least 2 users; raise n_cases.")
-    order = [users[i] for i in np.random.default_rng(seed).permutation(len(users))]
-    return dict(zip(order, order[1:] + order[:1], strict=True))
-
-
-def write_personas(arm: Arm, cases: list[Case], own: dict[str, Profile], *, seed: int) -> list[str]:
+def write_personas(arm: str, cases: list[Case], own: dict[str, Profile], *, seed: int) -> list[str]:
     """The persona text of each case under an arm; ``own`` has profiles by user, or for one case by its id."""
-    others = assign_others([case.user_id for case in cases], seed=seed) if arm == "shuffled_profile" else {}
-    mine = [own.get(c.case_id) or own[c.user_id] for c in cases]
-    return [ARMS[arm](p, own[others[c.user_id]] if others else p) for c, p in zip(cases, mine, strict=True)]
+    others = assign_others([case.user_id for case in cases], seed=seed)
+    return [ARMS[arm](own.get(c.case_id) or own[c.user_id], own[others[c.user_id]]) for c in cases]
 
 
 # --- one message -------------------------------------------------------------------------------
@@ -132,7 +118,7 @@ def render_transcript(messages: list[Message]) -> str:
 async def roll_out(
     models: Models,
     case: Case,
-    arm: Arm,
+    arm: str,
     persona: str,
     *,
     simulator: str,

@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from realusersim_nb.curation import strip_code
 from realusersim_nb.records import Conversation, Dimension
+from realusersim_nb.texts import strip_code
 
 NAN = float("nan")
 SHORT, LONG = 40, 80  # words: a paragraph that is typed along with a pasted one; a message that may hold one
@@ -208,7 +208,12 @@ def count_observations(messages: pd.DataFrame, by: str = "user_id") -> pd.DataFr
     return messages.groupby(by, sort=False)[list(BY_NAME)].count()
 
 
-def rank(users: pd.DataFrame) -> pd.DataFrame:
-    """Percentile (0..1, ties share the middle) of every user's features in this population."""
-    n = users.notna().sum()
-    return (users.rank(method="average") - 0.5) / n.replace(0, np.nan)
+def place(users: pd.DataFrame, population: pd.DataFrame) -> pd.DataFrame:
+    """Percentile (0..1, ties share the middle) of every user's features in a population; NaN stays NaN."""
+
+    def place_feature(values: pd.Series) -> pd.Series:
+        known = np.sort(population[values.name].dropna())
+        below, not_above = (np.searchsorted(known, values, side=side) for side in ("left", "right"))
+        return pd.Series((below + not_above) / 2 / max(len(known), 1), values.index).where(values.notna())
+
+    return users.apply(place_feature)

@@ -79,7 +79,7 @@ def check_claim(command: Command, percentiles: pd.Series | None) -> tuple[bool, 
     """Whether a command's claim could be checked, and what speaks against it (empty: nothing)."""
     for feature, direction in find_claims(command):
         place = float("nan") if percentiles is None else float(percentiles[feature])
-        if place != place:  # no message could show it
+        if pd.isna(place):  # no message could show it
             continue
         denied = place < TYPICAL if direction > 0 else place > 1 - TYPICAL
         return True, f"{feature} lies at percentile {place:.2f}" if denied else ""

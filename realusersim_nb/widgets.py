@@ -9,11 +9,23 @@ from IPython.display import display
 from realusersim_nb import labels
 from realusersim_nb.agreement import name_reader
 from realusersim_nb.cases import prepare
-from realusersim_nb.judges import DIMENSIONS
-from realusersim_nb.profiles import cut_at_word, render
+from realusersim_nb.judges import DIMENSIONS, sort_sides
+from realusersim_nb.profiles import render
 from realusersim_nb.records import Case, Conversation, Judgement, Profile, Transcript
+from realusersim_nb.texts import cut_at_word
 
 ANY, NOBODY = "any", "nobody"
+
+
+def present(widgets: list[ipywidgets.Widget], *, without: str) -> None:
+    """Show widgets; a page that cannot run them (a report, GitHub) shows the HTML ``without``."""
+    display({**ipywidgets.VBox(widgets)._repr_mimebundle_(), "text/html": without}, raw=True)
+
+
+def side_by_side(*pages: str) -> str:
+    """HTML of pages beside each other, one below the other where there is no room."""
+    columns = "".join(f"<div style='flex:1;min-width:20em'>{page}</div>" for page in pages)
+    return f"<div style='display:flex;flex-wrap:wrap;gap:2em;text-align:left;line-height:1.4'>{columns}</div>"
 
 
 def browse_profiles(profiles: list[Profile], users: dict[str, list[Conversation]]) -> None:
@@ -43,8 +55,7 @@ def browse_profiles(profiles: list[Profile], users: dict[str, list[Conversation]
     for control in (first, second):
         control.observe(show, names="value")
     controls = ipywidgets.HBox([dimension, word, first, second], layout={"flex_flow": "row wrap"})
-    shown = ipywidgets.VBox([controls, page])._repr_mimebundle_()
-    display({**shown, "text/html": page.value}, raw=True)  # a page without widgets shows the first user
+    present([controls, page], without=page.value)
 
 
 def filter_profiles(
@@ -61,8 +72,7 @@ def filter_profiles(
 
 def show_profiles(profiles: list[Profile], users: dict[str, list[Conversation]]) -> str:
     """HTML of one user, or of two side by side."""
-    pages = "".join(f"<div style='flex:1;min-width:20em'>{show_profile(p, users[p.user_id])}</div>" for p in profiles)
-    return f"<div style='display:flex;flex-wrap:wrap;gap:2em;text-align:left;line-height:1.4'>{pages}</div>"
+    return side_by_side(*(show_profile(p, users[p.user_id]) for p in profiles))
 
 
 def show_profile(profile: Profile, conversations: list[Conversation], *, n_messages: int = 12) -> str:
@@ -121,25 +131,21 @@ def browse_cases(cases: list[Case], transcripts: list[Transcript], judgements: l
 
     for control in (case, arm):
         control.observe(show, names="value")
-    shown = ipywidgets.VBox([ipywidgets.HBox([case, arm]), page])._repr_mimebundle_()
-    display({**shown, "text/html": page.value}, raw=True)
+    present([ipywidgets.HBox([case, arm]), page], without=page.value)
 
 
 def show_case(case: Case, arm: str, transcripts: list[Transcript], judgements: list[Judgement]) -> str:
     """HTML of one case under one arm; all text of the corpus and of models is escaped."""
     messages = [m for t in transcripts if (t.case_id, t.arm) == (case.case_id, arm) for m in t.messages]
     readings = "".join(show_judgement(j) for j in judgements if (j.case_id, j.arm) == (case.case_id, arm))
-    sides = list_side("real", prepare(case.original)) + list_side(arm, prepare(messages))
-    return (
-        f"<pre style='white-space:pre-wrap'>{html.escape(case.goal)}</pre>"
-        f"<div style='display:flex;gap:2em;text-align:left;line-height:1.4'>{sides}</div>{readings}"
-    )
+    sides = side_by_side(list_side("real", prepare(case.original)), list_side(arm, prepare(messages)))
+    return f"<pre style='white-space:pre-wrap'>{html.escape(case.goal)}</pre>{sides}{readings}"
 
 
 def list_side(title: str, texts: list[str]) -> str:
     """HTML of one side's messages."""
     said = "".join(f"<li>{html.escape(cut_at_word(text, 300))}</li>" for text in texts)
-    return f"<div style='flex:1'><b>{html.escape(title)}</b><ol>{said or '<i>nothing</i>'}</ol></div>"
+    return f"<b>{html.escape(title)}</b><ol>{said or '<i>nothing</i>'}</ol>"
 
 
 def show_judgement(judgement: Judgement) -> str:
@@ -182,11 +188,11 @@ def label_pairs(pairs: list[tuple[Case, Transcript, str]], path: Path, *, labell
 
     save.on_click(keep)
     show_next()
-    shown = ipywidgets.VBox([page, *choices.values(), save, told])._repr_mimebundle_()
-    display({**shown, "text/html": f"{page.value}<i>Verdicts can be given where a kernel runs.</i>"}, raw=True)
+    without = f"{page.value}<i>Verdicts can be given where a kernel runs.</i>"
+    present([page, *choices.values(), save, told], without=without)
 
 
 def show_pair(case: Case, transcript: Transcript, order: str) -> str:
     """HTML of one pair, blind: which side is real and which arm it is are not told."""
-    a, b = labels.list_sides(case, transcript, order)
-    return f"<div style='display:flex;gap:2em;text-align:left'>{list_side('A', a)}{list_side('B', b)}</div>"
+    a, b = map(prepare, sort_sides(case, transcript, order))
+    return side_by_side(list_side("A", a), list_side("B", b))

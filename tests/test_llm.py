@@ -262,14 +262,19 @@ def test_budget_needs_a_price(endpoint):
         ask("m", "which?", models=llm.Models(budget_usd=1))
 
 
-def test_run_all_keeps_order_and_raises_what_stops_a_study(endpoint):
-    endpoint(lambda request: 401 if request["model"] == "bad" else request["messages"][0]["content"])
+def test_run_all_keeps_order_gives_failures_as_results_and_raises_what_stops_a_study(endpoint):
+    def answer(request):
+        text = request["messages"][0]["content"]
+        return 401 if request["model"] == "bad" else "" if text == "3" else text
+
+    endpoint(answer)
 
     async def run(model):
         async with llm.Models(max_concurrency=3) as models:
             return await models.run_all([models.ask(model, str(i)) for i in range(7)], "t")
 
-    assert asyncio.run(run("m")) == [str(i) for i in range(7)]
+    *before, failure, four, five, six = asyncio.run(run("m"))
+    assert [*before, four, five, six] == ["0", "1", "2", "4", "5", "6"] and failure.kind == "empty"
     with pytest.raises(endpoints.EndpointError):
         asyncio.run(run("bad"))
 

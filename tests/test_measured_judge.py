@@ -23,29 +23,27 @@ def people(n, **more):
     return [write(user, number, **more) for user in range(n) for number in (0, 1)]
 
 
-PAIRS = measured_judge.draw_pairs(people(200), seed=0)
+PEOPLE = people(200)
 
 
 def test_people_with_habits_are_told_apart_and_people_without_are_not():
-    table = measured_judge.evaluate(*PAIRS, seed=0, draws=200)
+    table = measured_judge.evaluate(measured_judge.learn(PEOPLE, seed=0), seed=0)
     assert table.loc["D2", "ci_low"] > 0.6 and table.loc["D5", "ci_low"] > 0.6
     assert table.loc["D2", "same_user"] > table.loc["D2", "other_user"]
-    alike = measured_judge.evaluate(
-        *measured_judge.draw_pairs(people(200, like_themselves=False), seed=0), seed=0, draws=200
-    )
+    alike = measured_judge.evaluate(measured_judge.learn(people(200, like_themselves=False), seed=0), seed=0)
     assert alike.loc["D2", "ci_low"] < 0.5 < alike.loc["D2", "ci_high"]
 
 
 def test_ones_own_words_match_and_swapping_the_sides_changes_nothing():
-    judge = measured_judge.train(*PAIRS, seed=0)
+    judge = measured_judge.learn(PEOPLE, seed=0)
     one, other = (write(user, 7).user_messages for user in (3, 9))
-    assert all(p >= 0.5 for p in judge.compare(one, one).values())
-    assert judge.compare(one, one)["D2"] > max(0.5, judge.compare(one, other)["D2"])
-    assert judge.compare(one, other) == judge.compare(other, one)
+    found = judge([one, one, other], [one, other, one])
+    assert found.loc[0].min() >= 0.5 and found.loc[0, "D2"] > found.loc[1, "D2"]
+    assert found.loc[1].equals(found.loc[2])
 
 
 def test_perfect_simulator_scores_all_a_stranger_less_and_a_failure_nothing():
-    judge = measured_judge.train(*PAIRS, seed=0)
+    judge = measured_judge.learn(PEOPLE, seed=0)
     talks = {user: write(user, 5) for user in range(200, 260)}
     cases = [
         Case(case_id=t.conversation_id, user_id=t.user_id, goal="x", key_context="", original=t.messages)
@@ -57,7 +55,7 @@ def test_perfect_simulator_scores_all_a_stranger_less_and_a_failure_nothing():
         for case, stranger in zip(cases, strangers, strict=True)
         for arm, messages in (("profile", case.original), ("other_user", stranger.messages), ("task_only", case.original))
     ]  # fmt: skip
-    verdicts = pt3.tabulate(judges.judge_by_measurement(judge, cases, transcripts))
+    verdicts = pt3.tabulate(judges.judge_by_rule("measured", judge, cases, transcripts))
     scores = pt3.score(verdicts)
     assert scores.loc["profile", "rate"] == 1 and scores.loc["other_user", "rate"] < 0.7
     assert scores.loc["task_only", "n_failed"] == 60
@@ -66,16 +64,16 @@ def test_perfect_simulator_scores_all_a_stranger_less_and_a_failure_nothing():
 
 def test_too_few_people_is_said():
     with pytest.raises(ValueError, match="3 users have two conversations, 100 are needed"):
-        measured_judge.train(*measured_judge.draw_pairs(people(3), seed=0), seed=0)
+        measured_judge.learn(people(3), seed=0)
 
 
 def test_index_is_placed_between_the_bounds():
     rows = [
-        {"user_id": u, "case_id": u, "arm": arm, "dimension": "D2", "match": match}
+        {"judge": "j", "user_id": u, "case_id": u, "arm": arm, "dimension": "D2", "match": match}
         for u in "abcd"
         for arm, match in (("same_user", 1.0), ("other_user", 0.0), ("profile", float(u in "abc")))
     ]
     table = pt3.normalise(pt3.pd.DataFrame(rows))
-    assert table.loc["profile", "normalised"] == 0.75 and table.loc["profile", "ci_low"] < 0.75
+    assert table.loc[("j", "profile"), "normalised"] == 0.75 and table.loc[("j", "profile"), "ci_low"] < 0.75
     flat = pt3.pd.DataFrame([{**row, "match": 1.0} for row in rows])
-    assert np.isnan(pt3.normalise(flat).loc["profile", "normalised"])
+    assert np.isnan(pt3.normalise(flat).loc[("j", "profile"), "normalised"])

@@ -16,7 +16,7 @@ import pytest
 from conftest import SAMPLE
 
 from benchmarks.endpoint import fill
-from realusersim_nb import cache, estimate, records, runs
+from realusersim_nb import cache, estimate, files, headless
 from realusersim_nb.records import AgentRun, Case, Judgement, Profile, Transcript
 
 ROOT = Path(__file__).parent.parent
@@ -82,7 +82,7 @@ def test_summary_has_every_promised_key(run_folder):
 
 def test_estimate_is_no_less_than_what_was_asked_and_of_its_order(run_folder):
     parameters = json.loads((run_folder / "manifest.json").read_text())["parameters"]
-    declared = {path.stem: runs.read_parameters(path) for path in runs.find_notebooks()}
+    declared = {path.stem: headless.read_parameters(path) for path in headless.find_notebooks()}
     estimated = estimate.estimate_run({name: own | parameters[name] for name, own in declared.items()})
     for name, calls in estimated.groupby("notebook")["calls"].sum().items():
         asked = json.loads((run_folder / name / "summary_part.json").read_text())["calls"]
@@ -95,15 +95,15 @@ def test_estimate_is_no_less_than_what_was_asked_and_of_its_order(run_folder):
      ("03_benchmark_fidelity/judgements", Judgement), ("04_stress_test_agents/runs", AgentRun)],
 )  # fmt: skip
 def test_promised_records_are_there_one_a_line(run_folder, path, record):
-    assert list(records.read_jsonl(run_folder / f"{path}.jsonl", record))
+    assert list(files.read_records(run_folder / f"{path}.jsonl", record))
 
 
 def test_no_profile_was_made_from_the_case_it_is_used_on(run_folder):
     sources = {
         p.user_id: p.source_conversations
-        for p in records.read_jsonl(run_folder / "01_extract_profiles/profiles.jsonl", Profile)
+        for p in files.read_records(run_folder / "01_extract_profiles/profiles.jsonl", Profile)
     }
-    for case in records.read_jsonl(run_folder / "03_benchmark_fidelity/cases.jsonl", Case):
+    for case in files.read_records(run_folder / "03_benchmark_fidelity/cases.jsonl", Case):
         assert case.case_id not in sources[case.user_id]
 
 

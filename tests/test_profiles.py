@@ -7,6 +7,7 @@ from conftest import SAMPLE, make_conversation
 
 from realusersim_nb import corpus, profiles, style, verification
 from realusersim_nb.records import Command, Profile
+from realusersim_nb.texts import cut_at_word
 
 LOWER = ["ok do it in python", "now make it faster", "and add a test for that", "im not sure it works"]
 FORMAL = [
@@ -69,7 +70,7 @@ def test_percentiles_are_middle_ranks():
     users = style.summarise(
         style.measure_conversations([make_conversation("a " * n, user=str(n)) for n in (1, 2, 3, 4)])
     )
-    assert style.rank(users)["words"].tolist() == [0.125, 0.375, 0.625, 0.875]
+    assert style.place(users, users)["words"].tolist() == [0.125, 0.375, 0.625, 0.875]
 
 
 def population():
@@ -102,9 +103,9 @@ def test_examples_that_the_user_did_not_write_are_removed():
 
 def test_long_examples_are_cut_at_a_word_and_stay_verbatim():
     text = "word " * 100
-    cut = profiles.cut_at_word(text)
+    cut = cut_at_word(text, profiles.EXAMPLE_CHARS)
     assert cut in text and len(cut) <= profiles.EXAMPLE_CHARS and cut.endswith("word")
-    assert profiles.cut_at_word("x" * 500) == "x" * profiles.EXAMPLE_CHARS
+    assert cut_at_word("x" * 500, profiles.EXAMPLE_CHARS) == "x" * profiles.EXAMPLE_CHARS
 
 
 def test_profile_without_examples_holds_none():

@@ -10,7 +10,7 @@ from test_agents import fill
 from realusersim_nb import (
     agreement,
     cases,
-    copying,
+    corpus,
     formalism,
     judges,
     labels,
@@ -20,10 +20,11 @@ from realusersim_nb import (
     pt3,
     simulators,
     stats,
+    texts,
     widgets,
 )  # fmt: skip
 from realusersim_nb.cache import Cache
-from realusersim_nb.records import Case, Command, Judgement, Message, Profile, Transcript
+from realusersim_nb.records import Case, Command, Judgement, JudgePrompt, Message, Profile, Transcript
 
 CONVERSATIONS = [make_conversation("sort a list", f"now by {u}", "thanks a lot for that", user=u) for u in "abc"]
 CASES = [
@@ -62,10 +63,10 @@ def test_each_arm_is_told_what_its_name_says():
 def test_shuffled_profiles_are_a_derangement_for_every_seed():
     users = [str(i) for i in range(7)]
     for seed in range(50):
-        given = simulators.assign_others(users, seed=seed)
+        given = corpus.assign_others(users, seed=seed)
         assert sorted(given.values()) == users and all(a != b for a, b in given.items())
-    with pytest.raises(ValueError, match="at least 2"):
-        simulators.assign_others(["a"], seed=0)
+    with pytest.raises(ValueError, match="needs another one"):
+        corpus.assign_others(["a"], seed=0)
 
 
 # --- roll-outs ---------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ def test_judge_sees_user_messages_of_the_first_nine_without_close():
 def judge_all(tmp_path, transcripts, **settings):
     async def go():
         async with llm.Models(cache=Cache(tmp_path / "replies.sqlite")) as models:
-            return await judges.judge_all(models, "judge", CASES, transcripts, **settings)
+            return await judges.judge_transcripts(models, "judge", CASES, transcripts, **settings)
 
     return asyncio.run(go())
 
@@ -212,7 +213,7 @@ def test_when_every_judgement_failed_the_tables_and_figures_say_so():
     scores = pt3.score(verdicts)
     assert (scores["n_failed"] == 3).all() and scores["rate"].isna().all()
     plots.plot_dimensions(pt3.score(verdicts, ["judge", "arm", "dimension"]).reset_index(), judges.DIMENSIONS)
-    plots.plot_judges(pt3.score(verdicts, ["judge", "arm"]))
+    plots.plot_rates(pt3.score(verdicts, ["judge", "arm"]), "rate", "n_cases", title="Fidelity")
     assert (pt3.compare_arms(verdicts)["n_pairs"] == 0).all()
 
 
@@ -285,7 +286,7 @@ def test_one_call_judge_keeps_finding_raw_reply_order_and_hash_and_its_order_bia
 def test_released_prompt_is_followed(endpoint, tmp_path):
     mock = endpoint(lambda r: judging_by_eye(r) if "response_format" in r else "They match.")
     same = [Transcript(case_id=c.case_id, user_id=c.user_id, arm="profile", messages=c.original) for c in CASES[:1]]
-    found = judge_all(tmp_path, same, prompt=judges.JudgePrompt("Compare.", "Give JSON."))
+    found = judge_all(tmp_path, same, prompt=JudgePrompt(system="Compare.", formatting="Give JSON."))
     first, second = (r["messages"] for r in mock.requests)
     assert first[0] == {"role": "system", "content": "Compare."} and "- sort a list" in first[1]["content"]
     assert second[0]["content"] == "Give JSON." and second[1]["content"] == "They match."
@@ -355,10 +356,10 @@ def test_goal_that_copies_the_person_is_asked_for_again_and_the_better_one_kept(
 
 
 def test_copied_runs_are_found_whatever_the_case_and_the_stops():
-    assert copying.list_copied("Please SORT, the long list now", ["sort the long list!"], at_least=3) == ["sort the long list"]  # fmt: skip
-    assert copying.count_copied("a b c d e", ["x b c d", "e"]) == 3 and copying.count_copied("a", ["b"]) == 0
-    assert copying.measure_overlap("sort the long list", ["please SORT the long row"]) == 0.5
-    assert copying.measure_overlap("sort", ["sort"]) != copying.measure_overlap("sort", ["sort"])  # NaN: too short
+    assert texts.list_copied("Please SORT, the long list now", ["sort the long list!"], at_least=3) == ["sort the long list"]  # fmt: skip
+    assert texts.count_copied("a b c d e", ["x b c d", "e"]) == 3 and texts.count_copied("a", ["b"]) == 0
+    assert texts.measure_overlap("sort the long list", ["please SORT the long row"]) == 0.5
+    assert texts.measure_overlap("sort", ["sort"]) != texts.measure_overlap("sort", ["sort"])  # NaN: too short
 
 
 def test_power_is_told_beside_a_difference():

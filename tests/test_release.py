@@ -5,8 +5,8 @@ import json
 import pytest
 from conftest import SAMPLE, make_conversation
 
-from realusersim_nb import corpus, judges, profiles, release, verification
-from realusersim_nb.records import Case, Command, Demographic, Profile
+from realusersim_nb import corpus, profiles, release, verification
+from realusersim_nb.records import Case, Command, Demographic, JudgePrompt, Profile
 
 CONVERSATIONS = corpus.load(str(SAMPLE)).conversations
 FACTS = {"age": Demographic(value="30", source="extracted", confidence=0.9, quote="I am 30")}
@@ -95,7 +95,7 @@ def test_released_cases_and_judge_prompt_are_taken_and_doubles_are_told(tmp_path
     assert {c.case_id for c in taken} == {"t0", "t1", "t2"} and len(originals) == 3
     assert all(profiles_of[c.case_id].background == f"of {c.case_id}" for c in taken)
     assert "3 released cases of 2 users, 1 on a conversation counted before" in capsys.readouterr().out
-    assert release.find_judge_prompt(str(tmp_path)) == judges.JudgePrompt("Compare {a}.", "Give JSON.")
+    assert release.find_judge_prompt(str(tmp_path)) == JudgePrompt(system="Compare {a}.", formatting="Give JSON.")
     (tmp_path / release.JUDGE_PROMPT).write_text("Compare.")
     with pytest.raises(ValueError, match="expected the sections SYSTEM PROMPT and FORMATTING PROMPT, found none"):
         release.find_judge_prompt(str(tmp_path))

@@ -29,22 +29,19 @@ def test_stable_traits_agree_more_the_more_messages_and_chance_does_not():
     assert nobody["r"].abs().max() < 0.35
 
 
+def identify(*sides, **settings):
+    return reliability.identify(*map(style.measure_conversations, sides), **settings)
+
+
 def test_nearest_profile_finds_its_user_above_chance_and_not_where_users_are_alike():
-    table = reliability.identify(make_users(60, 40), make_users(60, 40, number=1), n_candidates=30)
+    table = identify(make_users(60, 40), make_users(60, 40, number=1), n_candidates=30)
     assert table.loc[1, "ci_low"] > table.loc[1, "chance"] == 1 / 30
     assert table.loc[5, "rate"] > table.loc[1, "rate"]
     alike = [make_users(60, 40, number=n, like_themselves=False) for n in (0, 1)]
-    table = reliability.identify(*alike, n_candidates=30)
+    table = identify(*alike, n_candidates=30)
     assert table.loc[1, "ci_low"] <= table.loc[1, "chance"]
 
 
 def test_too_few_users_is_said():
     with pytest.raises(ValueError, match="3 users have held-out messages, 50 are needed"):
-        reliability.identify(make_users(3, 4), make_users(3, 4, number=1))
-
-
-def test_places_are_middle_ranks_in_the_population():
-    population = style.summarise(style.measure_conversations(make_users(10, 4)))
-    place = reliability.place_in(population, population)
-    assert place["words"].mean() == pytest.approx(0.5)
-    assert place.min().min() >= 0 and place.max().max() <= 1
+        identify(make_users(3, 4), make_users(3, 4, number=1))

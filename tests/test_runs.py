@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from realusersim_nb import __main__ as main
-from realusersim_nb import report, runs
+from realusersim_nb import headless, runs, summary
 from realusersim_nb.records import Profile
 
 ROOT = Path(__file__).parent.parent
@@ -52,7 +52,7 @@ class TestNotebookForm:
 
 def test_parameter_files_fit_the_notebooks():
     for path in (ROOT / "notebooks" / "params").glob("*.yaml"):
-        runs.check_parameters(main.read_parameter_file(path), runs.find_notebooks())
+        headless.check_parameters(main.read_parameter_file(path), headless.find_notebooks())
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_parameter_files_fit_the_notebooks():
      ("curate data/sample.jsonl --skip nope", "'nope' does not exist"), ("curate no/such/file.jsonl", "no such file")],
 )  # fmt: skip
 def test_mistake_is_one_sentence_before_anything_runs(command, message, capsys, monkeypatch):
-    monkeypatch.setattr(runs, "run_notebooks", lambda *a, **k: pytest.fail("something ran"))
+    monkeypatch.setattr(headless, "run_notebooks", lambda *a, **k: pytest.fail("something ran"))
     assert main.main(command.split()) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.strip().splitlines()) == 1
@@ -90,9 +90,10 @@ def test_damaged_record_is_named_by_file_and_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = runs.Run("r", "01_x")
     run.save_records("profiles", [Profile(user_id="u")], made_from={})
-    (run.folder / "profiles.jsonl").write_text('{"user_id": "u"}\n{"user_id": \n')
-    with pytest.raises(ValueError, match=r"profiles.jsonl, line 2: expected a Profile"):
-        run.read_records("01_x/profiles.jsonl", Profile, made_from={})
+    for line, problem in (('{"user_id": ', "not JSON"), ('{"user": 1}', "expected a Profile")):
+        (run.folder / "profiles.jsonl").write_text(f'{{"user_id": "u"}}\n{line}\n')
+        with pytest.raises(ValueError, match=rf"profiles.jsonl, line 2: {problem}"):
+            run.read_records("01_x/profiles.jsonl", Profile, made_from={})
 
 
 def test_summary_adds_up_calls_and_keeps_headlines(tmp_path, monkeypatch):
@@ -101,10 +102,10 @@ def test_summary_adds_up_calls_and_keeps_headlines(tmp_path, monkeypatch):
         fidelity={"profile": {"rate": 0.5, "ci_low": float("nan"), "ci_high": 1.0, "n_cases": 2, "n_failed": 1}}
     )
     runs.Run("r", "04_y").finish(stress={})
-    summary = json.loads(Path("outputs/r/summary.json").read_text())
-    assert summary["fidelity"]["profile"]["ci_low"] is None and summary["calls"]["live"] == 0
+    saved = json.loads(Path("outputs/r/summary.json").read_text())
+    assert saved["fidelity"]["profile"]["ci_low"] is None and saved["calls"]["live"] == 0
     assert any(
-        "50.0% (no interval) over 2 cases, 1 failed" in line for line in report.describe_summary(Path("outputs/r"))
+        "50.0% (no interval) over 2 cases, 1 failed" in line for line in summary.describe_summary(Path("outputs/r"))
     )
 
 
@@ -119,7 +120,7 @@ def test_tables_and_figures_leave_no_half_files(tmp_path, monkeypatch):
 
 
 def test_dry_run_says_calls_tokens_and_dollars_and_runs_nothing(capsys, monkeypatch):
-    monkeypatch.setattr(runs, "run_notebooks", lambda *a, **k: pytest.fail("something ran"))
+    monkeypatch.setattr(headless, "run_notebooks", lambda *a, **k: pytest.fail("something ran"))
     given = "-p simulator gpt-4o -p n_cases 600 -p extractor nobody-knows-me"
     assert main.main(f"run 03 05 06 --dry-run {given}".split()) == 0
     printed = capsys.readouterr().out
@@ -133,6 +134,6 @@ def test_budget_is_the_whole_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "summary_part.json").write_text('{"calls": {"cost_usd": 0.75}}')
-    assert runs.subtract_cost({"budget_usd": 2.0, "seed": 1}, tmp_path / "x") == {"budget_usd": 1.25, "seed": 1}
-    assert runs.subtract_cost({"budget_usd": 0.5}, tmp_path / "x") == {"budget_usd": 0.0}
-    assert runs.subtract_cost({"seed": 1}, tmp_path / "x") == {"seed": 1}
+    assert headless.subtract_cost({"budget_usd": 2.0, "seed": 1}, tmp_path / "x") == {"budget_usd": 1.25, "seed": 1}
+    assert headless.subtract_cost({"budget_usd": 0.5}, tmp_path / "x") == {"budget_usd": 0.0}
+    assert headless.subtract_cost({"seed": 1}, tmp_path / "x") == {"seed": 1}

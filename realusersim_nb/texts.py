@@ -1,10 +1,33 @@
-"""What one text has copied from others: runs of words, without regard to case and punctuation.
+"""What is done with a text: cut it, strip it, and see what it has copied from others.
 
-A leak control for goals (they should say what a person wants, not how they put it), and a check on
-simulated users (they should write like the examples of a profile, not write them down).
+Copies are runs of words, without regard to case and punctuation. They are a leak control for goals
+(which should say what a person wants, not how they put it), and a check on simulated users (who
+should write like the examples of a profile, not write them down).
 """
 
 import re
+
+
+def strip_code(text: str) -> str:
+    """The text without fenced code, which says nothing of how a person writes."""
+    return re.sub(r"```.*?(```|\Z)", " ", text, flags=re.DOTALL) if "```" in text else text
+
+
+def cut_at_word(text: str, limit: int) -> str:
+    """A verbatim beginning of the text, cut at white space if it is longer than the limit."""
+    text = text.strip()
+    if len(text) <= limit:
+        return text
+    head = text[: limit + 1]
+    return head[: len(head.rstrip().rsplit(None, 1)[0])].rstrip() if len(head.split()) > 1 else text[:limit]
+
+
+def mark_repeats(texts: list[str]) -> list[bool]:
+    """For each text after the first, whether it stands word for word among those before it."""
+    return [text in texts[:i] for i, text in enumerate(texts)][1:]
+
+
+# --- copies ------------------------------------------------------------------------------------
 
 
 def split_words(text: str) -> list[str]:
