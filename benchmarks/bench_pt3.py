@@ -36,7 +36,7 @@ async def run_study(n_cases: int) -> tuple[float, float, int]:
     async with Models(max_concurrency=CONCURRENCY) as models:
         found, _ = await cases.describe_cases(models, "m", held_out, seed=SEED)
         transcripts = await pt3.roll_out_arms(models, found, arms, own, simulator="m", assistant="m", seed=SEED)
-        transcripts += pt3.draw_bounds(found, profiled, seed=SEED)
+        transcripts += pt3.draw_bounds(found, profiled, first=5, seed=SEED)
         judged = await judges.judge_transcripts(models, "m", found, transcripts, seed=SEED)
         seconds = time.perf_counter() - started
         assert len(judged) == n_cases * (len(arms) + 2) and models.usage.failed == 0, models.usage

@@ -75,8 +75,11 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, d
     lines = headless.run_notebooks(chosen, parameters, run_name=run_name)
     run_folder = OUTPUTS / run_name
     page = report.write_report(run_folder)
+    table = summary.spread_measures(summary.read_measures(run_folder)).to_string()
     headless.write_manifest(run_folder, parameters)
-    click.echo("\n".join(["", *lines, "", *summary.describe_summary(run_folder), "", f"Report: {page.resolve()}"]))
+    click.echo(
+        "\n".join(["", *lines, "", *summary.describe_sources(run_folder), table, "", f"Report: {page.resolve()}"])
+    )
 
 
 @cli.command("report")

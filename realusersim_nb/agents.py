@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # tau2's litellm would fetch it
 
 import pandas as pd
+from anyio import CapacityLimiter, to_thread
 from loguru import logger
 from pydantic import BaseModel, Field, create_model
 
@@ -245,7 +246,8 @@ async def run_task(
                 ),
             )  # fmt: skip
         orchestrator = Orchestrator(domain, *pair, environment, task, max_steps=max_steps)
-        simulation = await asyncio.to_thread(orchestrator.run)
+        # not a thread of asyncio's pool: there the cache waits for its turn, for which these would wait in turn
+        simulation = await to_thread.run_sync(orchestrator.run, limiter=CapacityLimiter(1))
         reward = evaluate_simulation(simulation, task, EvaluationType.ALL, solo_mode=False, domain=domain).reward
     except StudyStopped:
         raise
@@ -265,6 +267,15 @@ def score(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """
     found = stats.score(runs, "success", by="arm", unit="task_id", item=["task_id", "trial"], seed=seed)
     return found.rename(columns={"rate": "success", "n": "n_runs"})
+
+
+def compare_arms(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Paired differences of success between ``profile`` and each other kind of simulated user; tasks are the pairs."""
+    others = [arm for arm in runs["arm"].unique() if arm in simulators.ARMS and arm != "profile"]
+    pairs = [
+        stats.difference(runs, "success", arm="profile", baseline=arm, pair_by="task_id", seed=seed) for arm in others
+    ]
+    return pd.DataFrame(pairs if "profile" in set(runs["arm"]) else [], columns=stats.DIFFERENCE)
 
 
 def tabulate(runs: list[AgentRun]) -> pd.DataFrame:

@@ -47,7 +47,7 @@ def spread_readers(judgements: list[Judgement]) -> pd.DataFrame:
 def compare_readers(judgements: list[Judgement], *, seed: int = 0) -> pd.DataFrame:
     """Agreement of every two readers with verdicts in common.
 
-    Columns ``n`` (verdicts), ``agree`` (share, 0..1) with its 95 % interval by case, ``kappa``
+    Columns ``n`` (verdicts), ``n_cases``, ``agree`` (share, 0..1) with its 95 % interval by case, ``kappa``
     (Cohen; 0 chance, 1 perfect; NaN where both always say the same), ``alpha`` (Krippendorff, nominal),
     and ``more_matches``: the second reader's match rate less the first's (of swapped sides, the order bias)
     with its interval.
@@ -62,11 +62,11 @@ def compare_readers(judgements: list[Judgement], *, seed: int = 0) -> pd.DataFra
         shift = stats.rate((both[other] - both[one]).reset_index(drop=True), cases, is_share=False, seed=seed)
         constant = both.nunique().eq(1).all() and both[one].iloc[0] == both[other].iloc[0]
         rows.append(
-            {"one": one, "other": other, "n": len(both), "agree": agree["rate"], "ci_low": agree["ci_low"], "ci_high": agree["ci_high"],
+            {"one": one, "other": other, "n": len(both), "n_cases": cases.nunique(), "agree": agree["rate"], "ci_low": agree["ci_low"], "ci_high": agree["ci_high"],
              "kappa": float("nan") if constant else cohen_kappa_score(both[one], both[other]), "alpha": measure_alpha(both),
              "more_matches": shift["rate"], "shift_low": shift["ci_low"], "shift_high": shift["ci_high"]}
         )  # fmt: skip
-    return pd.DataFrame(rows, columns=["one", "other", "n", "agree", "ci_low", "ci_high", "kappa", "alpha", "more_matches", "shift_low", "shift_high"])  # fmt: skip
+    return pd.DataFrame(rows, columns=["one", "other", "n", "n_cases", "agree", "ci_low", "ci_high", "kappa", "alpha", "more_matches", "shift_low", "shift_high"])  # fmt: skip
 
 
 def measure_alpha(table: pd.DataFrame) -> float:

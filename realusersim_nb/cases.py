@@ -80,6 +80,17 @@ def list_messages(messages: list[Message]) -> str:
     return "\n".join(f"- {cut_at_word(text, SHOWN_CHARS)}" for text in prepare(messages))
 
 
+def cut_to(messages: list[Message], n: int) -> list[Message]:
+    """A conversation up to its n-th user message: two are compared fairly if both could be as long."""
+    ends = [i for i, m in enumerate(messages) if m.role == "user"][n - 1 : n]
+    return messages[: ends[0] + 1] if ends else messages
+
+
+def cut_case(case: Case, n: int) -> Case:
+    """The case with its original cut to n user messages."""
+    return case.model_copy(update={"original": cut_to(case.original, n)})
+
+
 # --- cases from a corpus -----------------------------------------------------------------------
 
 

@@ -22,23 +22,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from realusersim_nb import style
-from realusersim_nb.records import Conversation, Transcript
+from realusersim_nb.records import Conversation
 
 REAL = "real"
 FLOOR = "real_floor"
 MEASURES = ["js", "kl_forward", "kl_backward"]
 PCA_VARIANCE = 0.90
 RESTARTS, ITERATIONS = 5, 500
-
-
-def from_transcripts(transcripts: list[Transcript]) -> dict[str, list[Conversation]]:
-    """Simulated conversations by arm; those that failed or say nothing are left out."""
-    systems: dict[str, list[Conversation]] = {}
-    for t in transcripts:
-        conversation = Conversation(conversation_id=f"{t.case_id}/{t.arm}", user_id=t.user_id, messages=t.messages)
-        if t.error is None and conversation.user_messages:
-            systems.setdefault(t.arm, []).append(conversation)
-    return systems
 
 
 def choose_k(facets: pd.DataFrame) -> int:
@@ -107,29 +97,16 @@ def measure(facets: pd.DataFrame, *, k: int, seed: int, n_floor: int = 200) -> p
     sizes = labels.groupby(level="system", sort=False).size().drop(REAL)
     rng = np.random.default_rng(seed)
     floors = {n: draw_floor(real, users, n=n, k=k, rng=rng, draws=n_floor) for n in sorted(set(sizes))}
-    rows = [describe_system(name, labels, floors[n], k=k) for name, n in sizes.items()]
-    rows.append(describe_floor(floors[sizes.min()], n=int(sizes.min())))
-    return pd.DataFrame(rows).set_index("system")
+    rows = {name: describe_gap(diverge(real, labels.loc[name], k=k), floors[n], n=n) for name, n in sizes.items()}
+    smallest = sizes.min()
+    rows[FLOOR] = describe_gap(floors[smallest][MEASURES].mean().to_dict(), floors[smallest], n=smallest)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
 
 
-def describe_system(name: str, labels: pd.Series, floor: pd.DataFrame, *, k: int) -> dict:
+def describe_gap(divergences: dict[str, float], floor: pd.DataFrame, *, n: int) -> dict:
     """One row of ``measure``."""
-    found = diverge(labels.loc[REAL].to_numpy(), labels.loc[name].to_numpy(), k=k)
-    noise = {"floor": floor["js"].mean(), "floor_high": floor["js"].quantile(0.975)}
-    return {"system": name, "n": len(labels.loc[name]), **found, **noise, "above_floor": found["js"] - noise["floor"]}
-
-
-def describe_floor(floor: pd.DataFrame, *, n: int) -> dict:
-    """The row of ``measure`` for real users against real users."""
-    high = floor["js"].quantile(0.975)
-    return {
-        "system": FLOOR,
-        "n": n,
-        **floor[MEASURES].mean(),
-        "floor": floor["js"].mean(),
-        "floor_high": high,
-        "above_floor": 0.0,
-    }
+    low, high = floor["js"].mean(), floor["js"].quantile(0.975)
+    return {"n": int(n), **divergences, "floor": low, "floor_high": high, "above_floor": divergences["js"] - low}
 
 
 def draw_floor(

@@ -105,7 +105,7 @@ class Models:
 
     @property
     def last_exchange(self) -> tuple[str, str]:
-        """The newest prompt and its raw reply: of this task, where many ask at once."""
+        """The newest prompt and its raw reply: of this task, where many ask at once; after ``run_all``, of the last to end."""
         return EXCHANGE.get()
 
     # --- asking --------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ class Models:
         When one stops the study, replies still on their way are waited for and kept: they are paid.
         """
         tasks = list(tasks)
-        results, coming = [None] * len(tasks), iter(enumerate(tasks))
+        results, coming, newest = [None] * len(tasks), iter(enumerate(tasks)), [EXCHANGE.get()]
         make_bar = terminal_bar if os.environ.get("REALUSERSIM_OWNER") else notebook_bar
         self._bar = make_bar(total=len(tasks), desc=title, mininterval=0.5)
 
@@ -168,6 +168,7 @@ class Models:
                     results[number] = await task
                 except CallFailed as failure:
                     results[number] = failure
+                newest[:] = [EXCHANGE.get()]
                 self._bar.update()
 
         problem = None
@@ -181,6 +182,7 @@ class Models:
         finally:
             await self._settle()
             self._bar.close()
+            EXCHANGE.set(newest[0])
             for _, task in coming:  # what was never begun, after an error
                 task.close()
         if problem:  # raised here, free of its group: a person gets one error, not a tree

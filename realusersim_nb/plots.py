@@ -18,7 +18,7 @@ BOUNDS = ["same_user", "oracle", "other_user", "do_nothing", "real_floor"]
 ORDER = ["same_user", "oracle", *ARMS, "other_user", "do_nothing", "real", "real_floor"]
 BLUE, GREY = "#1f5a94", "#8a8a8a"
 PALETTE = ["#1f5a94", "#c65d00", "#2a8a57", "#a3458f", "#7a6a00", "#3b3b8f"]
-MARKS = "o^vP*X"
+MARKS = "o^vP*d"
 LOOKS = dict(zip(ARMS, zip(PALETTE, MARKS, strict=True), strict=False)) | dict.fromkeys(BOUNDS, (GREY, "s"))
 WIDTH = 6.4  # inches, of every figure: the same size of type wherever two stand side by side
 
@@ -30,9 +30,14 @@ def set_style() -> None:
     plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True, "axes.titlelocation": "left"})
 
 
+def find_place(name: str) -> int:
+    """The place of an arm or bound in every figure and table; unknown names come last."""
+    return ORDER.index(name) if name in ORDER else len(ORDER)
+
+
 def in_order(names: pd.Index) -> list[str]:
-    """Arms and bounds in the order they have in every figure; unknown names last."""
-    return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+    """Arms and bounds in that order."""
+    return sorted(names, key=lambda name: (find_place(name), name))
 
 
 def find_looks(names: list[str]) -> dict[str, tuple[str, str]]:
@@ -84,7 +89,7 @@ def plot_coverage(commands: pd.DataFrame, n_users: int) -> Axes:
     share = commands.groupby("dimension")["user_id"].nunique().sort_values() / n_users
     axes = share.plot.barh(color=BLUE, figsize=(WIDTH, 0.32 * len(share) + 1.1))
     axes.bar_label(axes.containers[0], fmt="{:.0%}", padding=3, fontsize=8)
-    axes.set(xlabel="share of users", ylabel="", title=f"Dimensions that set users apart (n = {n_users:,} users)")
+    axes.set(xlabel="share of users", ylabel="", title=f"Users with a command, by dimension (n = {n_users:,} users)")
     axes.margins(x=0.12)
     return axes
 
@@ -111,21 +116,27 @@ def plot_reliability(curve: pd.DataFrame, *, needed: float) -> Axes:
     axes.minorticks_off()
     axes.set(
         xlabel="messages in each half (users)", ylabel="Spearman r of the two halves", ylim=(-0.05, 1.1),
-        title="How many messages make a trait",
+        title="How many messages make a habit",
     )  # fmt: skip
     axes.legend(loc="upper left", fontsize=8)
     axes.margins(x=0.2)
     return axes
 
 
-def plot_spread(users: pd.DataFrame) -> Axes:
-    """Median (dot) and the middle 80 % (line) of every share feature over users."""
-    spread = users.drop(columns="words").quantile([0.5, 0.1, 0.9]).T.set_axis(["median", "ci_low", "ci_high"], axis=1)
-    spread = spread.sort_values("median", ascending=False)
+def plot_spread(users: pd.DataFrame, shuffled: pd.DataFrame) -> Axes:
+    """Median (dot) and the middle 80 % (line) of every share feature over users; in grey, of users without habits."""
     title = f"How users differ: the middle 80 % (n = {len(users):,} users)"
+    spread, chance = (
+        table.drop(columns="words").quantile([0.5, 0.1, 0.9]).T.set_axis(["median", "ci_low", "ci_high"], axis=1)
+        for table in (users, shuffled)
+    )
+    spread = spread.assign(wide=spread["ci_high"] - spread["ci_low"]).sort_values(["wide", "median"], ascending=False)
     [axes] = make_rows(list(spread.index), title=title, xlabel="share of a user's messages", height=0.27)
-    for y, (_, row) in enumerate(spread.iterrows()):
+    for y, (feature, row) in enumerate(spread.iterrows()):
+        axes.plot(chance.loc[feature, ["ci_low", "ci_high"]], [y, y], color=GREY, lw=9, alpha=0.35)
         draw_row(axes, y, row, "median")
+    axes.plot([], [], color=GREY, lw=9, alpha=0.35, label="the same messages, dealt out by chance")
+    axes.legend(fontsize=8, loc="lower right")
     return axes
 
 
@@ -188,11 +199,12 @@ def plot_dimensions(rates: pd.DataFrame, names: dict[str, str]) -> Axes:
     return axes
 
 
-def plot_differences(pairs: pd.DataFrame) -> Axes:
-    """Paired differences with their intervals, zero marked (columns judge, arm, baseline, difference, ci_low, ci_high, n_pairs)."""
-    labels = [f"{p.judge}: {p.arm} - {p.baseline} (n = {p.n_pairs})" for p in pairs.itertuples()]
-    xlabel = "difference of the match rates, 95 % interval"
-    [axes] = make_rows(labels, title="What the gain comes from", xlabel=xlabel, height=0.36)
+def plot_differences(pairs: pd.DataFrame, *, title: str) -> Axes:
+    """Paired differences with their intervals, zero marked (columns arm, baseline, difference, ci_low, ci_high, n_pairs; and judge, if any)."""
+    labels = [f"{p.arm} - {p.baseline} (n = {p.n_pairs})" for p in pairs.itertuples()]
+    if "judge" in pairs:
+        labels = [f"{judge}: {label}" for judge, label in zip(pairs["judge"], labels, strict=True)]
+    [axes] = make_rows(labels, title=title, xlabel="difference of the rates, 95 % interval", height=0.36)
     axes.axvline(0, color="black", lw=1)
     for y, (_, pair) in enumerate(pairs.iterrows()):
         is_bound = pair["arm"] in BOUNDS
@@ -249,13 +261,16 @@ def plot_shifts(features: pd.DataFrame) -> Axes:
     return axes
 
 
-def plot_agreement(table: pd.DataFrame, x: str, y: str, *, labels: tuple[str, str]) -> Axes:
-    """Two measures of the same arms against each other, each point named. Index: arm."""
-    axes = plt.subplots(figsize=(WIDTH, 3.6))[1]
-    for arm, (colour, mark) in find_looks(list(table.index)).items():
-        axes.plot(table.loc[arm, x], table.loc[arm, y], mark, color=colour)
-        axes.annotate(arm, (table.loc[arm, x], table.loc[arm, y]), (5, 4), textcoords="offset points", fontsize=8)
-    axes.set(xlabel=labels[0], ylabel=labels[1], ylim=(-0.02, 1.05))
-    axes.set_title(f"Do the measures agree? (n = {len(table)} arms)")
-    axes.margins(x=0.25)
-    return axes
+def plot_agreement(table: pd.DataFrame, x: str, y: list[str]) -> Axes:
+    """One measure against others, a panel each, every point named. Index: arm; NaN: not measured."""
+    panes = plt.subplots(1, len(y), sharex=True, sharey=True, squeeze=False, figsize=(WIDTH, 3.4))[1][0]
+    for axes, measure in zip(panes, y, strict=True):
+        shown = table.dropna(subset=[x, measure])
+        for arm, (colour, mark) in find_looks(list(shown.index)).items():
+            place = (shown.loc[arm, x], shown.loc[arm, measure])
+            axes.plot(*place, mark, color=colour)
+            axes.annotate(arm, place, (5, 4), textcoords="offset points", fontsize=8)
+        axes.set(xlabel=x, ylim=(-0.05, 1.1), title=f"{measure} (n = {len(shown)} arms)")
+        axes.margins(x=0.3)
+    panes[0].set_ylabel("share")
+    return panes[0]

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from realusersim_nb import profiles, simulators, stats
-from realusersim_nb.cases import Bound, choose_cases, describe_cases, prepare
+from realusersim_nb.cases import Bound, choose_cases, cut_to, describe_cases, prepare
 from realusersim_nb.corpus import assign_others, group_by_user, hold_out
 from realusersim_nb.judges import DIMENSIONS
 from realusersim_nb.llm import Models
@@ -98,17 +98,17 @@ def show_side_by_side(case: Case, transcripts: list[Transcript]) -> pd.DataFrame
     return pd.DataFrame(shown).fillna("").rename_axis("turn")
 
 
-def draw_bounds(cases: list[Case], known: list[Conversation], *, seed: int) -> list[Transcript]:
+def draw_bounds(cases: list[Case], known: list[Conversation], *, first: int, seed: int) -> list[Transcript]:
     """What real people score: another conversation of the same user, and one of another user.
 
     ``same_user`` is the ceiling a perfect simulator could reach, ``other_user`` the floor of a
-    real but wrong person. ``known`` are other conversations of the cases' users; a user without one
-    gives no bound.
+    real but wrong person (one of the cases' users, each once). ``known`` are other conversations of the
+    cases' users; a user without one gives no bound. Each is cut to its ``first`` user messages.
     """
     talks = group_by_user(known)
     others = assign_others([case.user_id for case in cases], seed=seed)
     return [
-        Transcript(case_id=case.case_id, user_id=case.user_id, arm=bound, messages=talk.messages)
+        Transcript(case_id=case.case_id, user_id=case.user_id, arm=bound, messages=cut_to(talk.messages, first))
         for bound in get_args(Bound)
         for case in cases
         for user in [case.user_id if bound == "same_user" else others[case.user_id]]

@@ -35,6 +35,11 @@ def split_half(messages: pd.DataFrame, *, sizes: tuple[int, ...] = SIZES, seed: 
     return pd.DataFrame(rows, columns=["feature", "n_messages", "n_users", "r"])
 
 
+def shuffle_users(messages: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """The same messages dealt out anew, to each user as many: what users would be like if nobody had habits."""
+    return messages.assign(user_id=np.random.default_rng(seed).permutation(messages["user_id"]))
+
+
 def identify(messages: pd.DataFrame, unseen: pd.DataFrame, *, n_candidates: int = 50, seed: int = 0) -> pd.DataFrame:
     """Does the nearest measured profile belong to the user whose held-out messages these are?
 

@@ -7,9 +7,12 @@ from nbconvert import HTMLExporter
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from realusersim_nb import files
-from realusersim_nb.summary import describe_summary
+from realusersim_nb.summary import describe_sources, read_measures, spread_measures
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+READING = """Shares with their 95 % interval. An arm (a kind of simulated user) is read between its bounds: `same_user` and
+`other_user` are real people, `oracle` and `do_nothing` agents that need no model. A judge for whom the two people score
+alike cannot tell people apart, and its other figures say nothing. A gap up to the floor's is what chance makes of so few."""
 STYLE = """
 body { max-width: 60em; margin: auto; }
 table.dataframe th, table.dataframe td { text-align: left !important; white-space: normal !important; }
@@ -37,17 +40,11 @@ def render_front(run_folder: Path, notebooks: list) -> str:
     """The first page as markdown: headline numbers and links to the notebooks."""
     titles = [notebook.cells[0].source.splitlines()[0].lstrip("# ") for notebook in notebooks]
     links = [f"- [{title}](#notebook-{number})" for number, title in enumerate(titles)]
-    return "\n".join(
-        [
-            f"# Run `{run_folder.name}`",
-            "",
-            *[f"- {line}" for line in describe_summary(run_folder)],
-            "",
-            "**Contents**",
-            "",
-            *links,
-        ]
-    )
+    measures = read_measures(run_folder)
+    table = spread_measures(measures).to_html(classes="dataframe") if len(measures) else ""
+    sources = "\n".join(f"- {line}" for line in describe_sources(run_folder))
+    reading = READING if len(measures) else ""
+    return "\n\n".join([f"# Run `{run_folder.name}`", sources, table, reading, "**Contents**", "\n".join(links)])
 
 
 def keep_readable(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -14,7 +14,7 @@ from realusersim_nb import lapses, profiles
 from realusersim_nb.corpus import assign_others
 from realusersim_nb.faults import CallFailed
 from realusersim_nb.llm import Models
-from realusersim_nb.records import CLOSE, Case, Message, Profile, Transcript, user_messages
+from realusersim_nb.records import CLOSE, Case, Conversation, Message, Profile, Transcript, user_messages
 from realusersim_nb.templates import fill_prompt
 
 TurnFormat = Literal["transcript", "roles"]
@@ -106,6 +106,13 @@ async def write_user_message(
     return turn.same_request_as_this_person_types_it.strip()
 
 
+async def write_openings(models: Models, model: str, case: Case, personas: dict[str, str], *, seed: int = 0) -> dict:
+    """The first message of a case's simulated user under each persona, by the persona's name."""
+    told = {"goal": case.goal, "context": case.key_context, "messages": [], "seed": seed}
+    tasks = [write_user_message(models, model, persona=persona, **told) for persona in personas.values()]
+    return dict(zip(personas, await models.run_all(tasks, "openings"), strict=True))
+
+
 def render_transcript(messages: list[Message]) -> str:
     """The conversation as text, as a simulator sees it."""
     names = {"user": "Person", "assistant": "Assistant"}
@@ -159,3 +166,13 @@ async def answer(models: Models, assistant: str, messages: list[Message], *, see
     turns = [{"role": m.role, "content": m.content} for m in messages]
     text = await models.ask(assistant, [system, *turns], max_tokens=2 * REPLY_WORDS, seed=seed)
     return Message(role="assistant", content=text)
+
+
+def group_by_arm(transcripts: Iterable[Transcript]) -> dict[str, list[Conversation]]:
+    """Simulated conversations by arm; those that failed or say nothing are left out."""
+    arms: dict[str, list[Conversation]] = {}
+    for t in transcripts:
+        conversation = Conversation(conversation_id=f"{t.case_id}/{t.arm}", user_id=t.user_id, messages=t.messages)
+        if t.error is None and conversation.user_messages:
+            arms.setdefault(t.arm, []).append(conversation)
+    return arms

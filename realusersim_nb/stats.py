@@ -23,11 +23,10 @@ def rate(values: pd.Series, clusters: pd.Series, *, is_share: bool = True, seed:
     by_cluster = values.astype(float).groupby(clusters.to_numpy()).agg(["sum", "count"])
     sums, counts = by_cluster["sum"].to_numpy(), by_cluster["count"].to_numpy()
     mean = float(sums.sum() / counts.sum()) if counts.sum() else float("nan")
-    low = high = float("nan")
-    if len(np.unique(sums / counts)) > 1:
-        low, high = resample((sums, counts), divide_sums, seed=seed)
-    elif len(sums) > 1 and is_share and mean in (0.0, 1.0):
+    if len(sums) > 1 and is_share and mean in (0.0, 1.0):
         low, high = binomtest(round(mean * len(sums)), len(sums)).proportion_ci()
+    else:
+        low, high = resample((sums, counts), divide_sums, seed=seed)
     return {"rate": mean, "ci_low": low, "ci_high": high, "n": int(counts.sum())}
 
 
@@ -52,7 +51,7 @@ def resample(
 ) -> tuple[float, float]:
     """95 % percentile interval of ``statistic(*columns)``; what stands in one row (a user, a task) is drawn together.
 
-    Both ends are NaN for fewer than two rows, and if the statistic of a draw is. A statistic with an argument ``axis`` is asked for all draws at once.
+    Both ends are NaN for fewer than two rows, where all draws are alike (a point is not what is known), and if the statistic of a draw is NaN. A statistic with an argument ``axis`` is asked for all draws at once.
     """
     if len(columns[0]) < 2:
         return float("nan"), float("nan")
@@ -60,7 +59,8 @@ def resample(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)  # the ends say it: they are NaN
         found = bootstrap(columns, statistic, paired=True, n_resamples=draws, method="percentile", rng=rng)
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    low, high = map(float, found.confidence_interval)
+    return (low, high) if low < high else (float("nan"), float("nan"))
 
 
 def divide_sums(sums: np.ndarray, counts: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -165,6 +165,13 @@ FEATURES = [
 BY_NAME = {feature.name: feature for feature in FEATURES}
 
 
+def describe_features() -> pd.DataFrame:
+    """What each feature means: one row a feature (index), with the commands at its two ends and the messages it needs."""
+    rows = [(f.dimension, f.high, f.low or "(says nothing)", f.min_messages) for f in FEATURES]
+    columns = ["dimension", "a high figure says", "a low one", "messages needed"]
+    return pd.DataFrame(rows, index=pd.Index(list(BY_NAME), name="feature"), columns=columns)
+
+
 def measure_texts(texts: Iterable[str]) -> list[list[float]]:
     """The features of one conversation's user messages, one list a message, in the order of FEATURES."""
     rows, previous = [], None

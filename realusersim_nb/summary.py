@@ -11,6 +11,7 @@ import pandas as pd
 
 from realusersim_nb.files import OUTPUTS, write_json
 from realusersim_nb.llm import Usage
+from realusersim_nb.plots import find_place
 
 
 def summarise(run_folder: Path) -> dict:
@@ -26,30 +27,71 @@ def summarise(run_folder: Path) -> dict:
     return summary
 
 
-def collect(outputs: Path = OUTPUTS) -> pd.DataFrame:
-    """One row a run and arm, from every ``summary.json``: fidelity, agent success and gap with intervals.
+def read_measures(run_folder: Path) -> pd.DataFrame:
+    """What a run measured of each arm and bound: one row a measure and arm, in the order of figures.
 
-    Columns: run, arm, ``fidelity, fidelity_low, fidelity_high, n_cases``, ``success, success_low,
-    success_high, n_runs``, ``js``, ``cost_usd`` (of the run). NaN where a run did not measure it.
+    Columns ``run, measure`` (fidelity by each judge, agent success, gap), ``arm, value, ci_low, ci_high`` (0..1; of
+    the gap nats, with the floor's 97.5 % in ``floor``), ``n`` and ``n_failed``.
     """
-    rows = []
-    for path in sorted(outputs.glob("*/summary.json")):
-        summary = json.loads(path.read_text())
-        fidelity, stress, gap = (summary.get(name, {}) for name in ("fidelity", "stress", "gap"))
-        for arm in dict.fromkeys([*fidelity, *stress, *gap]):
-            f, s = fidelity.get(arm, {}), stress.get(arm, {})
-            rows.append(
-                {"run": path.parent.name, "arm": arm, "fidelity": f.get("rate"), "fidelity_low": f.get("ci_low"),
-                 "fidelity_high": f.get("ci_high"), "n_cases": f.get("n_cases"), "success": s.get("success"),
-                 "success_low": s.get("ci_low"), "success_high": s.get("ci_high"), "n_runs": s.get("n_runs"),
-                 "js": gap.get(arm, {}).get("js"), "cost_usd": summary["calls"]["cost_usd"]}
-            )  # fmt: skip
-    if not rows:
+    summary, name = json.loads((run_folder / "summary.json").read_text()), run_folder.name
+    by_judge = summary.get("fidelity_by_judge", {})
+    found = [(f"fidelity by {judge}", arms, "rate", "n_cases") for judge, arms in by_judge.items()]
+    found += [
+        ("agent success", summary.get("stress", {}), "success", "n_runs"),
+        ("gap", summary.get("gap", {}), "js", "n"),
+    ]
+    rows = [
+        {"run": name, "measure": measure, "arm": arm, "value": s[value], "ci_low": s.get("ci_low"), "ci_high": s.get("ci_high"),
+         "n": s[n], "n_failed": s.get("n_failed", 0), "floor": s.get("floor_high")}
+        for measure, arms, value, n in found for arm, s in arms.items()
+    ]  # fmt: skip
+    numbers = dict.fromkeys(["value", "ci_low", "ci_high", "floor"], float)
+    table = pd.DataFrame(rows, columns=["run", "measure", "arm", *numbers, "n", "n_failed"])
+    return table.astype(numbers).sort_values("arm", key=lambda arms: arms.map(find_place), kind="stable")
+
+
+def collect_measures(outputs: Path = OUTPUTS) -> pd.DataFrame:
+    """The measures of all runs that have a summary (see ``read_measures``). FileNotFoundError if there is none."""
+    folders = [path.parent for path in sorted(outputs.glob("*/summary.json"))]
+    if not folders:
         raise FileNotFoundError(f"{outputs}: no summary.json in any folder; run `python -m realusersim_nb run` first.")
-    return pd.DataFrame(rows).astype({"fidelity": float, "success": float, "js": float})
+    return pd.concat([read_measures(folder) for folder in folders])
 
 
 # --- in words ----------------------------------------------------------------------------------
+
+
+def spread_measures(measures: pd.DataFrame) -> pd.DataFrame:
+    """The same for a person: one row an arm (of each run, where there are several), one column a measure, as text."""
+    index = ["run", "arm"] if measures["run"].nunique() > 1 else "arm"
+    shown = measures.assign(text=[describe_measure(row) for row in measures.itertuples()])
+    wide = shown.pivot(index=index, columns="measure", values="text")[shown["measure"].unique()].fillna("")
+    return wide.sort_index(level="arm", key=lambda arms: arms.map(find_place), sort_remaining=False).rename_axis(
+        columns=None
+    )
+
+
+def describe_measure(row) -> str:
+    """One value with its interval, n and failures."""
+    failed = f", {row.n_failed} failed" if row.n_failed else ""
+    if row.measure == "gap":
+        return f"JS {row.value:.3f} (floor to {row.floor:.3f}, n = {row.n})"
+    if pd.isna(row.value):
+        return f"none scored (n = {row.n}{failed})"
+    interval = "no interval" if pd.isna(row.ci_low) else f"{row.ci_low:.0%} to {row.ci_high:.0%}"
+    return f"{row.value:.0%} ({interval}, n = {row.n}{failed})"
+
+
+def describe_sources(run_folder: Path) -> list[str]:
+    """What a run was made from, one line each: corpus and profiles."""
+    summary, lines = json.loads((run_folder / "summary.json").read_text()), []
+    if corpus := summary.get("corpus"):
+        lines.append(f"corpus {corpus['name']}: {corpus['conversations']:,} conversations of {corpus['users']:,} users")
+    if profiles := summary.get("profiles"):
+        lines.append(
+            f"profiles: {profiles['n']:,} with {profiles['commands']:,} commands and {profiles['verified_examples']:,} verbatim examples"
+        )
+    return lines
 
 
 def describe_notebook(folder: Path, seconds: float) -> str:
@@ -60,40 +102,3 @@ def describe_notebook(folder: Path, seconds: float) -> str:
         f"{folder.name:<24} {int(seconds) // 60}:{int(seconds) % 60:02d} min   {calls['live']:>4} calls "
         f"({calls['cached']} cached, {calls['failed']} failed)   {tokens:>7,} tokens   ${calls['cost_usd']:.2f}"
     )
-
-
-def describe_summary(run_folder: Path) -> list[str]:
-    """The headline numbers of a run, one line each, with n and intervals."""
-    summary = json.loads((run_folder / "summary.json").read_text())
-    lines = []
-    if corpus := summary.get("corpus"):
-        lines.append(f"corpus {corpus['name']}: {corpus['conversations']:,} conversations of {corpus['users']:,} users")
-    if profiles := summary.get("profiles"):
-        lines.append(
-            f"profiles: {profiles['n']:,} with {profiles['commands']:,} commands and {profiles['verified_examples']:,} verbatim examples"
-        )
-    others = list(summary.get("fidelity_by_judge", {}).items())[1:]  # the first judge's are the fidelity
-    readings = {"fidelity": summary.get("fidelity", {})} | {f"fidelity by {judge}": arms for judge, arms in others}
-    for name, arms in readings.items():
-        for arm, s in arms.items():
-            lines.append(
-                f"{name}, {arm}: {describe_rate(s['rate'], s)} over {s['n_cases']} cases, {s['n_failed']} failed"
-            )
-    for arm, s in summary.get("stress", {}).items():
-        lines.append(
-            f"agent success, {arm}: {describe_rate(s['success'], s)} over {s['n_runs']} runs, {s['n_failed']} failed"
-        )
-    for system, s in summary.get("gap", {}).items():
-        lines.append(
-            f"gap, {system}: JS {s['js']:.3f}, KL forward {s['kl_forward']:.2f}, backward {s['kl_backward']:.2f}"
-        )
-    return lines
-
-
-def describe_rate(rate: float | None, interval: dict) -> str:
-    """A rate with its 95 % interval in per cent, or that there is none."""
-    if rate is None:
-        return "none scored"
-    if interval["ci_low"] is None:
-        return f"{rate:.1%} (no interval)"
-    return f"{rate:.1%} (95 % interval {interval['ci_low']:.1%} to {interval['ci_high']:.1%})"

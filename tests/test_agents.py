@@ -1,6 +1,7 @@
 """The tau2-bench adapter: bounds reach their known values, failures are rows."""
 
 import asyncio
+import itertools
 import json
 
 import pytest
@@ -12,11 +13,11 @@ from realusersim_nb.records import Command, Profile
 PROFILES = [Profile(user_id=f"u{i}", commands=[Command(dimension="formality", command=f"Be u{i}.")]) for i in range(30)]
 
 
-def run(arms, tasks, tmp_path, agent="m"):
+def run(arms, tasks, tmp_path, agent="m", max_concurrency=2, **settings):
     async def go():
-        async with llm.Models(cache=Cache(tmp_path / "replies.sqlite")) as models:
+        async with llm.Models(cache=Cache(tmp_path / "replies.sqlite"), max_concurrency=max_concurrency) as models:
             return await agents.run_arms(
-                models, "mock", tasks, arms, PROFILES, agent=agent, simulator="m", max_steps=10
+                models, "mock", tasks, arms, PROFILES, agent=agent, simulator="m", max_steps=10, **settings
             )
 
     return asyncio.run(go())
@@ -65,6 +66,13 @@ def test_constrained_agent_does_a_task_through_tau2(endpoint, tmp_path):
     found = run(["task_only"], create_task_1(), tmp_path)[0]
     assert (found.success, found.error, found.ended_by) == (True, None, "user_stop")
     assert [c["name"] for m in found.messages for c in m.get("tool_calls") or []] == ["create_task"]
+
+
+def test_many_runs_at_once_do_not_wait_for_each_other(endpoint, tmp_path):
+    """More runs than asyncio's pool of threads has places, where the cache needs one too."""
+    endpoint(make_reply(itertools.repeat({"action": "reply", "message": "And then?"})))
+    found = run(["task_only"], agents.load_tasks("mock"), tmp_path, n_trials=5, max_concurrency=45)
+    assert [r.ended_by for r in found] == ["max_steps"] * 45
 
 
 def test_user_never_leaves_before_having_asked(endpoint, tmp_path):

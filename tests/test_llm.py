@@ -271,7 +271,9 @@ def test_run_all_keeps_order_gives_failures_as_results_and_raises_what_stops_a_s
 
     async def run(model):
         async with llm.Models(max_concurrency=3) as models:
-            return await models.run_all([models.ask(model, str(i)) for i in range(7)], "t")
+            found = await models.run_all([models.ask(model, str(i)) for i in range(7)], "t")
+            assert models.last_exchange[0] in map(str, range(7))
+            return found
 
     *before, failure, four, five, six = asyncio.run(run("m"))
     assert [*before, four, five, six] == ["0", "1", "2", "4", "5", "6"] and failure.kind == "empty"

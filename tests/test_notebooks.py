@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from conftest import SAMPLE
 
 from benchmarks.endpoint import fill
-from realusersim_nb import cache, estimate, files, headless
+from realusersim_nb import cache, estimate, files, headless, summary
 from realusersim_nb.records import AgentRun, Case, Judgement, Profile, Transcript
 
 ROOT = Path(__file__).parent.parent
@@ -75,7 +76,7 @@ def test_summary_has_every_promised_key(run_folder):
     assert set(summary["stress"]) == {"oracle", "do_nothing", "task_only", "profile"}
     assert all({"success", "ci_low", "ci_high", "n_runs", "n_failed"} <= set(s) for s in summary["stress"].values())
     assert set(summary["gap"]) == {"task_only", "profile", "shuffled_profile", "real_floor"}
-    assert all({"js", "kl_forward", "kl_backward"} == set(s) for s in summary["gap"].values())
+    assert all({"js", "kl_forward", "kl_backward"} <= set(s) for s in summary["gap"].values())
     assert {"live", "cached", "failed", "prompt_tokens", "completion_tokens", "cost_usd"} <= set(summary["calls"])
     assert summary["wall_seconds"] > 0
 
@@ -109,8 +110,11 @@ def test_no_profile_was_made_from_the_case_it_is_used_on(run_folder):
 
 def test_report_holds_the_numbers_and_the_figures_but_no_code_or_widget(run_folder):
     report = (run_folder / "report.html").read_text()
-    rate = json.loads((run_folder / "summary.json").read_text())["fidelity"]["profile"]["rate"]
-    assert f"fidelity, profile: {rate:.1%}" in report
+    told = summary.spread_measures(summary.read_measures(run_folder))
+    assert (
+        told.loc["profile", "fidelity by embedded"].endswith("n = 2)") and told.to_html(classes="dataframe") in report
+    )
+    assert re.search(r"=== the raw reply ===\s*\{", report)  # what a model really said, not an empty line
     assert report.count("data:image/png;base64") >= 8
     assert "import pandas" not in report and "widget-view+json" not in report
 

@@ -171,7 +171,7 @@ def test_failed_and_empty_transcripts_are_counted_never_scored_0(endpoint, tmp_p
 
 def test_bounds_are_the_users_own_and_somebody_elses_other_conversation():
     known = [make_conversation(f"i am {u}", user=u, number=1) for u in "ab"] + CONVERSATIONS
-    bounds = {(t.arm, t.user_id): t.messages for t in pt3.draw_bounds(CASES, known, seed=1)}
+    bounds = {(t.arm, t.user_id): t.messages for t in pt3.draw_bounds(CASES, known, first=5, seed=1)}
     assert bounds["same_user", "a"] == known[0].messages and bounds["same_user", "b"] == known[1].messages
     assert ("same_user", "c") not in bounds  # of whom nothing else is known
     assert all(bounds["other_user", c.user_id] not in (c.original, bounds.get(("same_user", c.user_id))) for c in CASES)

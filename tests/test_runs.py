@@ -96,17 +96,18 @@ def test_damaged_record_is_named_by_file_and_line(tmp_path, monkeypatch):
             run.read_records("01_x/profiles.jsonl", Profile, made_from={})
 
 
-def test_summary_adds_up_calls_and_keeps_headlines(tmp_path, monkeypatch):
+def test_summary_adds_up_calls_and_its_measures_are_told_with_interval_n_and_failures(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    runs.Run("r", "03_x").finish(
-        fidelity={"profile": {"rate": 0.5, "ci_low": float("nan"), "ci_high": 1.0, "n_cases": 2, "n_failed": 1}}
-    )
+    rates = {"ci_low": float("nan"), "ci_high": 1.0, "n_cases": 2, "n_failed": 1}
+    by_judge = {"j": {"profile": {"rate": 0.5, **rates}, "same_user": {"rate": float("nan"), **rates}}}
+    runs.Run("r", "03_x").finish(fidelity=by_judge["j"], fidelity_by_judge=by_judge)
     runs.Run("r", "04_y").finish(stress={})
     saved = json.loads(Path("outputs/r/summary.json").read_text())
     assert saved["fidelity"]["profile"]["ci_low"] is None and saved["calls"]["live"] == 0
-    assert any(
-        "50.0% (no interval) over 2 cases, 1 failed" in line for line in summary.describe_summary(Path("outputs/r"))
-    )
+    told = summary.spread_measures(summary.collect_measures())["fidelity by j"]
+    assert told.to_dict() == {
+        "same_user": "none scored (n = 2, 1 failed)", "profile": "50% (no interval, n = 2, 1 failed)",
+    }  # fmt: skip
 
 
 def test_tables_and_figures_leave_no_half_files(tmp_path, monkeypatch):
