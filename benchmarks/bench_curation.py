@@ -28,79 +28,14 @@ SCHEMA = pa.schema(
      ("language", pa.string()), ("toxic", pa.bool_()), ("redacted", pa.bool_()), ("state", pa.string()), ("country", pa.string()), ("hashed_ip", pa.string()),
      ("header", pa.struct([("accept-language", pa.string()), ("user-agent", pa.string())]))]
 )  # fmt: skip
-ENGLISH = [
-    "how",
-    "do",
-    "i",
-    "write",
-    "a",
-    "short",
-    "function",
-    "that",
-    "reads",
-    "the",
-    "file",
-    "and",
-    "gives",
-    "me",
-    "back",
-    "all",
-    "of",
-    "the",
-    "names",
-    "in",
-    "it",
-    "please",
-    "make",
-    "this",
-    "text",
-    "better",
-    "and",
-    "shorter",
-    "can",
-    "you",
-    "explain",
-    "why",
-    "the",
-    "second",
-    "one",
-    "is",
-    "not",
-    "what",
-    "we",
-    "want",
-]
-FRENCH = [
-    "comment",
-    "est",
-    "ce",
-    "que",
-    "je",
-    "peux",
-    "écrire",
-    "une",
-    "lettre",
-    "courte",
-    "pour",
-    "demander",
-    "des",
-    "nouvelles",
-    "de",
-    "la",
-    "commande",
-    "merci",
-    "de",
-    "corriger",
-    "le",
-    "texte",
-    "suivant",
-    "sans",
-    "changer",
-    "le",
-    "sens",
-    "des",
-    "phrases",
-]
+ENGLISH = """
+    how do i write a short function that reads the file and gives me back all of the names in it please make this
+    text better and shorter can you explain why the second one is not what we want
+"""
+FRENCH = """
+    comment est ce que je peux écrire une lettre courte pour demander des nouvelles de la commande merci de
+    corriger le texte suivant sans changer le sens des phrases
+"""
 
 
 def make_group(number: int) -> pa.Table:
@@ -108,7 +43,7 @@ def make_group(number: int) -> pa.Table:
     draw = random.Random(number)
     rows = []
     for i in range(GROUP):
-        words = ENGLISH if draw.random() < 0.55 else FRENCH
+        words = (ENGLISH if draw.random() < 0.55 else FRENCH).split()
         turns = min(20, 1 + int(draw.expovariate(1 / 1.5)))
         user = f"{draw.randrange(ROWS // 3):064x}"
         said = []

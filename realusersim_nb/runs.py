@@ -39,7 +39,7 @@ class Run:
 
     def save_table(self, table: pd.DataFrame, name: str) -> None:
         """Write a table as parquet and csv."""
-        flat = table.reset_index() if table.index.name else table
+        flat = table.reset_index() if any(table.index.names) else table
         with replace_whole(self.folder / f"{name}.parquet") as path:
             flat.to_parquet(path, index=False)
         with replace_whole(self.folder / f"{name}.csv") as path:

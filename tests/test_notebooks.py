@@ -99,6 +99,15 @@ def test_promised_records_are_there_one_a_line(run_folder, path, record):
     assert list(files.read_records(run_folder / f"{path}.jsonl", record))
 
 
+def test_every_column_of_every_table_is_described(run_folder):
+    pages = re.split(r"^## ", (ROOT / "docs" / "tables.md").read_text(), flags=re.MULTILINE)
+    sections = {page.split()[0]: page for page in pages}
+    for path in run_folder.glob("*/*.parquet"):
+        described = sections["Columns"] + sections[path.parent.name]
+        assert f"**{path.stem}**" in sections[path.parent.name], path
+        assert not [c for c in pd.read_parquet(path).columns if f"`{c}`" not in described], path
+
+
 def test_no_profile_was_made_from_the_case_it_is_used_on(run_folder):
     sources = {
         p.user_id: p.source_conversations

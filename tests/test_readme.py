@@ -1,13 +1,24 @@
-"""What the README says is so: its snippets run, its file tree is the real one."""
+"""What README.md and CONTRIBUTING.md say is so: snippets run, the file tree is the real one, one place is enough."""
 
+import ast
+import asyncio
+import graphlib
+import json
 import re
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
+from conftest import make_conversation
+
+from realusersim_nb import agents, corpus, judges, layouts, llm, plots, pt3, records, simulators
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+NEW_ARM, NEW_CORPUS, NEW_JUDGE = re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL)
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -28,8 +39,9 @@ def test_commands_exist():
 
 
 def test_links_lead_somewhere():
-    links = re.findall(r"\]\((?!http)([^)#]+)", README)
-    assert links and not [link for link in links if not (ROOT / link).exists()]
+    for page in (README, CONTRIBUTING, (ROOT / "docs" / "tables.md").read_text().replace("../", "")):
+        links = re.findall(r"\]\((?!http)([^)#]+)", page)
+        assert not [link for link in links if not (ROOT / link).exists()]
 
 
 def test_nothing_committed_names_an_index_or_holds_a_key():
@@ -40,3 +52,75 @@ def test_nothing_committed_names_an_index_or_holds_a_key():
         if re.search(r"--(extra-)?index-url|sk-[A-Za-z0-9]{20}", (ROOT / f).read_text(errors="ignore"))
     ]
     assert found in ([], ["tests/test_readme.py"])
+
+
+def test_imports_go_one_way():
+    modules = {path.stem: ast.parse(path.read_text()) for path in (ROOT / "realusersim_nb").glob("[a-z]*.py")}
+    graph = {
+        name: {part for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
+               for part in ({a.name for a in node.names} if node.module == "realusersim_nb" else {node.module.rpartition("realusersim_nb.")[2]})
+               if part in modules and "realusersim_nb" in node.module}
+        for name, tree in modules.items()
+    }  # fmt: skip
+    order = list(graphlib.TopologicalSorter(graph).static_order())  # CycleError if there is a circle
+    flow = ["corpus", "profiles", "simulators", "pt3"]
+    assert sorted(flow, key=order.index) == flow
+    assert not [name for name, used in graph.items() if used & {"runs", "widgets"}]  # only notebooks and __main__
+
+
+def test_hooks_and_citation_are_whole():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert {hook["id"] for hook in hooks} >= {"ruff-check", "nbstripout", "large-files", "private-keys", "tokens"}
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["license"] == "Apache-2.0" and {r["url"][-10:] for r in cited["references"]} == {
+        "2605.20204",
+        "2605.07847",
+    }
+
+
+# --- one place is enough -----------------------------------------------------------------------
+
+CASES = [
+    records.Case(case_id=c.conversation_id, user_id=c.user_id, goal="g", key_context="", original=c.messages)
+    for c in (make_conversation("one two three", user="a"), make_conversation("one", user="b"))
+]
+
+
+def test_new_arm_is_known_everywhere_by_one_line(endpoint, monkeypatch):
+    names = {"fill_prompt": lambda name: f"The text of {name}.md."}
+    monkeypatch.setitem(simulators.ARMS, *eval(f"{{{NEW_ARM}}}", names).popitem())
+    mock = endpoint(lambda request: "/close" if len(request["messages"]) > 2 else "hi")
+    profiles = {case.user_id: records.Profile(user_id=case.user_id) for case in CASES}
+
+    async def go():
+        async with llm.Models() as models:
+            settings = {"simulator": "m", "assistant": "m", "turn_format": "roles"}
+            return await pt3.roll_out_arms(models, CASES, ["terse"], profiles, **settings)
+
+    assert [t.arm for t in asyncio.run(go())] == ["terse", "terse"]
+    assert any("The text of persona_terse.md." in json.dumps(request) for request in mock.requests)
+    runs = pd.DataFrame({"arm": ["terse", "profile"], "task_id": ["t", "t"], "success": [0.0, 1.0]})
+    assert agents.compare_arms(runs)["baseline"].tolist() == ["terse"]
+    assert plots.find_looks(["terse"])["terse"]
+
+
+def test_new_layout_of_a_corpus_is_one_function(monkeypatch, tmp_path):
+    monkeypatch.setattr(layouts, "LAYOUTS", dict(layouts.LAYOUTS))
+    exec(NEW_CORPUS, {"layout": layouts.layout})
+    turns = [{"who": who, "said": f"{who} speaks in plain English here"} for who in ("user", "assistant")] * 3
+    (tmp_path / "own.jsonl").write_text(json.dumps({"id": 7, "author": "ann", "dialog": turns}).replace("7", '"7"'))
+    found = corpus.load(str(tmp_path / "own.jsonl"))
+    assert found.n_users == 1 and found.conversations[0].user_messages[0] == "user speaks in plain English here"
+
+
+def test_new_rule_for_judging_is_one_function(monkeypatch):
+    names = {"pd": pd}
+    exec(NEW_JUDGE, names)
+    monkeypatch.setitem(judges.RULES, "length", names["learn_length"])
+    panel = judges.make_judges(["length"], "m", [], seed=0)
+    transcripts = [
+        records.Transcript(case_id=case.case_id, user_id=case.user_id, arm="profile", messages=CASES[0].original)
+        for case in CASES
+    ]
+    found = asyncio.run(judges.judge_all(None, panel, CASES, transcripts))
+    assert [(j.judge, j.verdicts) for j in found] == [("length", {"D5": True}), ("length", {"D5": False})]
