@@ -56,7 +56,7 @@ def identify(messages: pd.DataFrame, unseen: pd.DataFrame, *, n_candidates: int 
         raise ValueError(
             f"identify: {len(users)} users have held-out messages, {n_candidates} are needed; raise n_users."
         )
-    stable = split_half(messages, sizes=(3,), seed=seed).set_index("feature")["r"].clip(lower=0)
+    stable = split_half(messages, sizes=(3,), seed=seed).set_index("feature")["r"].astype(float).clip(lower=0)
     weights = stable.reindex(list(style.BY_NAME)).fillna(0).to_numpy()
     known = style.place(population.loc[users], population).to_numpy()
     asked = style.place(unseen.loc[users], population).to_numpy()

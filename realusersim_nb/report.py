@@ -41,7 +41,7 @@ def render_front(run_folder: Path, notebooks: list) -> str:
     titles = [notebook.cells[0].source.splitlines()[0].lstrip("# ") for notebook in notebooks]
     links = [f"- [{title}](#notebook-{number})" for number, title in enumerate(titles)]
     measures = read_measures(run_folder)
-    table = spread_measures(measures).to_html(classes="dataframe") if len(measures) else ""
+    table = spread_measures(measures).to_html() if len(measures) else ""
     sources = "\n".join(f"- {line}" for line in describe_sources(run_folder))
     reading = READING if len(measures) else ""
     return "\n\n".join([f"# Run `{run_folder.name}`", sources, table, reading, "**Contents**", "\n".join(links)])

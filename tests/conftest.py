@@ -1,5 +1,6 @@
 """Toy data and a mock model. The mock model answers from a script; it is used by tests only."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sql
 
+from realusersim_nb.llm import Models
 from realusersim_nb.records import Conversation, Message
 
 SAMPLE = Path(__file__).parent.parent / "data" / "sample.jsonl"
@@ -25,6 +27,16 @@ def make_conversation(*texts: str, user: str = "u", number: int = 0) -> Conversa
         m for text in texts for m in (Message(role="user", content=text), Message(role="assistant", content="ok"))
     ]
     return Conversation(conversation_id=f"{user}-{number}", user_id=user, messages=messages)
+
+
+def with_models(work, **settings):
+    """The result of ``await work(models)``."""
+
+    async def run():
+        async with Models(**settings) as models:
+            return await work(models)
+
+    return asyncio.run(run())
 
 
 class MockEndpoint:

@@ -1,12 +1,12 @@
 """The tau2-bench adapter: bounds reach their known values, failures are rows."""
 
-import asyncio
 import itertools
 import json
 
 import pytest
+from conftest import with_models
 
-from realusersim_nb import agents, llm
+from realusersim_nb import agents
 from realusersim_nb.cache import Cache
 from realusersim_nb.records import Command, Profile
 
@@ -14,13 +14,12 @@ PROFILES = [Profile(user_id=f"u{i}", commands=[Command(dimension="formality", co
 
 
 def run(arms, tasks, tmp_path, agent="m", max_concurrency=2, **settings):
-    async def go():
-        async with llm.Models(cache=Cache(tmp_path / "replies.sqlite"), max_concurrency=max_concurrency) as models:
-            return await agents.run_arms(
-                models, "mock", tasks, arms, PROFILES, agent=agent, simulator="m", max_steps=10, **settings
-            )
-
-    return asyncio.run(go())
+    settings |= {"agent": agent, "simulator": "m", "max_steps": 10}
+    return with_models(
+        lambda models: agents.run_arms(models, "mock", tasks, arms, PROFILES, **settings),
+        cache=Cache(tmp_path / "replies.sqlite"),
+        max_concurrency=max_concurrency,
+    )
 
 
 def test_oracle_solves_what_doing_nothing_does_not(tmp_path):

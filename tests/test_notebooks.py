@@ -120,9 +120,8 @@ def test_no_profile_was_made_from_the_case_it_is_used_on(run_folder):
 def test_report_holds_the_numbers_and_the_figures_but_no_code_or_widget(run_folder):
     report = (run_folder / "report.html").read_text()
     told = summary.spread_measures(summary.read_measures(run_folder))
-    assert (
-        told.loc["profile", "fidelity by embedded"].endswith("n = 2)") and told.to_html(classes="dataframe") in report
-    )
+    assert "n = 2" in told.loc["profile", "fidelity by embedded"]
+    assert all(f"<td>{text}</td>" in report for text in told.to_numpy().ravel() if text)
     assert re.search(r"=== the raw reply ===\s*\{", report)  # what a model really said, not an empty line
     assert report.count("data:image/png;base64") >= 8
     assert "import pandas" not in report and "widget-view+json" not in report

@@ -1,10 +1,9 @@
 """Simulated users and PT3 on mock models with known answers."""
 
-import asyncio
 import json
 
 import pytest
-from conftest import make_conversation
+from conftest import make_conversation, with_models
 from test_agents import fill
 
 from realusersim_nb import (
@@ -15,7 +14,6 @@ from realusersim_nb import (
     judges,
     labels,
     lapses,
-    llm,
     plots,
     pt3,
     simulators,
@@ -73,13 +71,11 @@ def test_shuffled_profiles_are_a_derangement_for_every_seed():
 
 
 def roll_out(tmp_path, **settings):
-    async def go():
-        async with llm.Models(cache=Cache(tmp_path / "replies.sqlite")) as models:
-            return await simulators.roll_out(
-                models, CASES[0], "profile", "- Be a.", simulator="user", assistant="helper", **settings
-            )
-
-    return asyncio.run(go())
+    settings |= {"simulator": "user", "assistant": "helper"}
+    return with_models(
+        lambda models: simulators.roll_out(models, CASES[0], "profile", "- Be a.", **settings),
+        cache=Cache(tmp_path / "replies.sqlite"),
+    )
 
 
 def test_roll_out_ends_after_the_given_number_of_user_messages(endpoint, tmp_path):
@@ -128,11 +124,10 @@ def test_judge_sees_user_messages_of_the_first_nine_without_close():
 
 
 def judge_all(tmp_path, transcripts, **settings):
-    async def go():
-        async with llm.Models(cache=Cache(tmp_path / "replies.sqlite")) as models:
-            return await judges.judge_transcripts(models, "judge", CASES, transcripts, **settings)
-
-    return asyncio.run(go())
+    return with_models(
+        lambda models: judges.judge_transcripts(models, "judge", CASES, transcripts, **settings),
+        cache=Cache(tmp_path / "replies.sqlite"),
+    )
 
 
 def judging_by_eye(request):
@@ -344,11 +339,7 @@ def test_goal_that_copies_the_person_is_asked_for_again_and_the_better_one_kept(
         lambda r: json.dumps({"steps": [step if "still" in r["messages"][0]["content"] else copied], **rest})
     )
 
-    async def go():
-        async with llm.Models(cache=Cache(tmp_path / "replies.sqlite")) as models:
-            return await cases.describe_case(models, "helper", talk)
-
-    case = asyncio.run(go())
+    case = with_models(lambda models: cases.describe_case(models, "helper", talk))
     assert (case.goal, case.rewritten, case.domain) == ("1. sort: numbers", True, "technology_it")
     assert "- sort this long list of numbers" in mock.requests[1]["messages"][0]["content"]
     assert cases.measure_leaks([case])["longest"].tolist() == [1]

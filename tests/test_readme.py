@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import make_conversation
+from conftest import make_conversation, with_models
 
-from realusersim_nb import agents, corpus, judges, layouts, llm, plots, pt3, records, simulators
+from realusersim_nb import agents, corpus, judges, layouts, plots, pt3, records, simulators
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -92,12 +92,9 @@ def test_new_arm_is_known_everywhere_by_one_line(endpoint, monkeypatch):
     mock = endpoint(lambda request: "/close" if len(request["messages"]) > 2 else "hi")
     profiles = {case.user_id: records.Profile(user_id=case.user_id) for case in CASES}
 
-    async def go():
-        async with llm.Models() as models:
-            settings = {"simulator": "m", "assistant": "m", "turn_format": "roles"}
-            return await pt3.roll_out_arms(models, CASES, ["terse"], profiles, **settings)
-
-    assert [t.arm for t in asyncio.run(go())] == ["terse", "terse"]
+    settings = {"simulator": "m", "assistant": "m", "turn_format": "roles"}
+    found = with_models(lambda models: pt3.roll_out_arms(models, CASES, ["terse"], profiles, **settings))
+    assert [t.arm for t in found] == ["terse", "terse"]
     assert any("The text of persona_terse.md." in json.dumps(request) for request in mock.requests)
     runs = pd.DataFrame({"arm": ["terse", "profile"], "task_id": ["t", "t"], "success": [0.0, 1.0]})
     assert agents.compare_arms(runs)["baseline"].tolist() == ["terse"]
