@@ -31,6 +31,7 @@ from realusersim_nb.texts import strip_code
 
 FOLDER = OUTPUTS / "corpora"
 SCHEME = "affine64"  # of datasketch: which hash functions
+ENGLISH = 0.7  # probability (the paper's)
 SMALL = 20_000_000  # bytes; less is curated at once, in memory
 PLEASANTRY = re.compile(
     r"^\W*(hi|hello|hey|greetings|good (morning|afternoon|evening|day)|thanks?|thank you|thx|ty"
@@ -68,11 +69,11 @@ def keep_gpt4o(conversation: Conversation) -> Conversation | None:
     return conversation if model is None or (model.startswith("gpt-4o") and "mini" not in model) else None
 
 
-def keep_english(conversation: Conversation, *, threshold: float = 0.7) -> Conversation | None:
-    """Keep it if fastText's lid.176 says English with at least this probability (the paper's)."""
+def keep_english(conversation: Conversation) -> Conversation | None:
+    """Keep it if fastText's lid.176 says English with a probability of at least 0.7."""
     text = " ".join(strip_code(m[:2000]) for m in conversation.user_messages)[:2000].replace("\n", " ")
     best = detect(text, model="lite", k=1)
-    is_english = best and best[0]["lang"] == "en" and best[0]["score"] >= threshold
+    is_english = best and best[0]["lang"] == "en" and best[0]["score"] >= ENGLISH
     return conversation if is_english else None
 
 

@@ -30,6 +30,7 @@ SHA256 = "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046"
 N_WHEELS = 22
 CONTEXT = 16_384  # tokens a slot
 SLOTS = 2
+PATIENCE = 120  # seconds for the server to start
 
 
 class EmbeddedError(StudyStopped):
@@ -120,7 +121,7 @@ def find_server(folder: Path) -> str | None:
         return None
 
 
-def start_server(model: Path, folder: Path, *, timeout: float = 120) -> str:
+def start_server(model: Path, folder: Path) -> str:
     """Start the server process and wait until it answers.
 
     ``REALUSERSIM_PORT`` asks for a port, otherwise a free one is taken. Raises EmbeddedError
@@ -134,19 +135,19 @@ def start_server(model: Path, folder: Path, *, timeout: float = 120) -> str:
         process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
     started = time.monotonic()
     while (url := find_server(folder)) is None:
-        if process.poll() is not None or time.monotonic() - started > timeout:
+        if process.poll() is not None or time.monotonic() - started > PATIENCE:
             process.kill()
             raise EmbeddedError(f"the embedded model's server did not start (port {port}):\n{last_lines(log)}")
         time.sleep(0.1)
     return url
 
 
-def last_lines(log: Path | None = None, n: int = 8) -> str:
+def last_lines(log: Path | None = None) -> str:
     """The end of the server's log, for a message to a person."""
     log = log or cache_folder() / "server" / "server.log"
     if not log.exists():
         return "(the server left no log)"
-    return "\n".join(log.read_text(errors="replace").strip().splitlines()[-n:])
+    return "\n".join(log.read_text(errors="replace").strip().splitlines()[-8:])
 
 
 def living_holders(folder: Path) -> Iterator[str]:

@@ -120,32 +120,32 @@ def find_endpoint(name: str) -> Endpoint:
     return read_endpoints().get(name) or Endpoint(model=name)
 
 
-def read_endpoints(path: Path = FILE) -> dict[str, Endpoint]:
+def read_endpoints() -> dict[str, Endpoint]:
     """All endpoints of ``endpoints.yaml`` by name; none if there is no such file.
 
     Raises EndpointError naming the line, or the endpoint, field and what was expected.
     """
     try:
-        known = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        known = yaml.safe_load(FILE.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         return {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = getattr(error, "problem_mark", None)
         line = f", line {place.line + 1}" if place else ""
-        raise EndpointError(f"{path}{line}: not YAML: {getattr(error, 'problem', error)}; mend that line.") from error
+        raise EndpointError(f"{FILE}{line}: not YAML: {getattr(error, 'problem', error)}; mend that line.") from error
     if not isinstance(known, dict) or not all(isinstance(fields, dict) for fields in known.values()):
-        raise EndpointError(f"{path}: expected a mapping 'name: {{model: ..., base_url: ...}}' for each endpoint.")
-    return {str(name): check_endpoint(path, str(name), fields) for name, fields in known.items()}
+        raise EndpointError(f"{FILE}: expected a mapping 'name: {{model: ..., base_url: ...}}' for each endpoint.")
+    return {str(name): check_endpoint(str(name), fields) for name, fields in known.items()}
 
 
-def check_endpoint(path: Path, name: str, fields: dict) -> Endpoint:
+def check_endpoint(name: str, fields: dict) -> Endpoint:
     """One endpoint of the file; EndpointError names the first field that is wrong."""
     try:
         return Endpoint(**{"model": name, **fields})
     except (ValidationError, TypeError) as error:
         problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": ("?",), "msg": str(error)}
         raise EndpointError(
-            f"{path}, {name!r}, field {'.'.join(str(part) for part in problem['loc'])!r}: {problem['msg']}; "
+            f"{FILE}, {name!r}, field {'.'.join(str(part) for part in problem['loc'])!r}: {problem['msg']}; "
             f"the fields are {', '.join(Endpoint.model_fields)}."
         ) from error
 

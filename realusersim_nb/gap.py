@@ -29,6 +29,7 @@ FLOOR = "real_floor"
 MEASURES = ["js", "kl_forward", "kl_backward"]
 PCA_VARIANCE = 0.90
 RESTARTS, ITERATIONS = 5, 500
+FLOOR_DRAWS = 200
 
 
 def choose_k(facets: pd.DataFrame) -> int:
@@ -83,7 +84,7 @@ def histogram(labels: np.ndarray, k: int) -> np.ndarray:
     return counts / counts.sum()
 
 
-def measure(facets: pd.DataFrame, *, k: int, seed: int, n_floor: int = 200) -> pd.DataFrame:
+def measure(facets: pd.DataFrame, *, k: int, seed: int) -> pd.DataFrame:
     """The gap of every system, beside the floor that real users themselves have at the same n.
 
     One row a system and one for ``real_floor``. Columns: ``n``, the three divergences, ``floor``
@@ -96,7 +97,7 @@ def measure(facets: pd.DataFrame, *, k: int, seed: int, n_floor: int = 200) -> p
     real, users = labels.loc[REAL], facets.loc[REAL, "user_id"]
     sizes = labels.groupby(level="system", sort=False).size().drop(REAL)
     rng = np.random.default_rng(seed)
-    floors = {n: draw_floor(real, users, n=n, k=k, rng=rng, draws=n_floor) for n in sorted(set(sizes))}
+    floors = {n: draw_floor(real, users, n=n, k=k, rng=rng) for n in sorted(set(sizes))}
     rows = {name: describe_gap(diverge(real, labels.loc[name], k=k), floors[n], n=n) for name, n in sizes.items()}
     smallest = sizes.min()
     rows[FLOOR] = describe_gap(floors[smallest][MEASURES].mean().to_dict(), floors[smallest], n=smallest)
@@ -109,14 +110,12 @@ def describe_gap(divergences: dict[str, float], floor: pd.DataFrame, *, n: int) 
     return {"n": int(n), **divergences, "floor": low, "floor_high": high, "above_floor": divergences["js"] - low}
 
 
-def draw_floor(
-    labels: pd.Series, users: pd.Series, *, n: int, k: int, rng: np.random.Generator, draws: int
-) -> pd.DataFrame:
+def draw_floor(labels: pd.Series, users: pd.Series, *, n: int, k: int, rng: np.random.Generator) -> pd.DataFrame:
     """Divergences between n real conversations of some users and those of all other users, many times."""
     codes, names = pd.factorize(users)
     values = labels.to_numpy()
     rows = []
-    for _ in range(draws):
+    for _ in range(FLOOR_DRAWS):
         order = rng.permutation(len(names))
         rank = np.empty(len(names), int)
         rank[order] = np.arange(len(names))

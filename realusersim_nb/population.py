@@ -15,13 +15,14 @@ from realusersim_nb.records import Conversation, Profile
 
 CHAT, REFERENCE = "chat", "reference"
 TERMS = 6  # that name a topic
+USER_CHARS = 4000  # of one user
 ON_MAP = 1500  # points; more are drawn from
 
 
-def collect_words(conversations: list[Conversation], *, max_chars: int = 4000) -> dict[str, str]:
+def collect_words(conversations: list[Conversation]) -> dict[str, str]:
     """What each user typed, as one text, by user id."""
     return {
-        user: "\n".join(style.typed_part(m) for c in own for m in c.user_messages)[:max_chars]
+        user: "\n".join(style.typed_part(m) for c in own for m in c.user_messages)[:USER_CHARS]
         for user, own in group_by_user(conversations).items()
     }
 

@@ -31,6 +31,7 @@ APART = 0.2  # a trait sets a user apart in the lowest or highest fifth of the p
 MIN_MESSAGES = np.array([feature.min_messages for feature in style.FEATURES])
 EXAMPLES = 2
 EXAMPLE_CHARS = 160
+READ_CHARS = 6000  # of a user's messages, by a model that writes their profile
 EXAMPLES_INTRO = " For instance, about other things:"
 CHECKS = ["user_id", "dimension", "written", "verbatim", "checked", "contradicted", "error"]
 
@@ -163,10 +164,10 @@ async def extract_with_model(
     )
 
 
-def render_extraction(conversations: list[Conversation], *, max_chars: int = 6000) -> str:
+def render_extraction(conversations: list[Conversation]) -> str:
     """The prompt that asks a model for a profile; long messages and long lists are cut."""
     messages = [cut_at_word(m, 400) for c in conversations for m in c.user_messages]
-    return fill_prompt("extract_profile", messages="\n".join(f"- {m}" for m in messages)[:max_chars])
+    return fill_prompt("extract_profile", messages="\n".join(f"- {m}" for m in messages)[:READ_CHARS])
 
 
 async def extract(

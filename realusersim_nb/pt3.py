@@ -56,34 +56,33 @@ async def simulate(
     )
 
 
-def describe_transcripts(transcripts: list[Transcript], examples: dict[str, list[str]] | None = None) -> pd.DataFrame:
+def describe_transcripts(transcripts: list[Transcript], examples: dict[str, list[str]]) -> pd.DataFrame:
     """How each arm's conversations went: one row an arm.
 
     Columns: ``n``, how many ended by ``close``, ``max_turns`` or ``error``, ``messages`` (user
     messages a conversation, mean) and ``repeated`` (0..1: share of the messages after the first
-    that say word for word what that user said before). With ``examples``, each user's profile
-    examples, also ``copied`` (0..1: share of messages that copy one) and ``longest_copied`` (words
+    that say word for word what that user said before), and, with each user's profile
+    ``examples``, ``copied`` (0..1: share of messages that copy one) and ``longest_copied`` (words
     of the longest run in common with an example, mean over conversations).
     """
     rows = []
     for t in transcripts:
         texts = user_messages(t.messages)
         again = mark_repeats(texts)
-        copied = [any(text in e or e in text for e in (examples or {}).get(t.user_id, [])) for text in texts]
+        copied = [any(text in e or e in text for e in examples.get(t.user_id, [])) for text in texts]
         rows.append(
             {"arm": t.arm, "close": t.ended_by == "close", "max_turns": t.ended_by == "max_turns",
              "error": t.ended_by == "error", "messages": len(texts), "later": len(again),
              "again": sum(again), "copied": sum(copied),
-             "run": count_copied("\n".join(texts), (examples or {}).get(t.user_id, []))}
+             "run": count_copied("\n".join(texts), examples.get(t.user_id, []))}
         )  # fmt: skip
     table = pd.DataFrame(rows)
     arms = table.groupby("arm", sort=False)
     found = arms[["close", "max_turns", "error"]].sum().assign(messages=arms["messages"].mean())
     found.insert(0, "n", arms.size())
     found["repeated"] = arms["again"].sum() / arms["later"].sum()
-    if examples is not None:
-        found["copied"] = arms["copied"].sum() / arms["messages"].sum()
-        found["longest_copied"] = arms["run"].mean()
+    found["copied"] = arms["copied"].sum() / arms["messages"].sum()
+    found["longest_copied"] = arms["run"].mean()
     return found
 
 

@@ -98,11 +98,11 @@ def difference(table: pd.DataFrame, value: str, *, arm: str, baseline: str, pair
     }  # fmt: skip
 
 
-def find_detectable(gaps: np.ndarray, *, power: float = 0.8) -> float:
-    """The smallest true mean gap that a paired test at 5 % finds with this power; NaN below 3 pairs or without spread."""
+def find_detectable(gaps: np.ndarray) -> float:
+    """The smallest true mean gap that a paired test at 5 % finds in 80 % of studies; NaN below 3 pairs or without spread."""
     if len(gaps) < 3 or np.std(gaps) == 0:
         return float("nan")
-    quantiles = t.ppf(0.975, len(gaps) - 1) + t.ppf(power, len(gaps) - 1)
+    quantiles = t.ppf(0.975, len(gaps) - 1) + t.ppf(0.8, len(gaps) - 1)
     return float(quantiles * np.std(gaps, ddof=1) / len(gaps) ** 0.5)
 
 

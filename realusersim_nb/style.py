@@ -210,9 +210,9 @@ def summarise(messages: pd.DataFrame, by: str | list[str] = "user_id") -> pd.Dat
     return messages.groupby(by, sort=False).agg(how)
 
 
-def count_observations(messages: pd.DataFrame, by: str = "user_id") -> pd.DataFrame:
+def count_observations(messages: pd.DataFrame) -> pd.DataFrame:
     """How many messages of each user could show each feature (its n)."""
-    return messages.groupby(by, sort=False)[list(BY_NAME)].count()
+    return messages.groupby("user_id", sort=False)[list(BY_NAME)].count()
 
 
 def place(users: pd.DataFrame, population: pd.DataFrame) -> pd.DataFrame:

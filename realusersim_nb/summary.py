@@ -50,11 +50,11 @@ def read_measures(run_folder: Path) -> pd.DataFrame:
     return table.astype(numbers).sort_values("arm", key=lambda arms: arms.map(find_place), kind="stable")
 
 
-def collect_measures(outputs: Path = OUTPUTS) -> pd.DataFrame:
+def collect_measures() -> pd.DataFrame:
     """The measures of all runs that have a summary (see ``read_measures``). FileNotFoundError if there is none."""
-    folders = [path.parent for path in sorted(outputs.glob("*/summary.json"))]
+    folders = [path.parent for path in sorted(OUTPUTS.glob("*/summary.json"))]
     if not folders:
-        raise FileNotFoundError(f"{outputs}: no summary.json in any folder; run `python -m realusersim_nb run` first.")
+        raise FileNotFoundError(f"{OUTPUTS}: no summary.json in any folder; run `python -m realusersim_nb run` first.")
     return pd.concat([read_measures(folder) for folder in folders])
 
 

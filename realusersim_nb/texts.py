@@ -35,11 +35,11 @@ def split_words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-def measure_overlap(text: str, sources: list[str], *, n: int = 3) -> float:
-    """Share (0..1) of a text's different word n-grams that also stand in the sources; NaN if it has none."""
+def measure_overlap(text: str, sources: list[str]) -> float:
+    """Share (0..1) of a text's different word triples that also stand in the sources; NaN if it has none."""
 
     def cut(words: list[str]) -> set[tuple[str, ...]]:
-        return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
+        return {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
 
     own = cut(split_words(text))
     return len(own & set().union(*(cut(split_words(s)) for s in sources))) / len(own) if own else float("nan")

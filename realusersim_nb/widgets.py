@@ -15,6 +15,7 @@ from realusersim_nb.records import Case, Conversation, Judgement, Profile, Trans
 from realusersim_nb.texts import cut_at_word
 
 ANY, NOBODY = "any", "nobody"
+SHOWN = 12  # messages of a user
 
 
 def present(widgets: list[ipywidgets.Widget], *, without: str) -> None:
@@ -75,7 +76,7 @@ def show_profiles(profiles: list[Profile], users: dict[str, list[Conversation]])
     return side_by_side(*(show_profile(p, users[p.user_id]) for p in profiles))
 
 
-def show_profile(profile: Profile, conversations: list[Conversation], *, n_messages: int = 12) -> str:
+def show_profile(profile: Profile, conversations: list[Conversation]) -> str:
     """HTML of one user: commands with the figure behind each, messages with the evidence marked, the prompt.
 
     All text of the corpus and of models is escaped.
@@ -84,7 +85,7 @@ def show_profile(profile: Profile, conversations: list[Conversation], *, n_messa
     examples = {e for c in profile.commands for e in c.examples}
     messages.sort(key=lambda m: not any(e in m for e in examples))
     commands = "".join(f"<li>{html.escape(c.command)}{describe_evidence(c.evidence)}</li>" for c in profile.commands)
-    said = "".join(f"<li>{mark(cut_at_word(m, 240), examples)}</li>" for m in messages[:n_messages])
+    said = "".join(f"<li>{mark(cut_at_word(m, 240), examples)}</li>" for m in messages[:SHOWN])
     return (
         f"<b>{html.escape(profile.user_id)}</b> ({len(messages)} messages)"
         f"<ul>{commands or '<li>Nothing sets this person apart.</li>'}</ul>"
