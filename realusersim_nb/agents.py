@@ -25,6 +25,7 @@ logger.remove()  # tau2 logs every message to stderr
 from tau2.agent.base import LocalAgent
 from tau2.data_model.message import AssistantMessage, MultiToolMessage, ToolCall, ToolMessage, UserMessage
 from tau2.data_model.tasks import Task
+from tau2.environment.environment import Environment
 from tau2.environment.tool import Tool
 from tau2.environment.toolkit import ToolType
 from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
@@ -215,6 +216,11 @@ def draw_profiles(tasks: list[Task], profiles: list[Profile], *, seed: int) -> d
     return {task.id: pair for task, pair in zip(tasks, pairs, strict=True)}
 
 
+def make_pair(environment: Environment, task: Task, step: Ask, write: Ask) -> tuple[LocalAgent, UserSimulator]:
+    """The agent and the user of one run: ``step(prompt, schema)`` asks the one's model, ``write(...)`` the other's."""
+    return ConstrainedAgent(environment.get_tools(), environment.get_policy(), step), SimulatedUser(task, write)
+
+
 async def run_task(
     models: Models, domain: Domain, task: Task, arm: str, trial: int, *,
     agent: str, simulator: str, turn_format: simulators.TurnFormat, drawn: dict[str, tuple[Profile, Profile]], max_steps: int, seed: int,
@@ -223,29 +229,26 @@ async def run_task(
 
     ``max_steps`` ends a run that does not end by itself; bounds always have tau2's 100.
     """
-    row = {"task_id": task.id, "trial": trial, "arm": arm, "agent": arm if arm in get_args(Bound) else agent}
+    is_bound = arm in get_args(Bound)
+    row = {"task_id": task.id, "trial": trial, "arm": arm, "agent": arm if is_bound else agent}
+    persona = "" if is_bound else simulators.ARMS[arm](*drawn[task.id])
+    asked = {"persona": persona, "turn_format": turn_format, "seed": seed}
     loop = asyncio.get_running_loop()
 
     def wait(call: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(call, loop).result()
 
+    def step(prompt: str, schema: type[BaseModel]) -> BaseModel:
+        return wait(models.ask(agent, prompt, schema, temperature=0.001, seed=seed))
+
+    def write(**told) -> str:
+        return wait(simulators.write_user_message(models, simulator, **asked, **told))
+
     try:
         environment = registry.get_env_constructor(domain)()
-        if arm in get_args(Bound):
-            pair, max_steps = make_bound(environment, task, arm), MAX_STEPS
-        else:
-            persona = simulators.ARMS[arm](*drawn[task.id])
-            pair = (
-                ConstrainedAgent(
-                    environment.get_tools(), environment.get_policy(),
-                    lambda prompt, schema: wait(models.ask(agent, prompt, schema, temperature=0.001, seed=seed)),
-                ),
-                SimulatedUser(
-                    task,
-                    lambda **told: wait(simulators.write_user_message(models, simulator, persona=persona, turn_format=turn_format, seed=seed, **told)),
-                ),
-            )  # fmt: skip
-        orchestrator = Orchestrator(domain, *pair, environment, task, max_steps=max_steps)
+        pair = make_bound(environment, task, arm) if is_bound else make_pair(environment, task, step, write)
+        limit = MAX_STEPS if is_bound else max_steps
+        orchestrator = Orchestrator(domain, *pair, environment, task, max_steps=limit)
         # not a thread of asyncio's pool: there the cache waits for its turn, for which these would wait in turn
         simulation = await to_thread.run_sync(orchestrator.run, limiter=CapacityLimiter(1))
         reward = evaluate_simulation(simulation, task, EvaluationType.ALL, solo_mode=False, domain=domain).reward
