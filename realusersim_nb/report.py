@@ -15,6 +15,8 @@ READING = """Shares with their 95 % interval. An arm (a kind of simulated user) 
 alike cannot tell people apart, and its other figures say nothing. A gap up to the floor's is what chance makes of so few."""
 STYLE = """
 body { max-width: 60em; margin: auto; }
+.jp-RenderedText pre { word-break: normal !important; overflow-wrap: anywhere; }
+table.dataframe { display: block; overflow-x: auto; }
 table.dataframe th, table.dataframe td { text-align: left !important; white-space: normal !important; }
 """
 

@@ -167,7 +167,8 @@ BY_NAME = {feature.name: feature for feature in FEATURES}
 
 def describe_features() -> pd.DataFrame:
     """What each feature means: one row a feature (index), with the commands at its two ends and the messages it needs."""
-    rows = [(f.dimension, f.high, f.low or "(says nothing)", f.min_messages) for f in FEATURES]
+    ends = [[(end or "(says nothing)").replace("{value:.0f}", "so many") for end in (f.high, f.low)] for f in FEATURES]
+    rows = [(f.dimension, *end, f.min_messages) for f, end in zip(FEATURES, ends, strict=True)]
     columns = ["dimension", "a high figure says", "a low one", "messages needed"]
     return pd.DataFrame(rows, index=pd.Index(list(BY_NAME), name="feature"), columns=columns)
 
