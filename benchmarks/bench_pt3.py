@@ -35,7 +35,9 @@ async def run_study(n_cases: int) -> tuple[float, float, int]:
     started, bound = time.perf_counter(), 0.0
     async with Models(max_concurrency=CONCURRENCY) as models:
         found, _ = await cases.describe_cases(models, "m", held_out, seed=SEED)
-        transcripts = await pt3.roll_out_arms(models, found, arms, own, simulator="m", assistant="m", seed=SEED)
+        transcripts = await pt3.roll_out_arms(
+            simulators.Simulator(models, "m", seed=SEED), "m", found, arms, own, max_user_messages=5
+        )
         transcripts += pt3.draw_bounds(found, profiled, first=5, seed=SEED)
         judged = await judges.judge_transcripts(models, "m", found, transcripts, seed=SEED)
         seconds = time.perf_counter() - started

@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # tau2's litellm would fetch it
@@ -31,13 +32,13 @@ from tau2.environment.toolkit import ToolType
 from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
 from tau2.orchestrator.orchestrator import Orchestrator
 from tau2.registry import registry
-from tau2.user.base import STOP, UserState
+from tau2.user.base import STOP, BaseUser, UserState
 from tau2.user.user_simulator import UserSimulator
 
 from realusersim_nb import StudyStopped, simulators, stats
 from realusersim_nb.bounds import Bound, make_bound
-from realusersim_nb.llm import Models
 from realusersim_nb.records import CLOSE, AgentRun, Message, Profile
+from realusersim_nb.simulators import Simulator
 from realusersim_nb.templates import fill_prompt
 
 Domain = Literal["mock", "airline", "retail", "telecom"]
@@ -171,40 +172,38 @@ def render_steps(messages: list) -> str:
 
 
 async def run_arms(
-    models: Models,
+    simulator: Simulator,
     domain: Domain,
     tasks: list[Task],
     arms: list[str],
     profiles: list[Profile],
     *,
     agent: str,
-    simulator: str,
-    turn_format: simulators.TurnFormat = "transcript",
     n_trials: int = 1,
     max_steps: int = MAX_STEPS,
-    seed: int = 0,
 ) -> list[AgentRun]:
-    """Every task under every arm, ``n_trials`` times, in tau2's orchestrator.
+    """Every task under every arm, ``n_trials`` times, in tau2's orchestrator; ``agent`` is a model's name.
 
     Arms are kinds of simulated user, or the bounds. A task keeps its profile (a seeded draw) and
-    its seed in every arm, so arms can be compared in pairs. A run that fails is a row with its
-    reason.
+    its seed in every arm, so arms can be compared in pairs. ``max_steps`` ends a run that does not
+    end by itself; bounds always have tau2's 100. A run that fails is a row with its reason.
     """
     simulators.check_arms(arms, known=(*get_args(Bound), *simulators.ARMS))
     if domain == "telecom" and set(arms) - set(get_args(Bound)):
         raise ValueError(
             "users of domain 'telecom' have tools, which simulated users here do not: take mock, airline or retail."
         )
-    drawn = draw_profiles(tasks, profiles, seed=seed)
-    settings = {"agent": agent, "simulator": simulator, "turn_format": turn_format}
-    settings |= {"drawn": drawn, "max_steps": max_steps}
+    drawn = draw_profiles(tasks, profiles, seed=simulator.seed)
+    trials = [replace(simulator, seed=simulator.seed + trial) for trial in range(n_trials)]
     runs = [
-        run_task(models, domain, task, arm, trial, seed=seed + trial, **settings)
+        run_bound(domain, task, arm, trial)
+        if arm in get_args(Bound)
+        else run_task(player, domain, task, arm, trial, simulators.ARMS[arm](*drawn[task.id]), agent, max_steps)
         for arm in arms
         for task in tasks
-        for trial in range(n_trials)
+        for trial, player in enumerate(trials)
     ]
-    return await models.run_all(runs, "agent runs")
+    return await simulator.models.run_all(runs, "agent runs")
 
 
 def draw_profiles(tasks: list[Task], profiles: list[Profile], *, seed: int) -> dict[str, tuple[Profile, Profile]]:
@@ -216,49 +215,54 @@ def draw_profiles(tasks: list[Task], profiles: list[Profile], *, seed: int) -> d
     return {task.id: pair for task, pair in zip(tasks, pairs, strict=True)}
 
 
-def make_pair(environment: Environment, task: Task, step: Ask, write: Ask) -> tuple[LocalAgent, UserSimulator]:
-    """The agent and the user of one run: ``step(prompt, schema)`` asks the one's model, ``write(...)`` the other's."""
-    return ConstrainedAgent(environment.get_tools(), environment.get_policy(), step), SimulatedUser(task, write)
+async def run_bound(domain: Domain, task: Task, arm: Bound, trial: int) -> AgentRun:
+    """One run of a bound."""
+    environment = registry.get_env_constructor(domain)()
+    about = {"task_id": task.id, "trial": trial, "arm": arm, "agent": arm}
+    return await orchestrate(domain, task, environment, make_bound(environment, task, arm), MAX_STEPS, about)
 
 
 async def run_task(
-    models: Models, domain: Domain, task: Task, arm: str, trial: int, *,
-    agent: str, simulator: str, turn_format: simulators.TurnFormat, drawn: dict[str, tuple[Profile, Profile]], max_steps: int, seed: int,
-) -> AgentRun:  # fmt: skip
-    """One run, scored by tau2's evaluator (database, actions and facts; no model judges).
-
-    ``max_steps`` ends a run that does not end by itself; bounds always have tau2's 100.
-    """
-    is_bound = arm in get_args(Bound)
-    row = {"task_id": task.id, "trial": trial, "arm": arm, "agent": arm if is_bound else agent}
-    persona = "" if is_bound else simulators.ARMS[arm](*drawn[task.id])
-    asked = {"persona": persona, "turn_format": turn_format, "seed": seed}
+    simulator: Simulator, domain: Domain, task: Task, arm: str, trial: int, persona: str, agent: str, max_steps: int
+) -> AgentRun:
+    """One run of an agent with a simulated user."""
     loop = asyncio.get_running_loop()
 
     def wait(call: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(call, loop).result()
 
     def step(prompt: str, schema: type[BaseModel]) -> BaseModel:
-        return wait(models.ask(agent, prompt, schema, temperature=0.001, seed=seed))
+        return wait(simulator.models.ask(agent, prompt, schema, temperature=0.001, seed=simulator.seed))
 
     def write(**told) -> str:
-        return wait(simulators.write_user_message(models, simulator, **asked, **told))
+        return wait(simulator.write(persona=persona, **told))
 
+    environment = registry.get_env_constructor(domain)()
+    about = {"task_id": task.id, "trial": trial, "arm": arm, "agent": agent}
+    return await orchestrate(domain, task, environment, make_pair(environment, task, step, write), max_steps, about)
+
+
+def make_pair(environment: Environment, task: Task, step: Ask, write: Ask) -> tuple[LocalAgent, BaseUser]:
+    """The agent and the user of one run: ``step(prompt, schema)`` asks the one's model, ``write(...)`` the other's."""
+    return ConstrainedAgent(environment.get_tools(), environment.get_policy(), step), SimulatedUser(task, write)
+
+
+async def orchestrate(
+    domain: Domain, task: Task, environment: Environment, pair: tuple[LocalAgent, BaseUser], max_steps: int, about: dict
+) -> AgentRun:
+    """One run in tau2's loop, scored by its evaluator (database, actions and facts; no model judges)."""
+    orchestrator = Orchestrator(domain, *pair, environment, task, max_steps=max_steps)
     try:
-        environment = registry.get_env_constructor(domain)()
-        pair = make_bound(environment, task, arm) if is_bound else make_pair(environment, task, step, write)
-        limit = MAX_STEPS if is_bound else max_steps
-        orchestrator = Orchestrator(domain, *pair, environment, task, max_steps=limit)
         # not a thread of asyncio's pool: there the cache waits for its turn, for which these would wait in turn
         simulation = await to_thread.run_sync(orchestrator.run, limiter=CapacityLimiter(1))
         reward = evaluate_simulation(simulation, task, EvaluationType.ALL, solo_mode=False, domain=domain).reward
     except StudyStopped:
         raise
     except Exception as error:  # whatever tau2 or a reply breaks is this run's result, not the study's end
-        return AgentRun(**row, ended_by="error", error=f"{type(error).__name__}: {error}")
+        return AgentRun(**about, ended_by="error", error=f"{type(error).__name__}: {error}")
     messages = [m.model_dump(include={"role", "content", "tool_calls"}, exclude_none=True) for m in simulation.messages]
     return AgentRun(
-        **row, success=reward > 0.999, reward=reward, ended_by=simulation.termination_reason.value,
+        **about, success=reward > 0.999, reward=reward, ended_by=simulation.termination_reason.value,
         user_turns=sum(m["role"] == "user" for m in messages), messages=messages,
     )  # fmt: skip
 

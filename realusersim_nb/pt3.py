@@ -18,42 +18,46 @@ from realusersim_nb import profiles, simulators, stats
 from realusersim_nb.cases import Bound, choose_cases, cut_to, describe_cases, prepare
 from realusersim_nb.corpus import assign_others, group_by_user, hold_out
 from realusersim_nb.judges import DIMENSIONS
-from realusersim_nb.llm import Models
 from realusersim_nb.records import Case, Conversation, Judgement, Transcript, user_messages
+from realusersim_nb.simulators import Simulator
 from realusersim_nb.texts import count_copied, cut_at_word, mark_repeats
 
 # --- transcripts -------------------------------------------------------------------------------
 
 
 async def roll_out_arms(
-    models: Models, cases: list[Case], arms: list[str], own: dict, *, seed: int = 0, **settings
+    simulator: Simulator, assistant: str, cases: list[Case], arms: list[str], own: dict, *, max_user_messages: int
 ) -> list[Transcript]:
-    """One simulated conversation for each case under each arm, arm by arm.
-
-    ``own`` maps user ids to profiles; ``settings`` are those of ``simulators.roll_out``.
-    """
+    """One simulated conversation for each case under each arm, arm by arm; ``own`` maps user ids to profiles."""
     simulators.check_arms(arms)
     tasks = [
-        simulators.roll_out(models, case, arm, persona, seed=seed, **settings)
+        simulators.roll_out(simulator, assistant, case, arm, persona, max_user_messages=max_user_messages)
         for arm in arms
-        for case, persona in zip(cases, simulators.write_personas(arm, cases, own, seed=seed), strict=True)
+        for case, persona in zip(cases, simulators.write_personas(arm, cases, own, seed=simulator.seed), strict=True)
     ]
-    return await models.run_all(tasks, "roll-outs")
+    return await simulator.models.run_all(tasks, "roll-outs")
+
+
+def describe_roll_outs(
+    simulator: Simulator, assistant: str, arms: list[str], source: dict, *, max_user_messages: int
+) -> dict:
+    """What roll-outs were made from, for reuse: the models, the arms, and the ``source`` of their cases."""
+    asked = {"simulator": simulator.model, "turn_format": simulator.turn_format, "seed": simulator.seed}
+    return {**source, **asked, "assistant": assistant, "arms": arms, "max_user_messages": max_user_messages}
 
 
 async def simulate(
-    models: Models, conversations: list[Conversation], *, arms: list[str], extractor: str, n_cases: int,
-    simulator: str, assistant: str, seed: int, **settings,
+    simulator: Simulator, assistant: str, conversations: list[Conversation], *, extractor: str, arms: list[str],
+    n_cases: int, max_user_messages: int,
 ) -> list[Transcript]:  # fmt: skip
     """From curated conversations to roll-outs in one call, for notebooks that begin after 03."""
+    models, seed = simulator.models, simulator.seed
     profiled, held_out = hold_out(conversations, seed=seed)
     found, _ = await profiles.extract(profiled, extractor, models=models, seed=seed)
     own = {profile.user_id: profile for profile in found}
     chosen = choose_cases([c for c in held_out if c.user_id in own], n_cases=n_cases, seed=seed)
     cases, _ = await describe_cases(models, assistant, chosen, seed=seed)
-    return await roll_out_arms(
-        models, cases, arms, own, simulator=simulator, assistant=assistant, seed=seed, **settings
-    )
+    return await roll_out_arms(simulator, assistant, cases, arms, own, max_user_messages=max_user_messages)
 
 
 def describe_transcripts(transcripts: list[Transcript], examples: dict[str, list[str]]) -> pd.DataFrame:

@@ -6,6 +6,7 @@ To add an arm, add a line to ``ARMS`` and put its text into ``prompts/``.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -70,47 +71,51 @@ def write_personas(arm: str, cases: list[Case], own: dict[str, Profile], *, seed
 # --- one message -------------------------------------------------------------------------------
 
 
-async def write_user_message(
-    models: Models,
-    model: str,
-    *,
-    persona: str,
-    goal: str,
-    context: str,
-    messages: list[Message],
-    turn_format: TurnFormat = "transcript",
-    seed: int = 0,
-) -> str:
-    """The simulated user's next message, or ``/close`` when they have what they want.
+@dataclass(frozen=True)
+class Simulator:
+    """A model that plays users, and how it is asked.
 
     ``transcript``: one prompt shows the conversation as text, and whether the user is done is
     asked apart from what they write; small models need this, since with swapped roles they
     answer as the assistant. ``roles``: the paper's format, the conversation with swapped chat
     roles, ``/close`` written by the simulator itself.
     """
-    if turn_format == "roles":
-        system = fill_prompt("user_roles", persona=persona, goal=goal, context=context)
-        swapped = [{"role": "user" if m.role == "assistant" else "assistant", "content": m.content} for m in messages]
-        opening = [] if swapped else [{"role": "user", "content": "Hello! How can I help you?"}]
-        return await models.ask(model, [{"role": "system", "content": system}, *opening, *swapped], seed=seed)
-    if user_messages(messages):
-        prompt = fill_prompt("user_plan", goal=goal, context=context, transcript=render_transcript(messages))
-        plan = await models.ask(model, prompt, UserPlan, temperature=0.001, max_tokens=120, seed=seed)
-        if plan.parts_left == 0:
-            return CLOSE
-        shown, next_request = messages[-2:], plan.next_request
-    else:  # they open the conversation, whatever the assistant may have said in greeting
-        shown, next_request = [], goal.splitlines()[0]
-    prompt = fill_prompt("user_turn", persona=persona, transcript=render_transcript(shown), next=next_request)
-    turn = await models.ask(model, prompt, UserTurn, max_tokens=300, seed=seed)
-    return turn.same_request_as_this_person_types_it.strip()
 
+    models: Models
+    model: str
+    turn_format: TurnFormat = "transcript"
+    seed: int = 0
 
-async def write_openings(models: Models, model: str, case: Case, personas: dict[str, str], *, seed: int = 0) -> dict:
-    """The first message of a case's simulated user under each persona, by the persona's name."""
-    told = {"goal": case.goal, "context": case.key_context, "messages": [], "seed": seed}
-    tasks = [write_user_message(models, model, persona=persona, **told) for persona in personas.values()]
-    return dict(zip(personas, await models.run_all(tasks, "openings"), strict=True))
+    async def write(self, *, persona: str, goal: str, context: str, messages: list[Message]) -> str:
+        """The user's next message, or ``/close`` when they have what they want. CallFailed if a reply is unusable."""
+        if self.turn_format == "roles":
+            system = {
+                "role": "system",
+                "content": fill_prompt("user_roles", persona=persona, goal=goal, context=context),
+            }
+            swap = {"user": "assistant", "assistant": "user"}
+            swapped = [{"role": swap[m.role], "content": m.content} for m in messages]
+            opening = [] if swapped else [{"role": "user", "content": "Hello! How can I help you?"}]
+            return await self.models.ask(self.model, [system, *opening, *swapped], seed=self.seed)
+        if user_messages(messages):
+            prompt = fill_prompt("user_plan", goal=goal, context=context, transcript=render_transcript(messages))
+            plan = await self.models.ask(
+                self.model, prompt, UserPlan, temperature=0.001, max_tokens=120, seed=self.seed
+            )
+            if plan.parts_left == 0:
+                return CLOSE
+            shown, next_request = messages[-2:], plan.next_request
+        else:  # they open the conversation, whatever the assistant may have said in greeting
+            shown, next_request = [], goal.splitlines()[0]
+        prompt = fill_prompt("user_turn", persona=persona, transcript=render_transcript(shown), next=next_request)
+        turn = await self.models.ask(self.model, prompt, UserTurn, max_tokens=300, seed=self.seed)
+        return turn.same_request_as_this_person_types_it.strip()
+
+    async def open(self, case: Case, personas: dict[str, str]) -> dict[str, str | CallFailed]:
+        """The first message of a case's user under each persona, by the persona's name."""
+        told = {"goal": case.goal, "context": case.key_context, "messages": []}
+        tasks = [self.write(persona=persona, **told) for persona in personas.values()]
+        return dict(zip(personas, await self.models.run_all(tasks, "openings"), strict=True))
 
 
 def render_transcript(messages: list[Message]) -> str:
@@ -123,16 +128,13 @@ def render_transcript(messages: list[Message]) -> str:
 
 
 async def roll_out(
-    models: Models,
+    simulator: Simulator,
+    assistant: str,
     case: Case,
     arm: str,
     persona: str,
     *,
-    simulator: str,
-    assistant: str,
-    turn_format: TurnFormat = "transcript",
     max_user_messages: int = MAX_USER_MESSAGES,
-    seed: int = 0,
 ) -> Transcript:
     """One simulated conversation about a case's goal; the original is never shown.
 
@@ -140,27 +142,24 @@ async def roll_out(
     fell out of its part is marked with the kind of lapse.
     """
     messages: list[Message] = []
-    about = {"case_id": case.case_id, "user_id": case.user_id, "arm": arm, "simulator": simulator}
-    ended_by: str = "max_turns"
+    about = {"case_id": case.case_id, "user_id": case.user_id, "arm": arm, "simulator": simulator.model}
+    told, ended_by = {"persona": persona, "goal": case.goal, "context": case.key_context}, "max_turns"
     try:
         for turn in range(max_user_messages):
-            text = await write_user_message(
-                models, simulator, persona=persona, goal=case.goal, context=case.key_context,
-                messages=messages, turn_format=turn_format, seed=seed,
-            )  # fmt: skip
+            text = await simulator.write(messages=messages, **told)
             if CLOSE in text:
                 ended_by = "close"
                 break
             messages.append(Message(role="user", content=text))
             if turn < max_user_messages - 1:
-                messages.append(await answer(models, assistant, messages, seed=seed))
+                messages.append(await answer(simulator.models, assistant, messages, seed=simulator.seed))
     except CallFailed as error:
         return Transcript(**about, messages=messages, ended_by="error", error=str(error))
     lapse = lapses.find_lapse(user_messages(messages), persona)
     return Transcript(**about, messages=messages, ended_by=ended_by, lapse=lapse)
 
 
-async def answer(models: Models, assistant: str, messages: list[Message], *, seed: int = 0) -> Message:
+async def answer(models: Models, assistant: str, messages: list[Message], *, seed: int) -> Message:
     """The assistant's reply to a conversation."""
     system = {"role": "system", "content": fill_prompt("assistant", words=str(REPLY_WORDS))}
     turns = [{"role": m.role, "content": m.content} for m in messages]

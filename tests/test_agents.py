@@ -9,17 +9,17 @@ from conftest import with_models
 from realusersim_nb import agents
 from realusersim_nb.cache import Cache
 from realusersim_nb.records import Command, Profile
+from realusersim_nb.simulators import Simulator
 
 PROFILES = [Profile(user_id=f"u{i}", commands=[Command(dimension="formality", command=f"Be u{i}.")]) for i in range(30)]
 
 
 def run(arms, tasks, tmp_path, agent="m", max_concurrency=2, **settings):
-    settings |= {"agent": agent, "simulator": "m", "max_steps": 10}
-    return with_models(
-        lambda models: agents.run_arms(models, "mock", tasks, arms, PROFILES, **settings),
-        cache=Cache(tmp_path / "replies.sqlite"),
-        max_concurrency=max_concurrency,
-    )
+    def work(models):
+        player = Simulator(models, "m")
+        return agents.run_arms(player, "mock", tasks, arms, PROFILES, agent=agent, max_steps=10, **settings)
+
+    return with_models(work, cache=Cache(tmp_path / "replies.sqlite"), max_concurrency=max_concurrency)
 
 
 def test_oracle_solves_what_doing_nothing_does_not(tmp_path):

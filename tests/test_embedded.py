@@ -1,14 +1,14 @@
 """The local model: assembled from wheels, checked, served; one test really runs it."""
 
-import asyncio
 import hashlib
 import json
 import subprocess
 import sys
 
 import pytest
+from conftest import with_models
 
-from realusersim_nb import embedded, llm, simulators
+from realusersim_nb import embedded, simulators
 from realusersim_nb.cache import Cache
 
 
@@ -51,17 +51,13 @@ def test_server_outlives_one_holder_and_ends_with_the_last(tmp_path):
 def test_live_embedded_model_writes_a_user_turn(tmp_path):
     """The one live test: real server, real model, a reply that fits the schema."""
 
-    async def run():
-        async with llm.Models(cache=Cache(tmp_path / "replies.sqlite")) as models:
-            told = {
-                "persona": "- Write in lower case.",
-                "goal": "1. A short poem about rain",
-                "context": "none",
-                "messages": [],
-            }
-            return await simulators.write_user_message(models, "embedded", **told), models.usage
+    async def work(models):
+        player = simulators.Simulator(models, "embedded")
+        goal = "1. A short poem about rain"
+        turn = await player.write(persona="- Write in lower case.", goal=goal, context="none", messages=[])
+        return turn, models.usage
 
-    turn, usage = asyncio.run(run())
+    turn, usage = with_models(work, cache=Cache(tmp_path / "replies.sqlite"))
     assert turn.strip() and (usage.live, usage.failed) == (1, 0)
     address = json.loads((embedded.cache_folder() / "server" / "server.json").read_text())
     assert address["url"].startswith("http://127.0.0.1:")

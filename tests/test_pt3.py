@@ -70,12 +70,12 @@ def test_shuffled_profiles_are_a_derangement_for_every_seed():
 # --- roll-outs ---------------------------------------------------------------------------------
 
 
-def roll_out(tmp_path, **settings):
-    settings |= {"simulator": "user", "assistant": "helper"}
-    return with_models(
-        lambda models: simulators.roll_out(models, CASES[0], "profile", "- Be a.", **settings),
-        cache=Cache(tmp_path / "replies.sqlite"),
-    )
+def roll_out(tmp_path, turn_format="transcript", **settings):
+    def work(models):
+        player = simulators.Simulator(models, "user", turn_format)
+        return simulators.roll_out(player, "helper", CASES[0], "profile", "- Be a.", **settings)
+
+    return with_models(work, cache=Cache(tmp_path / "replies.sqlite"))
 
 
 def test_roll_out_ends_after_the_given_number_of_user_messages(endpoint, tmp_path):

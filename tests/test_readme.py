@@ -92,8 +92,11 @@ def test_new_arm_is_known_everywhere_by_one_line(endpoint, monkeypatch):
     mock = endpoint(lambda request: "/close" if len(request["messages"]) > 2 else "hi")
     profiles = {case.user_id: records.Profile(user_id=case.user_id) for case in CASES}
 
-    settings = {"simulator": "m", "assistant": "m", "turn_format": "roles"}
-    found = with_models(lambda models: pt3.roll_out_arms(models, CASES, ["terse"], profiles, **settings))
+    def work(models):
+        player = simulators.Simulator(models, "m", "roles")
+        return pt3.roll_out_arms(player, "m", CASES, ["terse"], profiles, max_user_messages=2)
+
+    found = with_models(work)
     assert [t.arm for t in found] == ["terse", "terse"]
     assert any("The text of persona_terse.md." in json.dumps(request) for request in mock.requests)
     runs = pd.DataFrame({"arm": ["terse", "profile"], "task_id": ["t", "t"], "success": [0.0, 1.0]})
