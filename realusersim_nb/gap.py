@@ -116,9 +116,7 @@ def draw_floor(labels: pd.Series, users: pd.Series, *, n: int, k: int, rng: np.r
     values = labels.to_numpy()
     rows = []
     for _ in range(FLOOR_DRAWS):
-        order = rng.permutation(len(names))
-        rank = np.empty(len(names), int)
-        rank[order] = np.arange(len(names))
+        rank = rng.permutation(len(names))
         by_user = np.argsort(rank[codes], kind="stable")
         inside = by_user[:n]
         outside = by_user[rank[codes[by_user]] > rank[codes[inside[-1]]]]

