@@ -165,26 +165,32 @@ def label_pairs(pairs: list[tuple[Case, Transcript, str]], path: Path, *, labell
 
     A page without widgets shows the first pair and says that labelling needs a kernel.
     """
-    choices = {d: ipywidgets.ToggleButtons(options=["match", "no match"], value=None, description=d, tooltips=[text] * 2) for d, text in DIMENSIONS.items()}  # fmt: skip
+    choices = {
+        d: ipywidgets.ToggleButtons(
+            options=["match", "no match"], value=None, description=f"{d} {text}", style={"description_width": "20em"}
+        )
+        for d, text in DIMENSIONS.items()
+    }
     page, told, save = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.Button(description="save, next pair")
-    left = iter(pairs)
-    current: list[tuple[Case, Transcript, str]] = []
+    left = list(pairs)
 
     def show_next() -> None:
-        current[:] = [pair for pair in [next(left, None)] if pair]
-        page.value = show_pair(*current[0]) if current else "<b>That was the last pair.</b> Thank you."
-        save.disabled = not current
+        number = len(pairs) - len(left) + 1
+        head = f"<i>Pair {number} of {len(pairs)}: could one person have written both?</i>"
+        page.value = head + show_pair(*left[0]) if left else "<b>That was the last pair.</b> Thank you."
+        save.disabled = not left
         for choice in choices.values():
             choice.value = None
 
     def keep(_) -> None:
         given = {d: choice.value == "match" for d, choice in choices.items() if choice.value}
         try:
-            labels.keep_label(path, *current[0][:2], verdicts=given, labeller=labeller)
+            labels.keep_label(path, *left[0][:2], verdicts=given, labeller=labeller)
         except ValueError as problem:
             told.value = html.escape(str(problem))
         else:
             told.value = ""
+            left.pop(0)
             show_next()
 
     save.on_click(keep)
