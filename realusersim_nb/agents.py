@@ -24,6 +24,7 @@ from pydantic import BaseModel, Field, create_model
 logger.remove()  # tau2 logs every message to stderr
 
 from tau2.agent.base import LocalAgent
+from tau2.agent.llm_agent import LLMAgent, LLMAgentState
 from tau2.data_model.message import AssistantMessage, MultiToolMessage, ToolCall, ToolMessage, UserMessage
 from tau2.data_model.tasks import Task
 from tau2.environment.environment import Environment
@@ -34,6 +35,7 @@ from tau2.orchestrator.orchestrator import Orchestrator
 from tau2.registry import registry
 from tau2.user.base import STOP, BaseUser, UserState
 from tau2.user.user_simulator import UserSimulator
+from tau2.utils.llm_utils import to_litellm_messages
 
 from realusersim_nb import StudyStopped, simulators, stats
 from realusersim_nb.bounds import Bound, make_bound
@@ -42,6 +44,8 @@ from realusersim_nb.simulators import Simulator
 from realusersim_nb.templates import fill_prompt
 
 Domain = Literal["mock", "airline", "retail", "telecom"]
+AgentFormat = Literal["constrained", "function_calling"]
+AGENT_TOKENS = 1000  # of one reply of an agent that calls functions
 MAX_STEPS = 100  # tau2's; a message or a tool call is a step
 
 
@@ -125,6 +129,24 @@ class ConstrainedAgent(LocalAgent):
         return reply, state
 
 
+class FunctionCallingAgent(LLMAgent):
+    """tau2's own agent, whose model calls tools by itself; the call goes through ``Models`` instead of around it."""
+
+    def __init__(self, tools: list[Tool], policy: str, ask: Ask):
+        super().__init__(tools=tools, domain_policy=policy)
+        self.ask = ask
+
+    def generate_next_message(self, message: Any, state: LLMAgentState) -> tuple[AssistantMessage, LLMAgentState]:
+        """Reply to the user or call tools."""
+        state.messages.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
+        messages = to_litellm_messages(state.system_messages + state.messages)
+        said = self.ask(messages, [tool.openai_schema for tool in self.tools])
+        calls = [ToolCall(id=call.id, name=call.name, arguments=call.arguments) for call in said.calls]
+        reply = AssistantMessage(role="assistant", content=said.text or None, tool_calls=calls or None)
+        state.messages.append(reply)
+        return reply, state
+
+
 def offer_tools(tools: list[Tool], messages: list) -> list[Tool]:
     """The tools a small model may call next: see ``ConstrainedAgent``."""
     if not messages or not isinstance(messages[-1], ToolMessage):
@@ -168,6 +190,14 @@ def render_steps(messages: list) -> str:
     return "\n".join(lines)
 
 
+AGENTS: dict[AgentFormat, Callable[[list[Tool], str, Ask], LocalAgent]] = {
+    "constrained": ConstrainedAgent,
+    "function_calling": FunctionCallingAgent,
+}
+"""Kinds of agent that a model can be. Each is made of tools, policy and a function that asks the model: the
+constrained one with a prompt and a schema, the other with messages and tools."""
+
+
 # --- runs --------------------------------------------------------------------------------------
 
 
@@ -179,15 +209,19 @@ async def run_arms(
     profiles: list[Profile],
     *,
     agent: str,
+    agent_format: AgentFormat = "constrained",
     n_trials: int = 1,
     max_steps: int = MAX_STEPS,
 ) -> list[AgentRun]:
-    """Every task under every arm, ``n_trials`` times, in tau2's orchestrator; ``agent`` is a model's name.
+    """Every task under every arm, ``n_trials`` times, in tau2's orchestrator; ``agent`` is a model's name,
+    ``agent_format`` the kind of agent it is (``AGENTS``).
 
     Arms are kinds of simulated user, or the bounds. A task keeps its profile (a seeded draw) and
     its seed in every arm, so arms can be compared in pairs. ``max_steps`` ends a run that does not
     end by itself; bounds always have tau2's 100. A run that fails is a row with its reason.
     """
+    if agent_format not in AGENTS:
+        raise ValueError(f"agent_format {agent_format!r} does not exist: expected one of {', '.join(AGENTS)}.")
     simulators.check_arms(arms, known=(*get_args(Bound), *simulators.ARMS))
     if domain == "telecom" and set(arms) - set(get_args(Bound)):
         raise ValueError(
@@ -198,7 +232,9 @@ async def run_arms(
     runs = [
         run_bound(domain, task, arm, trial)
         if arm in get_args(Bound)
-        else run_task(player, domain, task, arm, trial, simulators.ARMS[arm](*drawn[task.id]), agent, max_steps)
+        else run_task(
+            player, domain, task, arm, trial, simulators.ARMS[arm](*drawn[task.id]), agent, agent_format, max_steps
+        )
         for arm in arms
         for task in tasks
         for trial, player in enumerate(trials)
@@ -223,7 +259,15 @@ async def run_bound(domain: Domain, task: Task, arm: Bound, trial: int) -> Agent
 
 
 async def run_task(
-    simulator: Simulator, domain: Domain, task: Task, arm: str, trial: int, persona: str, agent: str, max_steps: int
+    simulator: Simulator,
+    domain: Domain,
+    task: Task,
+    arm: str,
+    trial: int,
+    persona: str,
+    agent: str,
+    agent_format: AgentFormat,
+    max_steps: int,
 ) -> AgentRun:
     """One run of an agent with a simulated user."""
     loop = asyncio.get_running_loop()
@@ -231,20 +275,17 @@ async def run_task(
     def wait(call: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(call, loop).result()
 
-    def step(prompt: str, schema: type[BaseModel]) -> BaseModel:
-        return wait(simulator.models.ask(agent, prompt, schema, temperature=0.001, seed=simulator.seed))
+    def ask(prompt: str | list[dict], form: type[BaseModel] | list[dict]) -> Any:
+        bound = {"schema": form} if agent_format == "constrained" else {"tools": form, "max_tokens": AGENT_TOKENS}
+        return wait(simulator.models.ask(agent, prompt, temperature=0.001, seed=simulator.seed, **bound))
 
     def write(**told) -> str:
         return wait(simulator.write(persona=persona, **told))
 
     environment = registry.get_env_constructor(domain)()
     about = {"task_id": task.id, "trial": trial, "arm": arm, "agent": agent}
-    return await orchestrate(domain, task, environment, make_pair(environment, task, step, write), max_steps, about)
-
-
-def make_pair(environment: Environment, task: Task, step: Ask, write: Ask) -> tuple[LocalAgent, BaseUser]:
-    """The agent and the user of one run: ``step(prompt, schema)`` asks the one's model, ``write(...)`` the other's."""
-    return ConstrainedAgent(environment.get_tools(), environment.get_policy(), step), SimulatedUser(task, write)
+    pair = AGENTS[agent_format](environment.get_tools(), environment.get_policy(), ask), SimulatedUser(task, write)
+    return await orchestrate(domain, task, environment, pair, max_steps, about)
 
 
 async def orchestrate(

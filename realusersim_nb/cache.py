@@ -18,7 +18,7 @@ import sqlalchemy as sql
 from realusersim_nb.replies import CacheError, Reply, find_rescued, read_replies, rescue
 
 PATIENCE = 5.0  # seconds, to open a cache that other processes are making
-SCHEMA = 2  # 1 had no table "about", and of a reply only its text and tokens
+SCHEMA = 3  # 1 had no table "about", and of a reply only its text and tokens; 2 no tool calls
 METADATA = sql.MetaData()
 ABOUT = sql.Table(
     "about", METADATA, sql.Column("name", sql.String(32), primary_key=True), sql.Column("value", sql.Text)
@@ -39,6 +39,7 @@ REPLIES = sql.Table(
     column("text"),
     column("reasoning"),
     column("refusal"),
+    column("tool_calls"),
     column("finish_reason"),
     column("prompt_tokens", sql.Integer),
     column("completion_tokens", sql.Integer),
@@ -237,12 +238,13 @@ def prepare_tables(connection: sql.Connection) -> None:
             )
         if version == SCHEMA:
             return
-    elif inspector.has_table("replies"):
+    if inspector.has_table("replies"):
         there = {column["name"] for column in inspector.get_columns("replies")}
         for missing in (c for c in REPLIES.columns if c.name not in there):
             definition = sql.schema.CreateColumn(missing).compile(dialect=connection.dialect)
             connection.execute(sql.text(f"ALTER TABLE replies ADD COLUMN {definition}"))
     METADATA.create_all(connection)
+    connection.execute(ABOUT.delete())
     connection.execute(ABOUT.insert().values(name="schema", value=str(SCHEMA)))
 
 

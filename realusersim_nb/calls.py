@@ -117,12 +117,13 @@ def mend_request(request: dict, reply: Reply, failure: CallFailed, schema: type[
     """What to ask after a reply that cannot be used; None where another try would not help.
 
     A reply that was cut off gets twice the room, one of the wrong form is sent back with what is
-    wrong about it (if ``schema`` is given), after silence another seed is tried. A refusal stands.
+    wrong about it (if ``schema`` is given), after silence or a tool call that cannot be read another
+    seed is tried. A refusal stands.
     """
     if failure.kind == "truncated" or (failure.kind == "reasoning" and reply.finish_reason == "length"):
         name = name_limit(request)
         return request | {name: 2 * request[name]}
-    if failure.kind in ("empty", "reasoning"):
+    if failure.kind in ("empty", "reasoning") or (failure.kind == "invalid" and reply.tool_calls):
         return request | ({"seed": request["seed"] + 1_000_000} if "seed" in request else {})
     if failure.kind in ("invalid", "prose") and schema:
         words = fill_prompt("repair", problem=failure.detail, schema=json.dumps(describe_schema(schema)))
@@ -139,7 +140,7 @@ def request_key(endpoint: Endpoint, request: dict, sample: int) -> str:
 
 def count_tokens(request: dict) -> int:
     """About how many tokens a request has: a third of its characters, more than most tokenizers make of them."""
-    return len(json.dumps(request["messages"], ensure_ascii=False)) // 3 + 1
+    return len(json.dumps(request["messages"] + request.get("tools", []), ensure_ascii=False)) // 3 + 1
 
 
 def name_limit(request: dict) -> str:

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 import aiohttp
 from pydantic import BaseModel, ValidationError
 
-from realusersim_nb.replies import Reply
+from realusersim_nb.replies import Reply, Said, ToolCall
 
 S = TypeVar("S", bound=BaseModel)
 FailureKind = Literal[
@@ -117,6 +117,7 @@ def read_completion(answer: str, *, key: str, model: str, service: str) -> Reply
             text=message.get("content") or "",
             reasoning=message.get("reasoning_content") or message.get("reasoning") or "",
             refusal=message.get("refusal") or "",
+            tool_calls=json.dumps(message["tool_calls"]) if message.get("tool_calls") else "",
             finish_reason=choice.get("finish_reason") or "",
             prompt_tokens=usage.get("prompt_tokens") or 0,
             completion_tokens=usage.get("completion_tokens") or 0,
@@ -155,6 +156,21 @@ def parse(reply: Reply, schema: type[S] | None) -> S | str:
             "truncated" if cut else "invalid",
             f"the reply is not a {schema.__name__}: {f'{place}: ' if place else ''}{problem['msg']}",
         ) from error
+
+
+def parse_calls(reply: Reply) -> Said:
+    """The reply of a model that was offered tools; CallFailed (``invalid``) for a call that cannot be read."""
+    if not reply.tool_calls:
+        return Said(parse(reply, None), [])
+    try:
+        calls = [
+            ToolCall(call["id"], call["function"]["name"], dict(json.loads(call["function"]["arguments"] or "{}")))
+            for call in json.loads(reply.tool_calls)
+        ]
+    except (ValueError, TypeError, KeyError) as error:
+        cut = "truncated" if reply.finish_reason == "length" else "invalid"
+        raise CallFailed(cut, f"a tool call cannot be read ({error}): {reply.tool_calls[:200]}") from error
+    return Said(drop_thinking(reply.text), calls)
 
 
 def drop_thinking(text: str) -> str:

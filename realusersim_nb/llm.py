@@ -34,8 +34,8 @@ from realusersim_nb.calls import (
     request_key,
 )
 from realusersim_nb.endpoints import Endpoint, EndpointError, find_endpoint
-from realusersim_nb.faults import CallFailed, parse
-from realusersim_nb.replies import Reply
+from realusersim_nb.faults import CallFailed, parse, parse_calls
+from realusersim_nb.replies import Reply, Said
 
 S = TypeVar("S", bound=BaseModel)
 LLMMode = Literal["live", "replay", "record"]
@@ -116,14 +116,16 @@ class Models:
         prompt: str | list[dict],
         schema: type[S] | None = None,
         *,
+        tools: list[dict] | None = None,
         temperature: float = 0.7,
         max_tokens: int = 400,
         seed: int = 0,
         sample: int = 0,
-    ) -> S | str:
-        """The model's reply to a prompt, as ``schema`` if one is given, else as text.
+    ) -> S | str | Said:
+        """The model's reply to a prompt: as ``schema`` if one is given, as ``Said`` with ``tools``, else as text.
 
-        With a schema the endpoint is made to answer in that JSON form (``response_format``).
+        With a schema the endpoint is made to answer in that JSON form (``response_format``). Tools
+        are offered in OpenAI's form; the model may call them or not.
         ``sample`` tells draws of the same prompt apart. A reply that cannot be used is asked for
         again where that helps (see ``mend_request``). Raises CallFailed when there is none in the
         end, EndpointError when no call can work, BudgetReached when the money is spent.
@@ -131,12 +133,13 @@ class Models:
         line = self._find_line(model)
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         request = make_request(line.endpoint, messages, temperature=temperature, max_tokens=max_tokens, seed=seed)
+        request |= {"tools": tools} if tools else {}
         try:
             for tries in range(line.endpoint.second_tries + 1):
                 reply = await self._ask_in_form(line, request, schema, sample + 1_000_000 * tries)
-                EXCHANGE.set((messages[-1]["content"], reply.text))
+                EXCHANGE.set((messages[-1]["content"], reply.text or reply.tool_calls))
                 try:
-                    return parse(reply, schema)
+                    return parse_calls(reply) if tools else parse(reply, schema)
                 except CallFailed as failure:
                     repaired = len(request["messages"]) > len(messages)
                     mended = mend_request(request, reply, failure, schema if not repaired else None)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from realusersim_nb import StudyStopped
 
@@ -18,7 +19,7 @@ class CacheError(StudyStopped):
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What an endpoint said to the request of this key."""
+    """What an endpoint said to the request of this key; ``tool_calls`` is a JSON list of id, name and arguments."""
 
     key: str
     model: str
@@ -26,9 +27,25 @@ class Reply:
     service: str = ""
     reasoning: str = ""
     refusal: str = ""
+    tool_calls: str = ""
     finish_reason: str = "stop"
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+
+class ToolCall(NamedTuple):
+    """One tool that a model wants called."""
+
+    id: str
+    name: str
+    arguments: dict
+
+
+class Said(NamedTuple):
+    """A reply of a model that was offered tools: a text, calls, or both."""
+
+    text: str
+    calls: list[ToolCall]
 
 
 def write_replies(path: Path, replies: Iterable[Reply]) -> int:

@@ -67,6 +67,43 @@ def test_constrained_agent_does_a_task_through_tau2(endpoint, tmp_path):
     assert [c["name"] for m in found.messages for c in m.get("tool_calls") or []] == ["create_task"]
 
 
+def call(name, arguments, text=None):
+    """A choice in which a model calls one tool; ``arguments`` are JSON text."""
+    called = [{"id": "1", "type": "function", "function": {"name": name, "arguments": arguments}}]
+    return {"finish_reason": "tool_calls", "message": {"role": "assistant", "content": text, "tool_calls": called}}
+
+
+def play_function_calling(steps):
+    """A mock of both sides, whose agent gives these choices or texts."""
+    steps = iter(steps)
+    return lambda r: (
+        next(steps) if "tools" in r else json.dumps(fill(r, done="It is done." in json.dumps(r["messages"])))
+    )
+
+
+CREATE = '{"user_id": "user_1", "title": "Important Meeting"}'
+
+
+@pytest.mark.parametrize("text", [None, "I do it now."], ids=["call", "text and call"])
+def test_function_calling_agent_does_a_task_and_is_replayed_from_the_cache(endpoint, tmp_path, text):
+    mock = endpoint(play_function_calling([call("create_task", CREATE, text), "It is done."]))
+    for n in (1, 2):  # the second time all replies come from the cache
+        found = run(["task_only"], create_task_1(), tmp_path, agent_format="function_calling")[0]
+        assert (found.success, found.error, found.ended_by) == (True, None, "user_stop")
+        assert len(mock.requests) == 4, n
+    assert {t["function"]["name"] for t in mock.requests[1]["tools"]} >= {"create_task", "get_users"}
+    assert mock.requests[2]["messages"][-1]["role"] == "tool"
+
+
+def test_tool_call_that_cannot_be_read_is_asked_for_again_and_then_a_row(endpoint, tmp_path):
+    endpoint(play_function_calling([call("create_task", '{"user_id": '), call("create_task", CREATE), "It is done."]))
+    assert run(["task_only"], create_task_1(), tmp_path, agent_format="function_calling")[0].success
+    endpoint(play_function_calling(itertools.repeat(call("create_task", '{"user_id": '))))
+    (tmp_path / "replies.sqlite").unlink()
+    found = run(["task_only"], create_task_1(), tmp_path, agent_format="function_calling")[0]
+    assert found.success is None and "invalid: a tool call cannot be read" in found.error
+
+
 def test_many_runs_at_once_do_not_wait_for_each_other(endpoint, tmp_path):
     """More runs than asyncio's pool of threads has places, where the cache needs one too."""
     endpoint(make_reply(itertools.repeat({"action": "reply", "message": "And then?"})))
@@ -107,3 +144,5 @@ def test_unknown_domain_and_arm_are_named(tmp_path):
         agents.load_tasks("hotel")
     with pytest.raises(ValueError, match="arm 'angry'"):
         run(["angry"], [], tmp_path)
+    with pytest.raises(ValueError, match="agent_format 'telepathy' does not exist: expected one of constrained"):
+        run(["task_only"], [], tmp_path, agent_format="telepathy")

@@ -65,9 +65,18 @@ def test_cache_of_the_first_schema_is_brought_up_to_date_and_keeps_its_replies(t
     assert len(list(cache.replies())) == 2
 
 
+def test_cache_of_the_second_schema_is_brought_up_to_date_and_keeps_its_replies(tmp_path):
+    Cache(tmp_path / "old.sqlite").put([reply("a")])
+    with sqlite3.connect(tmp_path / "old.sqlite") as old:
+        old.execute("ALTER TABLE replies DROP COLUMN tool_calls")
+        old.execute("UPDATE about SET value = '2'")
+    for _ in range(2):
+        assert Cache(tmp_path / "old.sqlite").get(["a"]) == [reply("a")]
+
+
 def test_cache_of_a_newer_schema_is_refused_with_what_to_do(place):
     with Cache(place).engine.begin() as connection:
-        connection.execute(caches.ABOUT.update().values(value="3"))
+        connection.execute(caches.ABOUT.update().values(value="99"))
     with pytest.raises(CacheError, match=r"newer version .* update the package, or name another cache"):
         Cache(place)
 
