@@ -1,0 +1,144 @@
+"""Who plays in a run, as tau2-bench knows them: a user that is ours, and agents that a model can be.
+
+tau2's classes are synchronous: each is given a function that asks a model and waits for its reply.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, create_model
+from tau2.agent.base import LocalAgent
+from tau2.agent.llm_agent import LLMAgent, LLMAgentState
+from tau2.data_model.message import AssistantMessage, MultiToolMessage, ToolCall, ToolMessage, UserMessage
+from tau2.environment.tool import Tool
+from tau2.environment.toolkit import ToolType
+from tau2.user.base import STOP, UserState
+from tau2.user.user_simulator import UserSimulator
+from tau2.utils.llm_utils import to_litellm_messages
+
+from realusersim_nb.records import CLOSE, Message
+from realusersim_nb.templates import fill_prompt
+
+AgentFormat = Literal["constrained", "function_calling"]
+Ask = Callable[..., Any]
+
+
+class SimulatedUser(UserSimulator):
+    """tau2's user with our words: the scenario is what they want, the persona how they write."""
+
+    def __init__(self, goal: str, context: str, write: Ask):
+        super().__init__(instructions=goal)
+        self.goal, self.context, self.write = goal, context, write
+
+    def generate_next_message(self, message: AssistantMessage, state: UserState) -> tuple[UserMessage, UserState]:
+        """The next message, or tau2's stop mark when the user has what they want."""
+        state.messages.append(message)
+        so_far = [Message(role=m.role, content=m.content) for m in state.messages]
+        text = self.write(goal=self.goal, context=self.context, messages=so_far)
+        reply = UserMessage(role="user", content=text.replace(CLOSE, STOP))
+        state.messages.append(reply)
+        return reply, state
+
+
+class ConstrainedAgent(LocalAgent):
+    """An agent that takes one JSON step at a time, of a form that a schema enforces.
+
+    Small models cannot keep to a tool-calling protocol by themselves; bound to the schema they
+    can only name a tool that exists, with arguments of the right names and types. They also
+    tend to make the same call for ever, so after a call that changed something they may only
+    reply, and after any other the same tool is not offered again at once.
+    """
+
+    def __init__(self, tools: list[Tool], policy: str, ask: Ask):
+        super().__init__(tools=tools, domain_policy=policy)
+        self.ask = ask
+
+    def get_init_state(self, message_history: list | None = None) -> list:
+        """The messages so far."""
+        return list(message_history or [])
+
+    def generate_next_message(self, message: Any, state: list) -> tuple[AssistantMessage, list]:
+        """Reply to the user or call one tool."""
+        state.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
+        prompt = fill_prompt(
+            "agent_step", policy=self.domain_policy, tools=describe_tools(self.tools), transcript=render_steps(state)
+        )
+        step = self.ask(prompt, make_step_schema(offer_tools(self.tools, state))).step
+        if step.action == "reply":
+            reply = AssistantMessage(role="assistant", content=step.message)
+        else:
+            arguments = step.arguments.model_dump(mode="json", exclude_none=True)
+            call = ToolCall(id=f"call_{len(state)}", name=step.action, arguments=arguments)
+            reply = AssistantMessage(role="assistant", tool_calls=[call])
+        state.append(reply)
+        return reply, state
+
+
+class FunctionCallingAgent(LLMAgent):
+    """tau2's own agent, whose model calls tools by itself; the call goes through ``Models`` instead of around it."""
+
+    def __init__(self, tools: list[Tool], policy: str, ask: Ask):
+        super().__init__(tools=tools, domain_policy=policy)
+        self.ask = ask
+
+    def generate_next_message(self, message: Any, state: LLMAgentState) -> tuple[AssistantMessage, LLMAgentState]:
+        """Reply to the user or call tools."""
+        state.messages.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
+        messages = to_litellm_messages(state.system_messages + state.messages)
+        said = self.ask(messages, [tool.openai_schema for tool in self.tools])
+        calls = [ToolCall(id=call.id, name=call.name, arguments=call.arguments) for call in said.calls]
+        reply = AssistantMessage(role="assistant", content=said.text or None, tool_calls=calls or None)
+        state.messages.append(reply)
+        return reply, state
+
+
+def offer_tools(tools: list[Tool], messages: list) -> list[Tool]:
+    """The tools a small model may call next: see ``ConstrainedAgent``."""
+    if not messages or not isinstance(messages[-1], ToolMessage):
+        return tools
+    called = {call.name for call in messages[-2].tool_calls or []}
+    changed = any(t.name in called and t._func.__tool_type__ != ToolType.READ for t in tools)
+    return [] if changed and not messages[-1].error else [t for t in tools if t.name not in called]
+
+
+def make_step_schema(tools: list[Tool]) -> type[BaseModel]:
+    """The form of one agent step: a reply, or a call of one of these tools with its arguments."""
+    forms = [create_model("Reply", action=(Literal["reply"], ...), message=(str, Field(min_length=1, max_length=400)))]
+    forms += [create_model(t.name, action=(Literal[t.name], ...), arguments=(t.params, ...)) for t in tools]
+    union = forms[0]
+    for form in forms[1:]:
+        union = union | form
+    return create_model("AgentStep", customer_wants=(str, Field(max_length=120)), step=(union, ...))
+
+
+def describe_tools(tools: list[Tool]) -> str:
+    """One line a tool: its name, purpose and arguments."""
+    lines = []
+    for function in (tool.openai_schema["function"] for tool in tools):
+        required = function["parameters"].get("required", [])
+        names = [n if n in required else f"{n} (optional)" for n in function["parameters"].get("properties", {})]
+        purpose = function["description"].strip().splitlines()[0]
+        lines.append(f"- {function['name']}: {purpose} Arguments: {', '.join(names) or 'none'}.")
+    return "\n".join(lines)
+
+
+def render_steps(messages: list) -> str:
+    """The conversation with calls and results as text."""
+    lines = []
+    for m in messages:
+        if isinstance(m, ToolMessage):
+            lines.append(f"Result: {m.content}")
+        elif m.tool_calls:
+            lines += [f"You called {c.name}({json.dumps(c.arguments)})" for c in m.tool_calls]
+        else:
+            lines.append(f"{'You' if m.role == 'assistant' else 'Customer'}: {m.content}")
+    return "\n".join(lines)
+
+
+AGENTS: dict[AgentFormat, Callable[[list[Tool], str, Ask], LocalAgent]] = {
+    "constrained": ConstrainedAgent,
+    "function_calling": FunctionCallingAgent,
+}
+"""Kinds of agent that a model can be. Each is made of tools, policy and a function that asks the model: the
+constrained one with a prompt and a schema, the other with messages and tools."""
