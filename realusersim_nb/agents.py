@@ -32,11 +32,13 @@ from tau2.user.base import BaseUser
 
 from realusersim_nb import StudyStopped, simulators, stats
 from realusersim_nb.bounds import Bound, make_bound
-from realusersim_nb.players import AGENTS, AgentFormat, SimulatedUser
+from realusersim_nb.players import AGENTS, AgentFormat, SimulatedUser, StockUser
 from realusersim_nb.records import AgentRun, Profile
+from realusersim_nb.replies import Said
 from realusersim_nb.simulators import Simulator
 
 Domain = Literal["mock", "airline", "retail", "telecom"]
+STOCK, BASELINE = "stock", "task_only"  # the arm of tau2's own user, as shipped; what arms are compared with
 AGENT_TOKENS = 1000  # of one reply of an agent that calls functions
 MAX_STEPS = 100  # tau2's; a message or a tool call is a step
 
@@ -79,25 +81,22 @@ async def run_arms(
     """Every task under every arm, ``n_trials`` times, in tau2's orchestrator; ``agent`` is a model's name,
     ``agent_format`` the kind of agent it is (``AGENTS``).
 
-    Arms are kinds of simulated user, or the bounds. A task keeps its profile (a seeded draw) and
+    Arms are kinds of simulated user (with turn format ``roles``, tau2's own told the persona), ``stock``,
+    tau2's user as it is, and the bounds. A task keeps its profile (a seeded draw) and
     its seed in every arm, so arms can be compared in pairs. ``max_steps`` ends a run that does not
     end by itself; bounds always have tau2's 100. A run that fails is a row with its reason.
     """
     if agent_format not in AGENTS:
         raise ValueError(f"agent_format {agent_format!r} does not exist: expected one of {', '.join(AGENTS)}.")
-    simulators.check_arms(arms, known=(*get_args(Bound), *simulators.ARMS))
-    if domain == "telecom" and set(arms) - set(get_args(Bound)):
-        raise ValueError(
-            "users of domain 'telecom' have tools, which simulated users here do not: take mock, airline or retail."
-        )
+    simulators.check_arms(arms, known=(*get_args(Bound), STOCK, *simulators.ARMS))
+    if domain == "telecom" and simulator.turn_format == "transcript" and set(arms) & set(simulators.ARMS):
+        raise ValueError("users of domain 'telecom' have tools: take turn_format 'roles', or mock, airline or retail.")
     drawn = draw_profiles(tasks, profiles, seed=simulator.seed)
     trials = [replace(simulator, seed=simulator.seed + trial) for trial in range(n_trials)]
     runs = [
         run_bound(domain, task, arm, trial)
         if arm in get_args(Bound)
-        else run_task(
-            player, domain, task, arm, trial, simulators.ARMS[arm](*drawn[task.id]), agent, agent_format, max_steps
-        )
+        else run_task(player, domain, task, arm, trial, drawn[task.id], agent, agent_format, max_steps)
         for arm in arms
         for task in tasks
         for trial, player in enumerate(trials)
@@ -127,7 +126,7 @@ async def run_task(
     task: Task,
     arm: str,
     trial: int,
-    persona: str,
+    drawn: tuple[Profile, Profile],
     agent: str,
     agent_format: AgentFormat,
     max_steps: int,
@@ -145,12 +144,17 @@ async def run_task(
     def write(**told) -> str:
         return wait(simulator.write(persona=persona, **told))
 
+    def chat(messages: list[dict], tools: list[dict]) -> Said:
+        return wait(simulator.models.ask(simulator.model, messages, tools=tools, seed=simulator.seed))
+
     environment = registry.get_env_constructor(domain)()
+    persona = None if arm == STOCK else simulators.ARMS[arm](*drawn)
+    if arm == STOCK or simulator.turn_format == "roles":
+        user = StockUser(task, environment.get_user_tools() if environment.user_tools else [], chat, persona)
+    else:
+        user = SimulatedUser(*describe_scenario(task), write)
     about = {"task_id": task.id, "trial": trial, "arm": arm, "agent": agent}
-    pair = (
-        AGENTS[agent_format](environment.get_tools(), environment.get_policy(), ask),
-        SimulatedUser(*describe_scenario(task), write),
-    )
+    pair = AGENTS[agent_format](environment.get_tools(), environment.get_policy(), ask), user
     return await orchestrate(domain, task, environment, pair, max_steps, about)
 
 
@@ -184,12 +188,17 @@ def score(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 
 def compare_arms(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Paired differences of success between ``profile`` and each other kind of simulated user; tasks are the pairs."""
-    others = [arm for arm in runs["arm"].unique() if arm in simulators.ARMS and arm != "profile"]
-    pairs = [
-        stats.difference(runs, "success", arm="profile", baseline=arm, pair_by="task_id", seed=seed) for arm in others
+    """Paired differences of success between each kind of simulated user and ``task_only``; tasks are the pairs.
+
+    See ``stats.difference``; no rows without ``task_only``.
+    """
+    arms = [arm for arm in runs["arm"].unique() if arm in (STOCK, *simulators.ARMS)]
+    pairs = [(arm, BASELINE) for arm in arms if BASELINE in arms and arm != BASELINE]
+    rows = [
+        stats.difference(runs, "success", arm=arm, baseline=baseline, pair_by="task_id", seed=seed)
+        for arm, baseline in pairs
     ]
-    return pd.DataFrame(pairs if "profile" in set(runs["arm"]) else [], columns=stats.DIFFERENCE)
+    return pd.DataFrame(rows, columns=stats.DIFFERENCE)
 
 
 def tabulate(runs: list[AgentRun]) -> pd.DataFrame:

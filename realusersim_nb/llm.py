@@ -125,7 +125,7 @@ class Models:
         """The model's reply to a prompt: as ``schema`` if one is given, as ``Said`` with ``tools``, else as text.
 
         With a schema the endpoint is made to answer in that JSON form (``response_format``). Tools
-        are offered in OpenAI's form; the model may call them or not.
+        (there may be none) are offered in OpenAI's form; the model may call them or not.
         ``sample`` tells draws of the same prompt apart. A reply that cannot be used is asked for
         again where that helps (see ``mend_request``). Raises CallFailed when there is none in the
         end, EndpointError when no call can work, BudgetReached when the money is spent.
@@ -139,7 +139,7 @@ class Models:
                 reply = await self._ask_in_form(line, request, schema, sample + 1_000_000 * tries)
                 EXCHANGE.set((messages[-1]["content"], reply.text or reply.tool_calls))
                 try:
-                    return parse_calls(reply) if tools else parse(reply, schema)
+                    return parse(reply, schema) if tools is None else parse_calls(reply)
                 except CallFailed as failure:
                     repaired = len(request["messages"]) > len(messages)
                     mended = mend_request(request, reply, failure, schema if not repaired else None)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, create_model
 from tau2.agent.base import LocalAgent
 from tau2.agent.llm_agent import LLMAgent, LLMAgentState
 from tau2.data_model.message import AssistantMessage, MultiToolMessage, ToolCall, ToolMessage, UserMessage
+from tau2.data_model.tasks import Task
 from tau2.environment.tool import Tool
 from tau2.environment.toolkit import ToolType
 from tau2.user.base import STOP, UserState
@@ -18,6 +19,7 @@ from tau2.user.user_simulator import UserSimulator
 from tau2.utils.llm_utils import to_litellm_messages
 
 from realusersim_nb.records import CLOSE, Message
+from realusersim_nb.replies import Said
 from realusersim_nb.templates import fill_prompt
 
 AgentFormat = Literal["constrained", "function_calling"]
@@ -39,6 +41,39 @@ class SimulatedUser(UserSimulator):
         reply = UserMessage(role="user", content=text.replace(CLOSE, STOP))
         state.messages.append(reply)
         return reply, state
+
+
+class StockUser(UserSimulator):
+    """tau2's own user, its guidelines and tools; with a persona, which says how they write, in the persona's place."""
+
+    def __init__(self, task: Task, tools: list[Tool], ask: Ask, persona: str | None = None):
+        scenario = task.user_scenario if persona is None else task.user_scenario.instructions
+        super().__init__(tools=tools or None, instructions=str(scenario))
+        self.persona, self.ask = persona, ask
+
+    @property
+    def system_prompt(self) -> str:
+        """tau2's prompt, and the manner."""
+        manner = [] if self.persona is None else [fill_prompt("user_manner", persona=self.persona)]
+        return "\n\n".join([super().system_prompt, *manner])
+
+    def generate_next_message(self, message: Any, state: UserState) -> tuple[UserMessage, UserState]:
+        """Say something or call one's own tools."""
+        state.messages.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
+        said = self.ask(to_litellm_messages(state.system_messages + state.flip_roles()), list_schemas(self.tools or []))
+        reply = UserMessage(role="user", content=said.text or None, tool_calls=make_calls(said, "user"))
+        state.messages.append(reply)
+        return reply, state
+
+
+def list_schemas(tools: list[Tool]) -> list[dict]:
+    """Tools as an endpoint is told of them."""
+    return [tool.openai_schema for tool in tools]
+
+
+def make_calls(said: Said, requestor: Literal["user", "assistant"]) -> list[ToolCall] | None:
+    """A model's calls as tau2's; None without any."""
+    return [ToolCall(id=c.id, name=c.name, arguments=c.arguments, requestor=requestor) for c in said.calls] or None
 
 
 class ConstrainedAgent(LocalAgent):
@@ -85,10 +120,8 @@ class FunctionCallingAgent(LLMAgent):
     def generate_next_message(self, message: Any, state: LLMAgentState) -> tuple[AssistantMessage, LLMAgentState]:
         """Reply to the user or call tools."""
         state.messages.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
-        messages = to_litellm_messages(state.system_messages + state.messages)
-        said = self.ask(messages, [tool.openai_schema for tool in self.tools])
-        calls = [ToolCall(id=call.id, name=call.name, arguments=call.arguments) for call in said.calls]
-        reply = AssistantMessage(role="assistant", content=said.text or None, tool_calls=calls or None)
+        said = self.ask(to_litellm_messages(state.system_messages + state.messages), list_schemas(self.tools))
+        reply = AssistantMessage(role="assistant", content=said.text or None, tool_calls=make_calls(said, "assistant"))
         state.messages.append(reply)
         return reply, state
 

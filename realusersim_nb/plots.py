@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from realusersim_nb.simulators import ARMS
 
 BOUNDS = ["same_user", "oracle", "other_user", "do_nothing", "real_floor"]
-ORDER = ["same_user", "oracle", *ARMS, "other_user", "do_nothing", "real", "real_floor"]
+ORDER = ["same_user", "oracle", *ARMS, "stock", "other_user", "do_nothing", "real", "real_floor"]
 BLUE, GREY = "#1f5a94", "#8a8a8a"
 PALETTE = ["#1f5a94", "#c65d00", "#2a8a57", "#a3458f", "#7a6a00", "#3b3b8f"]
 MARKS = "o^vP*d"

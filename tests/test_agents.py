@@ -14,10 +14,10 @@ from realusersim_nb.simulators import Simulator
 PROFILES = [Profile(user_id=f"u{i}", commands=[Command(dimension="formality", command=f"Be u{i}.")]) for i in range(30)]
 
 
-def run(arms, tasks, tmp_path, agent="m", max_concurrency=2, **settings):
+def run(arms, tasks, tmp_path, agent="m", max_concurrency=2, turn_format="transcript", domain="mock", **settings):
     def work(models):
-        player = Simulator(models, "m")
-        return agents.run_arms(player, "mock", tasks, arms, PROFILES, agent=agent, max_steps=10, **settings)
+        player = Simulator(models, "m", turn_format)
+        return agents.run_arms(player, domain, tasks, arms, PROFILES, agent=agent, max_steps=10, **settings)
 
     return with_models(work, cache=Cache(tmp_path / "replies.sqlite"), max_concurrency=max_concurrency)
 
@@ -102,6 +102,32 @@ def test_tool_call_that_cannot_be_read_is_asked_for_again_and_then_a_row(endpoin
     (tmp_path / "replies.sqlite").unlink()
     found = run(["task_only"], create_task_1(), tmp_path, agent_format="function_calling")[0]
     assert found.success is None and "invalid: a tool call cannot be read" in found.error
+
+
+def test_stock_user_is_tau2s_own_and_an_arm_in_roles_is_the_same_with_our_manner_for_its_persona(endpoint, tmp_path):
+    mock = endpoint(lambda r: json.dumps({"customer_wants": "x", "step": {"action": "reply", "message": "Yes?"}})
+                    if "response_format" in r else "###STOP###")  # fmt: skip
+    task = next(t for t in agents.load_tasks("mock") if t.user_scenario.persona)
+    found = run(["stock", "profile"], [task], tmp_path, turn_format="roles")
+    assert [r.ended_by for r in found] == ["user_stop", "user_stop"]
+    stock, profile = (r["messages"][0]["content"] for r in mock.requests if "response_format" not in r)
+    assert "Never make up or hallucinate information" in stock and task.user_scenario.persona in stock
+    assert task.user_scenario.persona not in profile and "Be u" in profile and "<manner>" not in stock
+    assert str(task.user_scenario.instructions) in profile
+
+
+def test_users_of_telecom_use_their_tools(endpoint, tmp_path):
+    said = iter([call("check_network_status", "{}"), "It says no service.", "###STOP###"])
+    mock = endpoint(lambda r: next(said) if "playing the role of a customer" in str(r) else "Please check the network.")
+    task = agents.load_tasks("telecom", 1)
+    settings = {"domain": "telecom", "agent_format": "function_calling"}
+    found = run(["stock"], task, tmp_path, **settings)[0]
+    called = [c for m in found.messages for c in m.get("tool_calls") or []]
+    assert [(c["name"], c["requestor"]) for c in called] == [("check_network_status", "user")]
+    assert (found.ended_by, found.success, found.error) == ("user_stop", False, None)
+    assert any(m["role"] == "tool" for m in mock.requests[1]["messages"])
+    with pytest.raises(ValueError, match="users of domain 'telecom' have tools: take turn_format 'roles'"):
+        run(["profile"], task, tmp_path, **settings)
 
 
 def test_many_runs_at_once_do_not_wait_for_each_other(endpoint, tmp_path):

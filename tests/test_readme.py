@@ -99,8 +99,8 @@ def test_new_arm_is_known_everywhere_by_one_line(endpoint, monkeypatch):
     found = with_models(work)
     assert [t.arm for t in found] == ["terse", "terse"]
     assert any("The text of persona_terse.md." in json.dumps(request) for request in mock.requests)
-    runs = pd.DataFrame({"arm": ["terse", "profile"], "task_id": ["t", "t"], "success": [0.0, 1.0]})
-    assert agents.compare_arms(runs)["baseline"].tolist() == ["terse"]
+    runs = pd.DataFrame({"arm": ["terse", "task_only"], "task_id": ["t", "t"], "success": [0.0, 1.0]})
+    assert agents.compare_arms(runs)["arm"].tolist() == ["terse"]
     assert plots.find_looks(["terse"])["terse"]
 
 
