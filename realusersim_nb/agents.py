@@ -10,11 +10,14 @@ handed to the notebook's event loop.
 import asyncio
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from math import comb
 from typing import Any, Literal, get_args
 
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # tau2's litellm would fetch it
 
+import numpy as np
 import pandas as pd
 from anyio import CapacityLimiter, to_thread
 from loguru import logger
@@ -23,6 +26,7 @@ from pydantic import BaseModel
 logger.remove()  # tau2 logs every message to stderr
 
 from tau2.agent.base import LocalAgent
+from tau2.data_model.simulation import SimulationRun
 from tau2.data_model.tasks import Task
 from tau2.environment.environment import Environment
 from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
@@ -39,6 +43,7 @@ from realusersim_nb.simulators import Simulator
 
 Domain = Literal["mock", "airline", "retail", "telecom"]
 STOCK, BASELINE = "stock", "task_only"  # the arm of tau2's own user, as shipped; what arms are compared with
+SMALL_EFFECT = 0.03  # about what the paper reports
 AGENT_TOKENS = 1000  # of one reply of an agent that calls functions
 MAX_STEPS = 100  # tau2's; a message or a tool call is a step
 
@@ -115,24 +120,17 @@ def draw_profiles(tasks: list[Task], profiles: list[Profile], *, seed: int) -> d
 
 async def run_bound(domain: Domain, task: Task, arm: Bound, trial: int) -> AgentRun:
     """One run of a bound."""
-    environment = registry.get_env_constructor(domain)()
     about = {"task_id": task.id, "trial": trial, "arm": arm, "agent": arm}
-    return await orchestrate(domain, task, environment, make_bound(environment, task, arm), MAX_STEPS, about)
+    return await orchestrate(domain, task, lambda environment: make_bound(environment, task, arm), MAX_STEPS, about)
 
 
 async def run_task(
-    simulator: Simulator,
-    domain: Domain,
-    task: Task,
-    arm: str,
-    trial: int,
-    drawn: tuple[Profile, Profile],
-    agent: str,
-    agent_format: AgentFormat,
-    max_steps: int,
-) -> AgentRun:
+    simulator: Simulator, domain: Domain, task: Task, arm: str, trial: int, drawn: tuple[Profile, Profile],
+    agent: str, agent_format: AgentFormat, max_steps: int,
+) -> AgentRun:  # fmt: skip
     """One run of an agent with a simulated user."""
     loop = asyncio.get_running_loop()
+    persona = None if arm == STOCK else simulators.ARMS[arm](*drawn)
 
     def wait(call: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(call, loop).result()
@@ -147,26 +145,32 @@ async def run_task(
     def chat(messages: list[dict], tools: list[dict]) -> Said:
         return wait(simulator.models.ask(simulator.model, messages, tools=tools, seed=simulator.seed))
 
-    environment = registry.get_env_constructor(domain)()
-    persona = None if arm == STOCK else simulators.ARMS[arm](*drawn)
-    if arm == STOCK or simulator.turn_format == "roles":
-        user = StockUser(task, environment.get_user_tools() if environment.user_tools else [], chat, persona)
-    else:
-        user = SimulatedUser(*describe_scenario(task), write)
+    def make_pair(environment: Environment) -> tuple[LocalAgent, BaseUser]:
+        player = AGENTS[agent_format](environment.get_tools(), environment.get_policy(), ask)
+        if arm == STOCK or simulator.turn_format == "roles":
+            tools = environment.get_user_tools() if environment.user_tools else []
+            return player, StockUser(task, tools, chat, persona)
+        return player, SimulatedUser(*describe_scenario(task), write)
+
     about = {"task_id": task.id, "trial": trial, "arm": arm, "agent": agent}
-    pair = AGENTS[agent_format](environment.get_tools(), environment.get_policy(), ask), user
-    return await orchestrate(domain, task, environment, pair, max_steps, about)
+    return await orchestrate(domain, task, make_pair, max_steps, about)
 
 
 async def orchestrate(
-    domain: Domain, task: Task, environment: Environment, pair: tuple[LocalAgent, BaseUser], max_steps: int, about: dict
+    domain: Domain, task: Task, make_pair: Callable[[Environment], tuple], max_steps: int, about: dict
 ) -> AgentRun:
     """One run in tau2's loop, scored by its evaluator (database, actions and facts; no model judges)."""
-    orchestrator = Orchestrator(domain, *pair, environment, task, max_steps=max_steps)
+
+    def play() -> tuple[SimulationRun, float]:
+        environment = registry.get_env_constructor(domain)()
+        simulation = Orchestrator(domain, *make_pair(environment), environment, task, max_steps=max_steps).run()
+        return simulation, evaluate_simulation(
+            simulation, task, EvaluationType.ALL, solo_mode=False, domain=domain
+        ).reward
+
     try:
         # not a thread of asyncio's pool: there the cache waits for its turn, for which these would wait in turn
-        simulation = await to_thread.run_sync(orchestrator.run, limiter=CapacityLimiter(1))
-        reward = evaluate_simulation(simulation, task, EvaluationType.ALL, solo_mode=False, domain=domain).reward
+        simulation, reward = await to_thread.run_sync(play, limiter=CapacityLimiter(1))
     except StudyStopped:
         raise
     except Exception as error:  # whatever tau2 or a reply breaks is this run's result, not the study's end
@@ -176,6 +180,9 @@ async def orchestrate(
         **about, success=reward > 0.999, reward=reward, ended_by=simulation.termination_reason.value,
         user_turns=sum(m["role"] == "user" for m in messages), messages=messages,
     )  # fmt: skip
+
+
+# --- scores ------------------------------------------------------------------------------------
 
 
 def score(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
@@ -190,7 +197,8 @@ def score(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 def compare_arms(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Paired differences of success between each kind of simulated user and ``task_only``; tasks are the pairs.
 
-    See ``stats.difference``; no rows without ``task_only``.
+    See ``stats.difference``; no rows without ``task_only``. ``tasks_for_3_points``: how many tasks, run as often
+    and spread as these are, show a true difference of 3 points in 80 % of studies.
     """
     arms = [arm for arm in runs["arm"].unique() if arm in (STOCK, *simulators.ARMS)]
     pairs = [(arm, BASELINE) for arm in arms if BASELINE in arms and arm != BASELINE]
@@ -198,7 +206,24 @@ def compare_arms(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         stats.difference(runs, "success", arm=arm, baseline=baseline, pair_by="task_id", seed=seed)
         for arm, baseline in pairs
     ]
-    return pd.DataFrame(rows, columns=stats.DIFFERENCE)
+    table = pd.DataFrame(rows, columns=stats.DIFFERENCE)
+    return table.assign(tasks_for_3_points=np.ceil((stats.NORMAL * table["spread"] / SMALL_EFFECT) ** 2))
+
+
+def measure_pass(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """pass^k of each arm: how likely k runs of a task all succeed (tau-bench, arXiv 2406.12045).
+
+    One row an arm and k, up to the fewest scored trials of a task: ``pass_k`` (0..1, mean over
+    tasks of C(successes, k) / C(trials, k)) with its 95 % interval by task, and ``n`` tasks.
+    """
+    rows = []
+    for arm, own in runs.dropna(subset="success").groupby("arm", sort=False):
+        tasks = own.groupby("task_id")["success"].agg(["sum", "count"]).astype(int)
+        for k in range(1, tasks["count"].min() + 1):
+            chances = pd.Series([comb(c, k) / comb(n, k) for c, n in tasks.to_numpy().tolist()], tasks.index)
+            found = stats.rate(chances, pd.Series(tasks.index), seed=seed)
+            rows.append({"arm": arm, "k": k, "pass_k": found.pop("rate"), **found})
+    return pd.DataFrame(rows, columns=["arm", "k", "pass_k", "ci_low", "ci_high", "n"])
 
 
 def tabulate(runs: list[AgentRun]) -> pd.DataFrame:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy.stats import DegenerateDataWarning, binomtest, bootstrap, permutation_test, t
+from scipy.stats import DegenerateDataWarning, binomtest, bootstrap, norm, permutation_test, t
 from sklearn.metrics import roc_auc_score
 
 RESAMPLES = 2000
-DIFFERENCE = ["arm", "baseline", "difference", "ci_low", "ci_high", "p", "n_pairs", "detectable"]
+DIFFERENCE = ["arm", "baseline", "difference", "ci_low", "ci_high", "p", "n_pairs", "spread", "detectable"]
+NORMAL = norm.ppf(0.975) + norm.ppf(0.8)  # standard errors of a difference seen at 5 % in 80 % of large studies
 
 
 def rate(values: pd.Series, clusters: pd.Series, *, is_share: bool = True, seed: int = 0) -> dict[str, float]:
@@ -86,15 +87,16 @@ def difference(table: pd.DataFrame, value: str, *, arm: str, baseline: str, pair
 
     ``table`` has columns ``arm``, ``pair_by`` (user or task) and ``value``; repeats within a unit
     are averaged first. Returns ``difference, ci_low, ci_high, p, n_pairs``; p is two-sided from
-    the sign-flip permutation test (``flip_signs``). There is no interval where all pairs show the same difference. ``detectable`` is the power the sample had:
-    the smallest true difference that so many pairs, spread as these are, show in 80 % of studies.
+    the sign-flip permutation test (``flip_signs``). There is no interval where all pairs show the same
+    difference. ``spread`` is their standard deviation, ``detectable`` the smallest true difference that
+    so many pairs, spread as these are, show in 80 % of studies.
     """
     wide = table.groupby([pair_by, "arm"])[value].mean().unstack("arm").reindex(columns=[arm, baseline]).dropna()
     gaps = (wide[arm] - wide[baseline]).astype(float)
     found = rate(gaps, pd.Series(gaps.index, index=gaps.index), is_share=False, seed=seed)
     return {
         "arm": arm, "baseline": baseline, "difference": found["rate"], "ci_low": found["ci_low"], "ci_high": found["ci_high"],
-        "p": flip_signs(gaps.to_numpy(), seed=seed), "n_pairs": len(gaps), "detectable": find_detectable(gaps.to_numpy()),
+        "p": flip_signs(gaps.to_numpy(), seed=seed), "n_pairs": len(gaps), "spread": gaps.std(), "detectable": find_detectable(gaps.to_numpy()),
     }  # fmt: skip
 
 

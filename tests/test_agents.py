@@ -165,6 +165,18 @@ def test_a_task_keeps_its_profile_in_every_arm_and_shuffled_is_another():
     assert all(own != other for own, other in drawn.values())
 
 
+def test_pass_k_of_a_hand_computed_example_and_the_tasks_that_three_points_need():
+    wins = {"a": [1, 1, 1, 1], "b": [1, 1, 0, 0]}  # pass^2: (1 + 1/6) / 2
+    rows = [{"arm": "task_only", "task_id": t, "trial": i, "success": float(w)} for t, own in wins.items() for i, w in enumerate(own)]  # fmt: skip
+    table = agents.measure_pass(agents.pd.DataFrame(rows)).set_index("k")["pass_k"]
+    assert table.round(4).to_dict() == {1: 0.75, 2: 0.5833, 3: 0.5, 4: 0.5}
+    rows += [{**row, "arm": "profile", "success": float(row["task_id"] == "a")} for row in rows]
+    rows += [{**row, "task_id": "c"} for row in rows if row["task_id"] == "b"]
+    pair = agents.compare_arms(agents.pd.DataFrame(rows)).loc[0]
+    assert pair["difference"] == pytest.approx(-1 / 3)
+    assert pair["tasks_for_3_points"] == 727  # ((1.96 + 0.84) x 0.2887 / 0.03)^2
+
+
 def test_unknown_domain_and_arm_are_named(tmp_path):
     with pytest.raises(ValueError, match="domain 'hotel'"):
         agents.load_tasks("hotel")
