@@ -30,6 +30,8 @@ FAULTS = {
 def answer(request: dict) -> str:
     """What a faultless model says: a function of the prompt, of the form that is asked for."""
     chosen = int(hashlib.sha256(json.dumps(request["messages"]).encode()).hexdigest()[:6], 16)
+    if "###STOP###" in str(request["messages"][0]["content"]) and len(request["messages"]) > 9:
+        return "###STOP###"  # a user of tau2-bench who has talked enough
     bound = request.get("response_format", {}).get("json_schema")
     return json.dumps(fill(bound["schema"], bound["schema"], chosen)) if bound else f"Answer {chosen}."
 
@@ -54,9 +56,18 @@ def fill(part: dict, schema: dict, chosen: int) -> object:
     return values[part["type"]]()
 
 
-def complete(text: str, *, finish_reason: str = "stop", refusal: str | None = None) -> dict:
-    """A completion with this text."""
-    message = {"role": "assistant", "content": text, "refusal": refusal}
+def call_tool(request: dict) -> list[dict]:
+    """A call of the tool ``calculate``, if it is offered and a person has just spoken."""
+    offered = {tool["function"]["name"] for tool in request.get("tools") or []}
+    if "calculate" not in offered or request["messages"][-1]["role"] != "user":
+        return []
+    return [{"id": "1", "type": "function", "function": {"name": "calculate", "arguments": '{"expression": "1 + 1"}'}}]
+
+
+def complete(text: str, *, finish_reason: str = "stop", refusal: str | None = None, calls: list[dict] = ()) -> dict:
+    """A completion with this text, or with these tool calls."""
+    message = {"role": "assistant", "content": None if calls else text, "refusal": refusal}
+    message |= {"tool_calls": calls} if calls else {}
     return {
         "id": "x", "object": "chat.completion", "created": 0, "model": "mock",
         "choices": [{"index": 0, "finish_reason": finish_reason, "message": message}],
@@ -104,7 +115,7 @@ def make_app(latency: float, fault_rate: float, log: str | None, seed: int) -> w
         await asyncio.sleep(latency)
         if fault:
             return await misbehave(fault, request)
-        return web.json_response(complete(answer(asked)))
+        return web.json_response(complete(answer(asked), calls=call_tool(asked)))
 
     app = web.Application()
     app.router.add_post("/v1/chat/completions", chat)

@@ -49,7 +49,7 @@ class StockUser(UserSimulator):
     def __init__(self, task: Task, tools: list[Tool], ask: Ask, persona: str | None = None):
         scenario = task.user_scenario if persona is None else task.user_scenario.instructions
         super().__init__(tools=tools or None, instructions=str(scenario))
-        self.persona, self.ask = persona, ask
+        self.persona, self.ask, self.offered = persona, ask, list_schemas(tools)
 
     @property
     def system_prompt(self) -> str:
@@ -60,7 +60,7 @@ class StockUser(UserSimulator):
     def generate_next_message(self, message: Any, state: UserState) -> tuple[UserMessage, UserState]:
         """Say something or call one's own tools."""
         state.messages.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
-        said = self.ask(to_litellm_messages(state.system_messages + state.flip_roles()), list_schemas(self.tools or []))
+        said = self.ask(to_litellm_messages(state.system_messages + state.flip_roles()), self.offered)
         reply = UserMessage(role="user", content=said.text or None, tool_calls=make_calls(said, "user"))
         state.messages.append(reply)
         return reply, state
@@ -115,12 +115,12 @@ class FunctionCallingAgent(LLMAgent):
 
     def __init__(self, tools: list[Tool], policy: str, ask: Ask):
         super().__init__(tools=tools, domain_policy=policy)
-        self.ask = ask
+        self.ask, self.offered = ask, list_schemas(tools)
 
     def generate_next_message(self, message: Any, state: LLMAgentState) -> tuple[AssistantMessage, LLMAgentState]:
         """Reply to the user or call tools."""
         state.messages.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
-        said = self.ask(to_litellm_messages(state.system_messages + state.messages), list_schemas(self.tools))
+        said = self.ask(to_litellm_messages(state.system_messages + state.messages), self.offered)
         reply = AssistantMessage(role="assistant", content=said.text or None, tool_calls=make_calls(said, "assistant"))
         state.messages.append(reply)
         return reply, state
