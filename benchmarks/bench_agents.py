@@ -24,7 +24,10 @@ async def run_ours() -> tuple[float, int]:
     from realusersim_nb.records import Profile
     from realusersim_nb.simulators import Simulator
 
-    tasks, profiles = agents.load_tasks("retail"), [Profile(user_id=str(i)) for i in range(300)]
+    tasks, profiles = (
+        agents.load_tasks("retail"),
+        [Profile(user_id=str(i), background=f"Person {i}.") for i in range(300)],
+    )
     arms = ["task_only", "profile", "shuffled_profile"]
     started = time.perf_counter()
     async with Models(max_concurrency=CONCURRENCY) as models:

@@ -8,9 +8,11 @@ handed to the notebook's event loop.
 """
 
 import asyncio
+import gc
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from math import comb
 from typing import Any, Literal, get_args
@@ -106,7 +108,21 @@ async def run_arms(
         for task in tasks
         for trial, player in enumerate(trials)
     ]
-    return await simulator.models.run_all(runs, "agent runs")
+    with collect_seldom():
+        return await simulator.models.run_all(runs, "agent runs")
+
+
+@contextmanager
+def collect_seldom() -> Iterator[None]:
+    """Let the garbage collector run seldom: at each new environment it would look through those of all other runs,
+    which took most of the time (`benchmarks/bench_agents.py`).
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 10, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def draw_profiles(tasks: list[Task], profiles: list[Profile], *, seed: int) -> dict[str, tuple[Profile, Profile]]:
