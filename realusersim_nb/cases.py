@@ -57,11 +57,6 @@ class CaseGoal(BaseModel):
         """The steps as a numbered list."""
         return "\n".join(f"{number}. {step}" for number, step in enumerate(self.steps, 1))
 
-    @property
-    def told(self) -> str:
-        """All that a simulated user is told of what to say."""
-        return f"{self.goal}\nThey know: {self.facts}"
-
 
 # --- what is judged of a conversation ----------------------------------------------------------
 
@@ -108,17 +103,23 @@ async def describe_case(models: Models, model: str, conversation: Conversation, 
     """
     shown, own_words = list_messages(conversation.messages), conversation.user_messages
     settings = {"temperature": 0.001, "max_tokens": 400, "seed": seed}
-    best = await models.ask(model, fill_prompt("case_goal", messages=shown), CaseGoal, **settings)
-    copied = list_copied(best.told, own_words, at_least=COPIED_WORDS)
-    if copied:
-        listed = "\n".join(f"- {run}" for run in copied)
-        prompt = fill_prompt("case_goal_again", messages=shown, goal=best.told, copied=listed)
-        again = await models.ask(model, prompt, CaseGoal, **settings)
-        best = min(best, again, key=lambda version: count_copied(version.told, own_words))
-    return Case(
-        case_id=conversation.conversation_id, user_id=conversation.user_id, goal=best.goal, key_context=best.facts,
-        domain=best.domain, task_type=best.task_type, rewritten=bool(copied), original=conversation.messages,
-    )  # fmt: skip
+
+    def make_case(goal: CaseGoal, *, rewritten: bool) -> Case:
+        return Case(
+            case_id=conversation.conversation_id, user_id=conversation.user_id, goal=goal.goal, key_context=goal.facts,
+            domain=goal.domain, task_type=goal.task_type, rewritten=rewritten, original=conversation.messages,
+        )  # fmt: skip
+
+    goal = await models.ask(model, fill_prompt("case_goal", messages=shown), CaseGoal, **settings)
+    case = make_case(goal, rewritten=False)
+    copied = list_copied(case.told, own_words, at_least=COPIED_WORDS)
+    if not copied:
+        return case
+    listed = "\n".join(f"- {run}" for run in copied)
+    prompt = fill_prompt("case_goal_again", messages=shown, goal=case.told, copied=listed)
+    again = await models.ask(model, prompt, CaseGoal, **settings)
+    versions = [make_case(version, rewritten=True) for version in (goal, again)]
+    return min(versions, key=lambda version: count_copied(version.told, own_words))
 
 
 async def describe_cases(

@@ -52,6 +52,7 @@ def test_nothing_committed_names_an_index_or_holds_a_key():
         if re.search(r"--(extra-)?index-url|sk-[A-Za-z0-9]{20}", (ROOT / f).read_text(errors="ignore"))
     ]
     assert found in ([], ["tests/test_readme.py"])
+    assert not [f for f in listed if (ROOT / f).stat().st_size > 500_000 or f.endswith(".whl")]
 
 
 def test_imports_go_one_way():
