@@ -4,6 +4,12 @@ Data flows one way: corpus -> profiles -> simulators -> (pt3 | gap | agents) -> 
 Start with ``notebooks/00_start_here.ipynb``.
 """
 
+import os
+
+# read by tau2-bench's own imports: its prices would be fetched, and every message logged to stderr
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+os.environ.setdefault("LOGURU_AUTOINIT", "False")
+
 __version__ = "0.1.0"
 
 

@@ -8,42 +8,32 @@ handed to the notebook's event loop.
 """
 
 import asyncio
-import gc
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from math import comb
-from typing import Any, Literal, get_args
-
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # tau2's litellm would fetch it
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 from anyio import CapacityLimiter, to_thread
-from loguru import logger
 from pydantic import BaseModel
-
-logger.remove()  # tau2 logs every message to stderr
-
 from tau2.agent.base import LocalAgent
 from tau2.data_model.simulation import SimulationRun
 from tau2.data_model.tasks import Task
 from tau2.environment.environment import Environment
 from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
 from tau2.orchestrator.orchestrator import Orchestrator
-from tau2.registry import registry
 from tau2.user.base import BaseUser
 
 from realusersim_nb import StudyStopped, simulators, stats
 from realusersim_nb.bounds import Bound, make_bound
+from realusersim_nb.environments import Domain, make_environment, name_shared, registry
 from realusersim_nb.players import AGENTS, AgentFormat, SimulatedUser, StockUser
 from realusersim_nb.records import AgentRun, Profile
 from realusersim_nb.replies import Said
 from realusersim_nb.simulators import Simulator
 
-Domain = Literal["mock", "airline", "retail", "telecom"]
 STOCK, BASELINE = "stock", "task_only"  # the arm of tau2's own user, as shipped; what arms are compared with
 SMALL_EFFECT = 0.03  # about what the paper reports
 AGENT_TOKENS = 1000  # of one reply of an agent that calls functions
@@ -108,21 +98,7 @@ async def run_arms(
         for task in tasks
         for trial, player in enumerate(trials)
     ]
-    with collect_seldom():
-        return await simulator.models.run_all(runs, "agent runs")
-
-
-@contextmanager
-def collect_seldom() -> Iterator[None]:
-    """Let the garbage collector run seldom: at each new environment it would look through those of all other runs,
-    which took most of the time (`benchmarks/bench_agents.py`).
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(100_000, 10, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
+    return await simulator.models.run_all(runs, "agent runs")
 
 
 def draw_profiles(tasks: list[Task], profiles: list[Profile], *, seed: int) -> dict[str, tuple[Profile, Profile]]:
@@ -178,10 +154,10 @@ async def orchestrate(
     """One run in tau2's loop, scored by its evaluator (database, actions and facts; no model judges)."""
 
     def play() -> tuple[SimulationRun, float]:
-        environment = registry.get_env_constructor(domain)()
+        environment = make_environment(domain)
         simulation = Orchestrator(domain, *make_pair(environment), environment, task, max_steps=max_steps).run()
         return simulation, evaluate_simulation(
-            simulation, task, EvaluationType.ALL, solo_mode=False, domain=domain
+            simulation, task, EvaluationType.ALL, solo_mode=False, domain=name_shared(domain)
         ).reward
 
     try:
