@@ -19,7 +19,7 @@ import pandas as pd
 from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel
 from tau2.agent.base import LocalAgent
-from tau2.data_model.simulation import SimulationRun
+from tau2.data_model.message import Message
 from tau2.data_model.tasks import Task
 from tau2.environment.environment import Environment
 from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
@@ -28,7 +28,7 @@ from tau2.user.base import BaseUser
 
 from realusersim_nb import StudyStopped, simulators, stats
 from realusersim_nb.bounds import Bound, make_bound
-from realusersim_nb.environments import Domain, make_environment, name_shared, registry
+from realusersim_nb.environments import Domain, compare_databases, make_environment, name_shared, play_gold, registry
 from realusersim_nb.players import AGENTS, AgentFormat, SimulatedUser, StockUser
 from realusersim_nb.records import AgentRun, Profile
 from realusersim_nb.replies import Said
@@ -144,34 +144,43 @@ async def run_task(
             return player, StockUser(task, tools, chat, persona)
         return player, SimulatedUser(*describe_scenario(task), write)
 
-    about = {"task_id": task.id, "trial": trial, "arm": arm, "agent": agent}
-    return await orchestrate(domain, task, make_pair, max_steps, about)
+    about = {"task_id": task.id, "trial": trial, "arm": arm, "agent": agent, "simulator": simulator.model}
+    return await orchestrate(domain, task, make_pair, max_steps, {**about, "manner": persona or ""})
 
 
 async def orchestrate(
     domain: Domain, task: Task, make_pair: Callable[[Environment], tuple], max_steps: int, about: dict
 ) -> AgentRun:
     """One run in tau2's loop, scored by its evaluator (database, actions and facts; no model judges)."""
+    environment = make_environment(domain)
+    loop = Orchestrator(domain, *make_pair(environment), environment, task, max_steps=max_steps)
 
-    def play() -> tuple[SimulationRun, float]:
-        environment = make_environment(domain)
-        simulation = Orchestrator(domain, *make_pair(environment), environment, task, max_steps=max_steps).run()
-        return simulation, evaluate_simulation(
-            simulation, task, EvaluationType.ALL, solo_mode=False, domain=name_shared(domain)
-        ).reward
+    def play() -> dict:
+        simulation = loop.run()
+        verdict = evaluate_simulation(simulation, task, EvaluationType.ALL, solo_mode=False, domain=name_shared(domain))
+        won = verdict.reward > 0.999
+        return {
+            "success": won, "reward": verdict.reward, "ended_by": simulation.termination_reason.value,
+            "checks": {basis.value: value for basis, value in (verdict.reward_breakdown or {}).items()},
+            "changes": [] if won else compare_databases(play_gold(domain, task), environment),
+        }  # fmt: skip
 
     try:
         # not a thread of asyncio's pool: there the cache waits for its turn, for which these would wait in turn
-        simulation, reward = await to_thread.run_sync(play, limiter=CapacityLimiter(1))
+        found = await to_thread.run_sync(play, limiter=CapacityLimiter(1))
     except StudyStopped:
         raise
     except Exception as error:  # whatever tau2 or a reply breaks is this run's result, not the study's end
-        return AgentRun(**about, ended_by="error", error=f"{type(error).__name__}: {error}")
-    messages = [m.model_dump(include={"role", "content", "tool_calls"}, exclude_none=True) for m in simulation.messages]
-    return AgentRun(
-        **about, success=reward > 0.999, reward=reward, ended_by=simulation.termination_reason.value,
-        user_turns=sum(m["role"] == "user" for m in messages), messages=messages,
-    )  # fmt: skip
+        found = {"ended_by": "error", "error": f"{type(error).__name__}: {error}"}
+    messages = [describe_message(message) for message in loop.trajectory]
+    user_turns = sum(m["role"] == "user" for m in messages)
+    return AgentRun(domain=domain, **about, **found, user_turns=user_turns, messages=messages)
+
+
+def describe_message(message: Message) -> dict:
+    """A message, a call or a result of tau2's as it is kept."""
+    told = message.model_dump(include={"role", "content", "tool_calls", "id", "requestor", "error"}, exclude_none=True)
+    return {name: value for name, value in told.items() if value is not False}
 
 
 # --- scores ------------------------------------------------------------------------------------
@@ -220,7 +229,7 @@ def measure_pass(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 def tabulate(runs: list[AgentRun]) -> pd.DataFrame:
     """One row a run, without its messages."""
-    return pd.DataFrame([run.model_dump(exclude={"messages"}) for run in runs])
+    return pd.DataFrame([run.model_dump(exclude={"messages", "manner", "changes", "checks"}) for run in runs])
 
 
 def print_run(run: AgentRun) -> None:

@@ -167,17 +167,27 @@ class JudgePrompt(Record):
 
 
 class AgentRun(Record):
-    """One tau2-bench run; ``success`` is null when the run failed before it could be scored."""
+    """One tau2-bench run; ``success`` is null when the run failed before it could be scored.
 
+    ``manner`` is what the user was told of how to write, ``checks`` the parts of tau2's verdict (0 or 1 each),
+    ``changes`` where the database is not as the gold actions leave it, and ``messages`` all there was, also of a
+    run that failed.
+    """
+
+    domain: str = ""
     task_id: str
     trial: int
     arm: str
     agent: str
+    simulator: str | None = None
+    manner: str = ""
     success: bool | None = None
     reward: float | None = None
     user_turns: int = 0
     ended_by: str = ""
     error: str | None = None
+    checks: dict[str, float] = {}
+    changes: list[str] = []
     messages: list[dict] = []
 
 
