@@ -19,13 +19,13 @@ LATENCY, CONCURRENCY, REPEATS = 0.1, 32, 3
 
 async def run_ours() -> tuple[float, int]:
     """Seconds and runs of this package."""
-    from realusersim_nb import agents
+    from realusersim_nb import agents, domains
     from realusersim_nb.llm import Models
     from realusersim_nb.records import Profile
     from realusersim_nb.simulators import Simulator
 
     tasks, profiles = (
-        agents.load_tasks("retail"),
+        domains.load_tasks("retail"),
         [Profile(user_id=str(i), background=f"Person {i}.") for i in range(300)],
     )
     arms = ["task_only", "profile", "shuffled_profile"]

@@ -28,8 +28,15 @@ from tau2.user.base import BaseUser
 
 from realusersim_nb import StudyStopped, simulators, stats
 from realusersim_nb.bounds import Bound, make_bound
-from realusersim_nb.environments import Domain, compare_databases, make_environment, name_shared, play_gold, registry
-from realusersim_nb.players import AGENTS, AgentFormat, SimulatedUser, StockUser
+from realusersim_nb.domains import (
+    Domain,
+    compare_databases,
+    describe_scenario,
+    make_environment,
+    name_shared,
+    play_gold,
+)
+from realusersim_nb.players import AGENTS, SimulatedUser, StockUser
 from realusersim_nb.records import AgentRun, Profile
 from realusersim_nb.replies import Said
 from realusersim_nb.simulators import Simulator
@@ -38,26 +45,6 @@ STOCK, BASELINE = "stock", "task_only"  # the arm of tau2's own user, as shipped
 SMALL_EFFECT = 0.03  # about what the paper reports
 AGENT_TOKENS = 1000  # of one reply of an agent that calls functions
 MAX_STEPS = 100  # tau2's; a message or a tool call is a step
-
-
-# --- tasks -------------------------------------------------------------------------------------
-
-
-def load_tasks(domain: Domain, n_tasks: int | None = None, *, seed: int = 0) -> list[Task]:
-    """A seeded draw of a domain's base tasks (None: all). ValueError for an unknown domain."""
-    if domain not in get_args(Domain):
-        raise ValueError(f"domain {domain!r} does not exist: expected one of {', '.join(get_args(Domain))}.")
-    split = None if domain == "mock" else "base"
-    tasks = pd.Series(registry.get_tasks_loader(domain)(split), dtype=object)
-    return tasks.sample(min(n_tasks or len(tasks), len(tasks)), random_state=seed).sort_index().tolist()
-
-
-def describe_scenario(task: Task) -> tuple[str, str]:
-    """What the user of a task wants and what they know; tau2's own persona is left out."""
-    told = task.user_scenario.instructions
-    if isinstance(told, str):
-        return told, "nothing else"
-    return f"{told.reason_for_call}\n{told.task_instructions}", told.known_info or "nothing else"
 
 
 # --- runs --------------------------------------------------------------------------------------
@@ -71,7 +58,7 @@ async def run_arms(
     profiles: list[Profile],
     *,
     agent: str,
-    agent_format: AgentFormat = "constrained",
+    agent_format: str = "constrained",
     n_trials: int = 1,
     max_steps: int = MAX_STEPS,
 ) -> list[AgentRun]:
@@ -118,7 +105,7 @@ async def run_bound(domain: Domain, task: Task, arm: Bound, trial: int) -> Agent
 
 async def run_task(
     simulator: Simulator, domain: Domain, task: Task, arm: str, trial: int, drawn: tuple[Profile, Profile],
-    agent: str, agent_format: AgentFormat, max_steps: int,
+    agent: str, agent_format: str, max_steps: int,
 ) -> AgentRun:  # fmt: skip
     """One run of an agent with a simulated user."""
     loop = asyncio.get_running_loop()
@@ -195,8 +182,8 @@ def score(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     return found.rename(columns={"rate": "success", "n": "n_runs"})
 
 
-def compare_arms(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Paired differences of success between each kind of simulated user and ``task_only``; tasks are the pairs.
+def compare_arms(runs: pd.DataFrame, value: str = "success", *, seed: int = 0) -> pd.DataFrame:
+    """Paired differences of ``value`` between each kind of simulated user and ``task_only``; tasks are the pairs.
 
     See ``stats.difference``; no rows without ``task_only``. ``tasks_for_3_points``: how many tasks, run as often
     and spread as these are, show a true difference of 3 points in 80 % of studies.
@@ -204,7 +191,7 @@ def compare_arms(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     arms = [arm for arm in runs["arm"].unique() if arm in (STOCK, *simulators.ARMS)]
     pairs = [(arm, BASELINE) for arm in arms if BASELINE in arms and arm != BASELINE]
     rows = [
-        stats.difference(runs, "success", arm=arm, baseline=baseline, pair_by="task_id", seed=seed)
+        stats.difference(runs, value, arm=arm, baseline=baseline, pair_by="task_id", seed=seed)
         for arm, baseline in pairs
     ]
     table = pd.DataFrame(rows, columns=stats.DIFFERENCE)

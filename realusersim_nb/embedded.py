@@ -149,7 +149,7 @@ def last_lines(log: Path | None = None) -> str:
 def living_holders(folder: Path) -> Iterator[str]:
     """Process ids that still use the server; the notes of those that ended are removed."""
     for note in (folder / "holders").iterdir():
-        if psutil.pid_exists(int(note.name)):
+        if note.name.isdecimal() and psutil.pid_exists(int(note.name)):
             yield note.name
         else:
             note.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """What a run will cost at most, said before it is begun: calls, tokens and dollars by notebook."""
 
 from collections.abc import Iterator
+from typing import get_args
 
 import pandas as pd
 
@@ -89,10 +90,10 @@ def plan_judging(p: dict, simulator: str) -> Iterator[Planned]:
 
 def plan_agent_runs(p: dict) -> Iterator[Planned]:
     """The steps of all agent runs, half of them the agent's, half the user's."""
-    from realusersim_nb import agents  # tau2 takes seconds to import
+    from realusersim_nb import bounds, domains  # tau2 takes seconds to import
 
-    arms = [arm for arm in p["arms"] if arm not in agents.get_args(agents.Bound)]
-    steps = len(arms) * len(agents.load_tasks(p["domain"], p["n_tasks"])) * p["n_trials"] * p["max_steps"]
+    arms = [arm for arm in p["arms"] if arm not in get_args(bounds.Bound)]
+    steps = len(arms) * len(domains.load_tasks(p["domain"], p["n_tasks"])) * p["n_trials"] * p["max_steps"]
     yield "agent step", p["agent"], steps / 2
     yield "turn", p["simulator"], steps / 2
     if p["turn_format"] == "transcript":

@@ -22,7 +22,6 @@ from realusersim_nb.records import CLOSE, Message
 from realusersim_nb.replies import Said
 from realusersim_nb.templates import fill_prompt
 
-AgentFormat = Literal["constrained", "function_calling"]
 Ask = Callable[..., Any]
 
 
@@ -82,7 +81,8 @@ class ConstrainedAgent(LocalAgent):
     Small models cannot keep to a tool-calling protocol by themselves; bound to the schema they
     can only name a tool that exists, with arguments of the right names and types. They also
     tend to make the same call for ever, so after a call that changed something they may only
-    reply, and after any other the same tool is not offered again at once.
+    reply, and after any other the same tool is not offered again at once; and they fill in what
+    nobody gave, so an optional argument is passed only if the customer has named it.
     """
 
     def __init__(self, tools: list[Tool], policy: str, ask: Ask):
@@ -96,14 +96,15 @@ class ConstrainedAgent(LocalAgent):
     def generate_next_message(self, message: Any, state: list) -> tuple[AssistantMessage, list]:
         """Reply to the user or call one tool."""
         state.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
-        prompt = fill_prompt(
-            "agent_step", policy=self.domain_policy, tools=describe_tools(self.tools), transcript=render_steps(state)
-        )
-        step = self.ask(prompt, make_step_schema(offer_tools(self.tools, state))).step
+        offered = offer_tools(self.tools, state)
+        told = {"policy": self.domain_policy, "transcript": render_steps(state), "tools": describe_tools(offered)}
+        step = self.ask(fill_prompt("agent_step", **told), make_step_schema(offered)).step
         if step.action == "reply":
             reply = AssistantMessage(role="assistant", content=step.message)
         else:
-            arguments = step.arguments.model_dump(mode="json", exclude_none=True)
+            arguments = drop_unnamed(
+                step.arguments.model_dump(mode="json", exclude_none=True), type(step.arguments), state
+            )
             call = ToolCall(id=f"call_{len(state)}", name=step.action, arguments=arguments)
             reply = AssistantMessage(role="assistant", tool_calls=[call])
         state.append(reply)
@@ -120,10 +121,14 @@ class FunctionCallingAgent(LLMAgent):
     def generate_next_message(self, message: Any, state: LLMAgentState) -> tuple[AssistantMessage, LLMAgentState]:
         """Reply to the user or call tools."""
         state.messages.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
-        said = self.ask(to_litellm_messages(state.system_messages + state.messages), self.offered)
+        said = self.reply(to_litellm_messages(state.system_messages + state.messages))
         reply = AssistantMessage(role="assistant", content=said.text or None, tool_calls=make_calls(said, "assistant"))
         state.messages.append(reply)
         return reply, state
+
+    def reply(self, messages: list[dict]) -> Said:
+        """What to say or call next, after these messages in the format of OpenAI; an agent from outside has its own."""
+        return self.ask(messages, self.offered)
 
 
 def offer_tools(tools: list[Tool], messages: list) -> list[Tool]:
@@ -145,14 +150,19 @@ def make_step_schema(tools: list[Tool]) -> type[BaseModel]:
     return create_model("AgentStep", customer_wants=(str, Field(max_length=120)), step=(union, ...))
 
 
+def drop_unnamed(arguments: dict, form: type[BaseModel], messages: list) -> dict:
+    """The arguments without optional ones whose name no user message holds."""
+    said = " ".join(m.content or "" for m in messages if m.role == "user").lower()
+    return {n: v for n, v in arguments.items() if form.model_fields[n].is_required() or n.replace("_", " ") in said}
+
+
 def describe_tools(tools: list[Tool]) -> str:
-    """One line a tool: its name, purpose and arguments."""
+    """One line a tool: its name, arguments and purpose."""
     lines = []
     for function in (tool.openai_schema["function"] for tool in tools):
         required = function["parameters"].get("required", [])
         names = [n if n in required else f"{n} (optional)" for n in function["parameters"].get("properties", {})]
-        purpose = function["description"].strip().splitlines()[0]
-        lines.append(f"- {function['name']}: {purpose} Arguments: {', '.join(names) or 'none'}.")
+        lines.append(f"- {function['name']}({', '.join(names)}): {function['description'].strip().splitlines()[0]}")
     return "\n".join(lines)
 
 
@@ -169,7 +179,7 @@ def render_steps(messages: list) -> str:
     return "\n".join(lines)
 
 
-AGENTS: dict[AgentFormat, Callable[[list[Tool], str, Ask], LocalAgent]] = {
+AGENTS: dict[str, Callable[[list[Tool], str, Ask], LocalAgent]] = {
     "constrained": ConstrainedAgent,
     "function_calling": FunctionCallingAgent,
 }

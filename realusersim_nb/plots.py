@@ -12,14 +12,18 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from realusersim_nb.simulators import ARMS
+from realusersim_nb.simulators import ARMS, LIBRARY
 
 BOUNDS = ["same_user", "oracle", "other_user", "do_nothing", "real_floor"]
 ORDER = ["same_user", "oracle", *ARMS, "stock", "other_user", "do_nothing", "real", "real_floor"]
 BLUE, GREY = "#1f5a94", "#8a8a8a"
 PALETTE = ["#1f5a94", "#c65d00", "#2a8a57", "#a3458f", "#7a6a00", "#3b3b8f"]
 MARKS = "o^vP*d"
-LOOKS = dict(zip(ARMS, zip(PALETTE, MARKS, strict=True), strict=False)) | dict.fromkeys(BOUNDS, (GREY, "s"))
+LOOKS = (
+    dict(zip([arm for arm in ARMS if arm not in LIBRARY], zip(PALETTE, MARKS, strict=True), strict=False))
+    | {arm: (PALETTE[4], mark) for arm, mark in zip(LIBRARY, "<>1234X", strict=True)}  # one colour: of one kind
+    | dict.fromkeys(BOUNDS, (GREY, "s"))
+)
 WIDTH = 6.4  # inches, of every figure: the same size of type wherever two stand side by side
 
 
@@ -227,6 +231,55 @@ def plot_formalism(table: pd.DataFrame) -> Axes:
     for name, (colour, mark) in looks.items():
         axes.plot([], [], mark, color=colour, label=f"{name} ({users[name]:,} users)")
     axes.figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    return axes
+
+
+def plot_mechanisms(rates: pd.DataFrame) -> Axes:
+    """How often runs fail by each mechanism, one mark an arm (index arm, mechanism; columns rate, ci_low, ci_high, n)."""
+    mechanisms, arms = list(rates.index.unique("mechanism")), in_order(rates.index.unique("arm"))
+    looks, step = find_looks(arms), 0.8 / len(arms)
+    xlabel, height = "share of scored runs, 95 % interval", 0.2 * len(arms) + 0.2
+    [axes] = make_rows(mechanisms, title="Why runs fail", xlabel=xlabel, height=height)
+    for (arm, mechanism), row in rates.iterrows():
+        y = mechanisms.index(mechanism) + (arms.index(arm) - (len(arms) - 1) / 2) * step
+        draw_row(axes, y, row, "rate", look=looks[arm])
+    for arm in arms:
+        n = rates.xs(arm, level="arm")["n"].max()
+        axes.plot([], [], looks[arm][1], color=looks[arm][0], label=f"{arm} (n = {n:.0f} runs)")
+    axes.set_xlim(-0.03, 1.03)
+    axes.figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    return axes
+
+
+def plot_disclosure(told: pd.DataFrame, n_tasks: int) -> Axes:
+    """Share of what a task needs that users had told by their n-th message; a line an arm (see ``disclosure.accumulate``)."""
+    axes = plt.subplots(figsize=(WIDTH, 3.4))[1]
+    for arm, (colour, mark) in find_looks(in_order(told.columns)).items():
+        axes.plot(told.index, told[arm], f"{mark}-", color=colour, label=arm)
+    axes.set(
+        xlabel="message of the user", ylabel="share told so far", ylim=(-0.04, 1.04), xticks=list(told.index),
+        title=f"When users tell what is needed (n = {n_tasks} tasks)",
+    )  # fmt: skip
+    axes.legend(fontsize=8, loc="lower right")
+    return axes
+
+
+def plot_amplification(table: pd.DataFrame) -> Axes:
+    """How far simulators move under each directive, real people who have the trait at 1 (see ``directives.amplify``)."""
+    shown = table.dropna(subset="amplification")
+    names, simulators = list(shown["directive"].unique()), list(shown["simulator"].unique())
+    labels = [f"{name} (n = {shown.loc[shown['directive'] == name, 'n_tasks'].max()} tasks)" for name in names]
+    xlabel = "movement; 1 = as far as real people with the trait, 95 % interval"
+    [axes] = make_rows(labels, title="Directive amplification", xlabel=xlabel, height=0.3 + 0.15 * len(simulators))
+    axes.axvline(0, color=GREY, lw=1, ls="--")
+    axes.axvline(1, color="black", lw=1)
+    step = 0.6 / max(len(simulators), 1)
+    for simulator, look in find_looks(simulators).items():
+        for _, row in shown[shown["simulator"] == simulator].iterrows():
+            y = names.index(row["directive"]) + (simulators.index(simulator) - (len(simulators) - 1) / 2) * step
+            draw_row(axes, y, row, "amplification", look=look, text=f"{row['amplification']:.1f}")
+        axes.plot([], [], look[1], color=look[0], label=simulator)
+    axes.legend(fontsize=8)
     return axes
 
 

@@ -44,12 +44,15 @@ class UserPlan(BaseModel):
 
 # --- arms --------------------------------------------------------------------------------------
 
+LIBRARY = ("terse", "chatty", "polite", "casual", "impatient", "angry", "confused")
+"""Directives for one trait each, as benchmarks write them by hand; ``directives`` measures what becomes of them."""
 ARMS: dict[str, Callable[[Profile, Profile], str]] = {
     "profile": lambda own, other: profiles.render(own),
     "profile_no_examples": lambda own, other: profiles.render(own, examples=False),
     "shuffled_profile": lambda own, other: profiles.render(other),
     "placebo": lambda own, other: fill_prompt("persona_placebo")[: len(profiles.render(own))],
     "directive": lambda own, other: fill_prompt("persona_directive"),
+    **{name: lambda own, other, name=name: fill_prompt(f"directive_{name}") for name in LIBRARY},
     "task_only": lambda own, other: fill_prompt("persona_task_only"),
 }
 """What each arm is told of how the person writes, from their own and somebody else's profile; in the order of figures."""

@@ -6,12 +6,14 @@ import json
 import pytest
 from conftest import with_models
 
-from realusersim_nb import agents
+from realusersim_nb import agents, domains
 from realusersim_nb.cache import Cache
 from realusersim_nb.records import Command, Profile
 from realusersim_nb.simulators import Simulator
 
-PROFILES = [Profile(user_id=f"u{i}", commands=[Command(dimension="formality", command=f"Be u{i}.")]) for i in range(30)]
+PROFILES = [
+    Profile(user_id=f"u{i}", commands=[Command(dimension="formality", command=f"Be u{i}.")]) for i in range(300)
+]
 
 
 def run(arms, tasks, tmp_path, agent="m", max_concurrency=2, turn_format="transcript", domain="mock", **settings):
@@ -23,7 +25,7 @@ def run(arms, tasks, tmp_path, agent="m", max_concurrency=2, turn_format="transc
 
 
 def test_oracle_solves_what_doing_nothing_does_not(tmp_path):
-    tasks = agents.load_tasks("mock")
+    tasks = domains.load_tasks("mock")
     runs = agents.tabulate(run(["oracle", "do_nothing"], tasks, tmp_path)).pivot(
         index="task_id", columns="arm", values="success"
     )
@@ -31,6 +33,24 @@ def test_oracle_solves_what_doing_nothing_does_not(tmp_path):
     # this one lists no gold actions, only the state they should lead to
     assert list(runs.index[~runs["oracle"].astype(bool)]) == ["update_task_with_history_and_env_assertions"]
     assert runs["do_nothing"].sum() == 1
+
+
+@pytest.mark.parametrize(("domain", "n", "idle"), [("airline", 50, 19), ("retail", 114, 7), ("telecom", 114, 0)])
+def test_oracle_solves_every_task_and_doing_nothing_few(domain, n, idle, tmp_path):
+    runs = agents.tabulate(run(["oracle", "do_nothing"], domains.load_tasks(domain), tmp_path, domain=domain))
+    assert runs.groupby("arm")["success"].agg(["sum", "count"]).T.to_dict() == {
+        "oracle": {"sum": n, "count": n},
+        "do_nothing": {"sum": idle, "count": n},
+    }
+    # what all these runs changed was their own
+    assert domains.read_database(domain) == domains.registry.get_env_constructor(domain)().tools.db
+
+
+def test_changes_say_what_is_there_and_what_should_be():
+    task = next(t for t in domains.load_tasks("mock") if t.id == "update_task_1")
+    expected, found = domains.play_gold("mock", task), domains.make_environment("mock")
+    assert domains.compare_databases(expected, expected) == []
+    assert domains.compare_databases(expected, found) == ["tasks.task_1.status: 'completed' expected, 'pending' found"]
 
 
 def make_reply(steps):
@@ -53,7 +73,7 @@ def fill(request, *, done):
 
 
 def create_task_1():
-    return [task for task in agents.load_tasks("mock") if task.id == "create_task_1"]
+    return [task for task in domains.load_tasks("mock") if task.id == "create_task_1"]
 
 
 def test_constrained_agent_does_a_task_through_tau2(endpoint, tmp_path):
@@ -107,8 +127,8 @@ def test_tool_call_that_cannot_be_read_is_asked_for_again_and_then_a_row(endpoin
 def test_stock_user_is_tau2s_own_and_an_arm_in_roles_is_the_same_with_our_manner_for_its_persona(endpoint, tmp_path):
     mock = endpoint(lambda r: json.dumps({"customer_wants": "x", "step": {"action": "reply", "message": "Yes?"}})
                     if "response_format" in r else "###STOP###")  # fmt: skip
-    task = next(t for t in agents.load_tasks("mock") if t.user_scenario.persona)
-    found = run(["stock", "profile"], [task], tmp_path, turn_format="roles")
+    task = next(t for t in domains.load_tasks("mock") if t.user_scenario.persona)
+    found = run(["stock", "profile"], [task], tmp_path, turn_format="roles", max_concurrency=1)
     assert [r.ended_by for r in found] == ["user_stop", "user_stop"]
     stock, profile = (r["messages"][0]["content"] for r in mock.requests if "response_format" not in r)
     assert "Never make up or hallucinate information" in stock and task.user_scenario.persona in stock
@@ -119,7 +139,7 @@ def test_stock_user_is_tau2s_own_and_an_arm_in_roles_is_the_same_with_our_manner
 def test_users_of_telecom_use_their_tools(endpoint, tmp_path):
     said = iter([call("check_network_status", "{}"), "It says no service.", "###STOP###"])
     mock = endpoint(lambda r: next(said) if "playing the role of a customer" in str(r) else "Please check the network.")
-    task = agents.load_tasks("telecom", 1)
+    task = domains.load_tasks("telecom", 1)
     settings = {"domain": "telecom", "agent_format": "function_calling"}
     found = run(["stock"], task, tmp_path, **settings)[0]
     called = [c for m in found.messages for c in m.get("tool_calls") or []]
@@ -133,7 +153,7 @@ def test_users_of_telecom_use_their_tools(endpoint, tmp_path):
 def test_many_runs_at_once_do_not_wait_for_each_other(endpoint, tmp_path):
     """More runs than asyncio's pool of threads has places, where the cache needs one too."""
     endpoint(make_reply(itertools.repeat({"action": "reply", "message": "And then?"})))
-    found = run(["task_only"], agents.load_tasks("mock"), tmp_path, n_trials=5, max_concurrency=45)
+    found = run(["task_only"], domains.load_tasks("mock"), tmp_path, n_trials=5, max_concurrency=45)
     assert [r.ended_by for r in found] == ["max_steps"] * 45
 
 
@@ -159,7 +179,7 @@ def test_reply_that_breaks_a_run_is_a_row_with_its_reason(endpoint, tmp_path):
 
 
 def test_a_task_keeps_its_profile_in_every_arm_and_shuffled_is_another():
-    tasks = agents.load_tasks("mock")
+    tasks = domains.load_tasks("mock")
     drawn = agents.draw_profiles(tasks, PROFILES, seed=4)
     assert drawn == agents.draw_profiles(tasks, PROFILES, seed=4)
     assert all(own != other for own, other in drawn.values())
@@ -179,8 +199,8 @@ def test_pass_k_of_a_hand_computed_example_and_the_tasks_that_three_points_need(
 
 def test_unknown_domain_and_arm_are_named(tmp_path):
     with pytest.raises(ValueError, match="domain 'hotel'"):
-        agents.load_tasks("hotel")
-    with pytest.raises(ValueError, match="arm 'angry'"):
-        run(["angry"], [], tmp_path)
+        domains.load_tasks("hotel")
+    with pytest.raises(ValueError, match="arm 'sleepy'"):
+        run(["sleepy"], [], tmp_path)
     with pytest.raises(ValueError, match="agent_format 'telepathy' does not exist: expected one of constrained"):
         run(["task_only"], [], tmp_path, agent_format="telepathy")

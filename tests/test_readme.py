@@ -13,12 +13,13 @@ import pytest
 import yaml
 from conftest import make_conversation, with_models
 
-from realusersim_nb import agents, corpus, judges, layouts, plots, pt3, records, simulators
+from realusersim_nb import agents, corpus, domains, judges, layouts, players, plots, pt3, records, simulators
+from realusersim_nb.replies import Said
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-NEW_ARM, NEW_CORPUS, NEW_JUDGE = re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL)
+NEW_ARM, NEW_CORPUS, NEW_JUDGE, NEW_AGENT = re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL)
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -95,14 +96,31 @@ def test_new_arm_is_known_everywhere_by_one_line(endpoint, monkeypatch):
 
     def work(models):
         player = simulators.Simulator(models, "m", "roles")
-        return pt3.roll_out_arms(player, "m", CASES, ["terse"], profiles, max_user_messages=2)
+        return pt3.roll_out_arms(player, "m", CASES, ["sleepy"], profiles, max_user_messages=2)
 
     found = with_models(work)
-    assert [t.arm for t in found] == ["terse", "terse"]
-    assert any("The text of persona_terse.md." in json.dumps(request) for request in mock.requests)
-    runs = pd.DataFrame({"arm": ["terse", "task_only"], "task_id": ["t", "t"], "success": [0.0, 1.0]})
-    assert agents.compare_arms(runs)["arm"].tolist() == ["terse"]
-    assert plots.find_looks(["terse"])["terse"]
+    assert [t.arm for t in found] == ["sleepy", "sleepy"]
+    assert any("The text of persona_sleepy.md." in json.dumps(request) for request in mock.requests)
+    runs = pd.DataFrame({"arm": ["sleepy", "task_only"], "task_id": ["t", "t"], "success": [0.0, 1.0]})
+    assert agents.compare_arms(runs)["arm"].tolist() == ["sleepy"]
+    assert plots.find_looks(["sleepy"])["sleepy"]
+
+
+def test_agent_from_outside_is_a_class_and_its_name(endpoint, monkeypatch):
+    monkeypatch.setattr(players, "AGENTS", players.AGENTS | {})
+    monkeypatch.setattr(agents, "AGENTS", players.AGENTS)
+    exec(NEW_AGENT, {"players": players, "Said": Said})
+    mock = endpoint(lambda request: "###STOP###" if len(request["messages"]) > 3 else "hi")
+
+    def work(models):
+        player = simulators.Simulator(models, "m", "roles")
+        tasks = domains.load_tasks("mock", 1)
+        people = [records.Profile(user_id=user) for user in "ab"]
+        return agents.run_arms(player, "mock", tasks, ["task_only"], people, agent="none", agent_format="receptionist")
+
+    [run] = with_models(work)
+    assert [m["content"] for m in run.messages[-2:]] == ["Please call again tomorrow.", "###STOP###"]
+    assert set(mock.models) == {"m"}  # the user's
 
 
 def test_new_layout_of_a_corpus_is_one_function(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""tau2-bench's environments: made quickly, and compared with what they should have become.
+"""tau2-bench's domains: tasks, their environments, and what should have become of them.
 
 The databases of airline and retail are large. Each is read once; runs share its records, and a run
 that asks for one gets a copy of its own, so that none sees what another changed.
@@ -8,14 +8,49 @@ import copy
 from functools import cache, partial
 from typing import Any, Literal, get_args
 
+import pandas as pd
 from tau2.data_model.tasks import Task
 from tau2.environment.db import DB
 from tau2.environment.environment import Environment
+from tau2.environment.toolkit import ToolType
 from tau2.registry import registry
 
 Domain = Literal["mock", "airline", "retail", "telecom"]
 LARGE: tuple[Domain, ...] = ("airline", "retail")
 NOTHING = "(nothing)"
+
+
+# --- tasks -------------------------------------------------------------------------------------
+
+
+def load_tasks(domain: Domain, n_tasks: int | None = None, *, seed: int = 0) -> list[Task]:
+    """A seeded draw of a domain's base tasks (None: all). ValueError for an unknown domain."""
+    if domain not in get_args(Domain):
+        raise ValueError(f"domain {domain!r} does not exist: expected one of {', '.join(get_args(Domain))}.")
+    split = None if domain == "mock" else "base"
+    tasks = pd.Series(registry.get_tasks_loader(domain)(split), dtype=object)
+    return tasks.sample(min(n_tasks or len(tasks), len(tasks)), random_state=seed).sort_index().tolist()
+
+
+def describe_scenario(task: Task) -> tuple[str, str]:
+    """What the user of a task wants and what they know; tau2's own persona is left out."""
+    told = task.user_scenario.instructions
+    if isinstance(told, str):
+        return told, "nothing else"
+    return f"{told.reason_for_call}\n{told.task_instructions}", told.known_info or "nothing else"
+
+
+@cache
+def list_writes(domain: Domain) -> frozenset[str]:
+    """The tools of a domain that change something or end the case; the others only look things up."""
+    environment = make_environment(domain)
+    kits = [kit for kit in (environment.tools, environment.user_tools) if kit]
+    looks = (ToolType.READ, ToolType.THINK)
+    kinds = [(name, kit.tool_type(name)) for kit in kits for name in kit.get_tools()]
+    return frozenset(name for name, kind in kinds if kind not in looks and name != "calculate")
+
+
+# --- environments ------------------------------------------------------------------------------
 
 
 class SharedRecords(dict):

@@ -1,0 +1,211 @@
+"""Why runs fail, as far as the trace alone can tell: three mechanisms, and what remains.
+
+RealUserSim reports that realistic users surface three failure mechanisms; how it defines them is not
+public to us. These definitions are ours, made so that a program can decide them. Each is about one
+gold action that changes something (a **write**) and that the run did not make as it should be:
+
+    late         the agent called it with another value before the user had told the right one; or the
+                 user never told one that it needs; or told them in pieces, and the steps ran out
+    misread      the user had told a value, in some surface form, and the agent called it with another
+    unconfirmed  all was told, and the agent never called it: it asked, and got no clear yes; or the
+                 user closed the conversation first
+    other        what remains: another choice among what tools showed, a call that the tool refused, a
+                 refusal or a claim by the agent, facts not told, a write that nobody wanted
+
+A run has the mechanism of the first gold write that went wrong. Every finding has the turns that
+prove it. What is traced is described in ``disclosure``; a value that no program can trace (a colour,
+"the cheaper one") ends in ``other``.
+"""
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
+
+import pandas as pd
+from tau2.data_model.tasks import Action, Task
+
+from realusersim_nb import agents, stats
+from realusersim_nb.disclosure import find_told, flatten, list_action_needs, list_identifiers
+from realusersim_nb.domains import describe_scenario, list_writes
+from realusersim_nb.records import AgentRun
+
+Mechanism = Literal["late", "misread", "unconfirmed", "other"]
+HAND_OVER = "transfer_to_human_agents"
+HEARD = ("user", "tool")  # whence an agent can know a value
+ASKS = re.compile(r"\?|\bconfirm\b|\blet me know\b|\(yes/no\)|\bplease (provide|tell|give|share)\b", re.IGNORECASE)
+YES = re.compile(
+    r"\b(yes|yeah|yep|yup|ya|yea|ok|okay|sure|correct|confirm(ed)?|go ahead|do it|please do|proceed|sounds good"
+    r"|that's right|thats right|fine|absolutely|definitely|exactly)\b|^\W*y\W*$",
+    re.IGNORECASE,
+)
+NO = re.compile(r"\b(no|nope|not|don'?t|wait|stop|never|wrong)\b", re.IGNORECASE)
+ENDS = re.compile(  # the agent says that it is done, will not do it, or hands over
+    r"\b(cannot|can't|can not|unable|not able|not possible|not allowed|transfer(red|ring)?)\b"
+    r"|\b(is|are|has been|have been|been|i've|i have|successfully|now)\s+(\w+\s+)?"
+    r"(done|cancell?ed|completed?|updated|changed|modified|processed|exchanged|returned|booked|created|submitted)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What went wrong with one gold write: how, in words, and the messages (indices) that prove it."""
+
+    mechanism: Mechanism
+    detail: str
+    action: str
+    turns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One tool call of a run: the message it stands in and whether the tool took it."""
+
+    turn: int
+    name: str
+    arguments: dict
+    requestor: str
+    accepted: bool
+
+
+def list_calls(messages: list[dict]) -> list[Call]:
+    """All tool calls, in order."""
+    refused = {(m["requestor"], m["id"]) for m in messages if m["role"] == "tool" and m.get("error")}
+    return [
+        Call(i, c["name"], c["arguments"], c["requestor"], (c["requestor"], c["id"]) not in refused)
+        for i, m in enumerate(messages)
+        for c in m.get("tool_calls") or []
+    ]
+
+
+def find_mechanisms(run: AgentRun, task: Task) -> list[Finding]:
+    """What went wrong in a failed run, in the order of the gold actions; nothing for a run that succeeded or broke."""
+    if run.success is not False:
+        return []
+    criteria, calls = task.evaluation_criteria, list_calls(run.messages)
+    past = len((task.initial_state and task.initial_state.message_history) or [])  # what happened before the run
+    writes = list_writes(run.domain)
+    gold = [action for action in (criteria and criteria.actions) or [] if action.name in writes]
+    missed = [action for action in gold if not any(call.accepted and not list_wrong(action, call) for call in calls)]
+    if missed:
+        return [explain(run, task, action, [c for c in calls if is_attempt(action, c)]) for action in missed]
+    unwanted = [
+        c for c in calls if c.turn >= past and c.accepted and c.name in writes and all(list_wrong(a, c) for a in gold)
+    ]
+    if unwanted:
+        return [Finding("other", "a write that is not wanted", c.name, (c.turn,)) for c in unwanted]
+    end = (len(run.messages) - 1,)
+    return [Finding("other", "facts not told" if run.checks.get("COMMUNICATE") == 0 else "not decided", "", end)]
+
+
+def is_attempt(action: Action, call: Call) -> bool:
+    """Whether a call is of a gold action's tool."""
+    return (call.name, call.requestor) == (action.name, action.requestor)
+
+
+def list_wrong(action: Action, call: Call) -> list[str]:
+    """The arguments in which a call differs from a gold action; ``(tool)`` if it is not of its tool."""
+    if not is_attempt(action, call):
+        return ["(tool)"]
+    names = action.compare_args if action.compare_args is not None else {*action.arguments, *call.arguments}
+    return [n for n in action.arguments | dict.fromkeys(names) if n in names and action.arguments.get(n) != call.arguments.get(n)]  # fmt: skip
+
+
+def explain(run: AgentRun, task: Task, action: Action, attempts: list[Call]) -> Finding:
+    """Why one gold write is missing, from its closest call if there is one."""
+    if not attempts:
+        return explain_absence(run, task, action)
+    call = min(attempts, key=lambda attempt: len(list_wrong(action, attempt)))
+    wrong, needs = list_wrong(action, call), list_action_needs(task, action)
+    lacking = [
+        need for need in needs if need.name in wrong and need.value not in flatten(call.arguments.get(need.name))
+    ]
+    for need in lacking:
+        told = find_told(run.messages, need.value)
+        if told is not None and told < call.turn:
+            return Finding("misread", f"{need.name} was told as {need.value}", action.name, (told, call.turn))
+        if told is not None:
+            return Finding("late", f"{need.name} was told after the call", action.name, (call.turn, told))
+    if lacking:
+        return Finding("late", f"{lacking[0].name} was never told", action.name, (call.turn, len(run.messages) - 1))
+    return Finding("other", f"another {wrong[0]}" if wrong else "refused by the tool", action.name, (call.turn,))
+
+
+def explain_absence(run: AgentRun, task: Task, action: Action) -> Finding:
+    """Why a gold write was never tried."""
+    messages, end = run.messages, len(run.messages) - 1
+    needs = list_action_needs(task, action)
+    heard = {need: find_told(messages, need.value, by=HEARD) for need in needs}
+    never = [need for need in needs if heard[need] is None]
+    known = list_identifiers(describe_scenario(task)[1])
+    if never or (known and all(find_told(messages, value, by=HEARD) is None for value in known)):
+        lacking = never[0].name if never else "who they are"
+        return Finding("late", f"{lacking} was never told", action.name, (end,))
+    pieces = sorted({heard[need] for need in needs if messages[heard[need]]["role"] == "user"})
+    if run.ended_by == "max_steps" and len(pieces) > 1:
+        return Finding("late", "told in pieces, and the steps ran out", action.name, tuple(pieces))
+    return explain_close(run, action, since=max([0, *(heard[need] for need in needs)]))
+
+
+def explain_close(run: AgentRun, action: Action, *, since: int) -> Finding:
+    """Why a write was not made though all had been told by message ``since``: nobody said yes, or the user left."""
+    said = [
+        (i, m["role"], m["content"]) for i, m in enumerate(run.messages) if m.get("content") and m["role"] != "tool"
+    ]
+    asked = [i for i, role, text in said if role == "assistant" and i > since and ASKS.search(text)]
+    answers = [(i, text) for i, role, text in said if role == "user" and asked and i > asked[0]]
+    yes = [i for i, text in answers if YES.search(text) and not NO.search(text)]
+    last = next((text for _, role, text in reversed(said) if role == "assistant"), "")
+    if yes:
+        return Finding("other", "confirmed, and not done", action.name, (yes[0],))
+    handed = [call.turn for call in list_calls(run.messages) if call.accepted and call.name == HAND_OVER]
+    if handed or ("?" not in last and ENDS.search(last)):
+        return Finding(
+            "other",
+            "the agent refused, handed over or said that it was done",
+            action.name,
+            tuple(handed or [said[-1][0]]),
+        )
+    if run.ended_by != "user_stop":
+        return Finding("other", "never tried", action.name, (said[-1][0],))
+    if asked:
+        return Finding("unconfirmed", "asked, and no clear yes", action.name, (asked[0], *(i for i, _ in answers)))
+    return Finding("unconfirmed", "the user closed first", action.name, (said[-1][0],))
+
+
+# --- by arm ------------------------------------------------------------------------------------
+
+
+def tabulate(runs: list[AgentRun], tasks: list[Task]) -> pd.DataFrame:
+    """All findings: one row each, with the run's ``task_id, trial, arm, simulator``, ``first`` (it gives the run its
+    mechanism) and the finding's ``mechanism, detail, action, turns``.
+    """
+    by_id, rows = {task.id: task for task in tasks}, []
+    for run in runs:
+        for n, finding in enumerate(find_mechanisms(run, by_id[run.task_id])):
+            about = {"task_id": run.task_id, "trial": run.trial, "arm": run.arm, "simulator": run.simulator, "first": n == 0}  # fmt: skip
+            rows.append({**about, **asdict(finding), "turns": list(finding.turns)})
+    return pd.DataFrame(rows, columns=["task_id", "trial", "arm", "simulator", "first", "mechanism", "detail", "action", "turns"])  # fmt: skip
+
+
+def name_mechanism(run: AgentRun, task: Task) -> Mechanism | None:
+    """A failed run's mechanism; None for one that succeeded or broke."""
+    return next((finding.mechanism for finding in find_mechanisms(run, task)), None)
+
+
+def measure(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """How often runs fail by each mechanism: one row an arm and mechanism.
+
+    ``runs`` is ``agents.tabulate``'s table with a column ``mechanism``. Columns ``rate`` (0..1 of the scored runs) with
+    its 95 % interval by task, ``n`` and ``n_failed`` (not scored); against ``task_only``, paired by task: ``difference``,
+    ``difference_low, difference_high``, ``p``, ``n_pairs``.
+    """
+    rows = []
+    for mechanism in get_args(Mechanism):
+        own = runs.assign(failed=(runs["mechanism"] == mechanism).where(runs["success"].notna()).astype(float))
+        rates = stats.score(own, "failed", by="arm", unit="task_id", item=["task_id", "trial"], seed=seed)
+        pairs = agents.compare_arms(own, "failed", seed=seed).set_index("arm")
+        pairs = pairs.rename(columns={"ci_low": "difference_low", "ci_high": "difference_high"})
+        shown = ["difference", "difference_low", "difference_high", "p", "n_pairs"]
+        rows.append(rates.join(pairs[shown]).assign(mechanism=mechanism))
+    return pd.concat(rows).set_index("mechanism", append=True)

@@ -1,0 +1,228 @@
+"""Was it the user's fault? Errors of simulated users, found before an agent is blamed.
+
+The seven kinds are tau2-bench's: a fact made up, told too early, something left out, a stop too
+soon, a fall out of the role, another goal, a contradiction. Rules look first, at every run; they are
+ours, and fire on what a program can prove from the scenario and the trace. A model reads the failed
+runs in which the rules found nothing, and must quote: what it cannot quote from the message it
+names is kept as unproven and does not count.
+"""
+
+import re
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+from typing import Literal, get_args
+
+import pandas as pd
+from pydantic import BaseModel, Field
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+from tau2.data_model.tasks import Task
+from tau2.user.base import OUT_OF_SCOPE, STOP, TRANSFER
+
+from realusersim_nb import agents, lapses
+from realusersim_nb.disclosure import list_identifiers, list_needs, tells
+from realusersim_nb.domains import describe_scenario
+from realusersim_nb.faults import CallFailed
+from realusersim_nb.llm import Models
+from realusersim_nb.mechanisms import find_mechanisms
+from realusersim_nb.records import AgentRun, Record
+from realusersim_nb.templates import fill_prompt
+from realusersim_nb.texts import split_words
+
+Kind = Literal[
+    "hallucinated", "revealed_early", "missed_action", "premature_stop", "role_confusion", "off_goal", "inconsistent"
+]
+BY_RULE = "rules"
+ALIKE = 0.75  # of two identifiers, one of them taken for a slip of the other
+CONDITION = re.compile(r"\b(if|unless|until|once|only when|only after)\b", re.IGNORECASE)
+OUT_OF_ROLE = ("recites its prompt", "answers as the assistant")
+
+
+class UserError(Record):
+    """One error of a run's user: the message (index), the words that show it, who found it, and whether it is proven."""
+
+    task_id: str
+    trial: int
+    arm: str
+    kind: Kind
+    turn: int
+    quote: str
+    reason: str = ""
+    found_by: str = BY_RULE
+    proven: bool = True
+
+
+class Reading(BaseModel):
+    """A model's answer on one run."""
+
+    kind: Literal[Kind, "none"]
+    message: int = Field(ge=0)
+    quote: str = Field(max_length=200)
+    reason: str = Field(max_length=200)
+
+
+def list_said(run: AgentRun) -> list[tuple[int, str]]:
+    """What the user wrote, with the message's index, without tau2's marks of the end."""
+    marks = re.compile("|".join(map(re.escape, (STOP, TRANSFER, OUT_OF_SCOPE))))
+    said = [(i, marks.sub("", m["content"]).strip()) for i, m in enumerate(run.messages) if is_said(m)]
+    return [(i, text) for i, text in said if text]
+
+
+def is_said(message: dict) -> bool:
+    """Whether a message is something that the user wrote."""
+    return message["role"] == "user" and bool(message.get("content"))
+
+
+# --- rules -------------------------------------------------------------------------------------
+
+
+def find_by_rule(run: AgentRun, task: Task) -> list[UserError]:
+    """All that the rules find in one run, in the order of the messages; nothing for bounds and broken runs."""
+    if run.simulator is None or run.success is None:
+        return []
+    said = list_said(run)
+    found = [*check_facts(run, task, said), *check_role(run, said), *check_goal(task, said), *check_early(task, said)]
+    if run.success is False:
+        found += check_end(run, task)
+    about = {"task_id": run.task_id, "trial": run.trial, "arm": run.arm}
+    return [
+        UserError(**about, kind=kind, turn=turn, quote=quote)
+        for kind, turn, quote in sorted(found, key=lambda error: error[1])
+    ]
+
+
+Found = Iterator[tuple[Kind, int, str]]
+
+
+def check_facts(run: AgentRun, task: Task, said: list[tuple[int, str]]) -> Found:
+    """Numbers, codes and addresses that neither the scenario nor anybody before had: made up; or, where the user
+    also told the right one, two that cannot both be true.
+    """
+    scenario = "\n".join(describe_scenario(task))
+    for i, text in said:
+        heard = "\n".join([scenario, *(str(m.get("content")) for m in run.messages[:i] if not is_said(m))])
+        for value in list_identifiers(text):
+            if squeeze(value) not in squeeze(heard):
+                near = [v for v in list_identifiers(scenario) if SequenceMatcher(None, v, value).ratio() > ALIKE]
+                both = any(tells(other, v) for v in near for _, other in said)
+                yield "inconsistent" if both else "hallucinated", i, value
+
+
+def squeeze(text: str) -> str:
+    """A text's letters and digits alone."""
+    return re.sub(r"[\W_]", "", text).lower()
+
+
+def check_role(run: AgentRun, said: list[tuple[int, str]]) -> Found:
+    """The first message in which the user speaks as an assistant, or recites what it was told."""
+    for i, text in said:
+        if lapses.find_lapse([text], run.manner) in OUT_OF_ROLE:
+            yield "role_confusion", i, text
+            return
+
+
+def check_goal(task: Task, said: list[tuple[int, str]]) -> Found:
+    """A user who in the whole conversation uses no word of the scenario (of four letters or more)."""
+    telling = {word for word in split_words("\n".join(describe_scenario(task))) if len(word) > 3} - ENGLISH_STOP_WORDS
+    if said and not any(telling & set(split_words(text)) for _, text in said):
+        yield "off_goal", *said[0]
+
+
+def check_early(task: Task, said: list[tuple[int, str]]) -> Found:
+    """A value told in the opening, though the scenario names it only in sentences with a condition."""
+    sentences = re.split(r"(?<=[.!?])\s+|\n", "\n".join(describe_scenario(task)))
+    free = " ".join(sentence for sentence in sentences if not CONDITION.search(sentence))
+    for need in list_needs(task) if said else []:
+        if tells(said[0][1], need.value) and not tells(free, need.value):
+            yield "revealed_early", said[0][0], need.value
+
+
+def check_end(run: AgentRun, task: Task) -> Found:
+    """How a failed run ended, if the user ended it: they never told what was needed, or left a question open."""
+    end = len(run.messages) - 1
+    if run.ended_by != "user_stop" or not (missed := find_mechanisms(run, task)):
+        return
+    for finding in missed:
+        if finding.mechanism == "late" and finding.detail.endswith("never told"):
+            yield "missed_action", end, finding.detail
+    if missed[0].mechanism == "unconfirmed":
+        yield "premature_stop", end, str(run.messages[end].get("content"))
+
+
+# --- a model, where the rules found nothing ----------------------------------------------------
+
+
+async def find(models: Models, model: str | None, runs: list[AgentRun], tasks: list[Task], *, seed: int = 0) -> list[UserError | CallFailed]:  # fmt: skip
+    """The errors of all runs: by the rules, then of ``model`` (None: nobody) on failed runs without any.
+
+    A reading that fails is its failure.
+    """
+    by_id = {task.id: task for task in tasks}
+    by_run = [find_by_rule(run, by_id[run.task_id]) for run in runs]
+    unclear = [
+        r for r, found in zip(runs, by_run, strict=True) if r.success is False and r.simulator and not found
+    ]  # fmt: skip
+    read = [read_run(models, model, run, by_id[run.task_id], seed=seed) for run in (unclear if model else [])]
+    told = await models.run_all(read, f"errors of the user, read by {model}") if read else []
+    return [error for found in by_run for error in found] + [error for error in told if error is not None]
+
+
+async def read_run(models: Models, model: str, run: AgentRun, task: Task, *, seed: int) -> UserError | None:
+    """What a model finds in one run; None if it finds nothing."""
+    answer = await models.ask(model, render_reading(run, task), Reading, temperature=0.001, max_tokens=200, seed=seed)
+    if answer.kind == "none":
+        return None
+    said = list_said(run)
+    turn, text = said[min(max(answer.message, 1), len(said)) - 1] if said else (0, "")
+    proven = bool(squeeze(answer.quote)) and squeeze(answer.quote) in squeeze(text)
+    return UserError(
+        task_id=run.task_id, trial=run.trial, arm=run.arm, kind=answer.kind, turn=turn, quote=answer.quote,
+        reason=answer.reason, found_by=model, proven=proven,
+    )  # fmt: skip
+
+
+def render_reading(run: AgentRun, task: Task) -> str:
+    """The prompt of that reading: the scenario, and what both sides said."""
+    number, lines = 0, []
+    said = dict(list_said(run))
+    for i, m in enumerate(run.messages):
+        if i in said:
+            number += 1
+            lines.append(f"{number}. Person: {said[i]}")
+        elif m["role"] == "assistant" and m.get("content"):
+            lines.append(f"Agent: {m['content']}")
+    ending = "The person ended it." if run.ended_by == "user_stop" else "It was cut off."
+    scenario = "\n".join(describe_scenario(task))
+    return fill_prompt("user_errors", scenario=scenario, transcript="\n".join([*lines, ending]))
+
+
+# --- by arm ------------------------------------------------------------------------------------
+
+
+def name_error(errors: list[UserError]) -> dict[tuple[str, int, str], Kind]:
+    """The first proven error of each run that has one, by task, trial and arm."""
+    proven = sorted((e for e in errors if e.proven), key=lambda error: error.turn, reverse=True)
+    return {(e.task_id, e.trial, e.arm): e.kind for e in proven}
+
+
+def count(runs: pd.DataFrame) -> pd.DataFrame:
+    """How many scored runs have each kind of error: one row an arm, with ``n`` and ``any``.
+
+    ``runs`` is ``agents.tabulate``'s table with a column ``user_error``.
+    """
+    scored = runs.dropna(subset="success")
+    found = pd.crosstab(scored["arm"], scored["user_error"].fillna("none"))
+    found = found.reindex(index=scored["arm"].unique(), columns=get_args(Kind), fill_value=0)
+    found = found.assign(any=found.sum(axis=1))
+    found.insert(0, "n", scored["arm"].value_counts())
+    return found.rename_axis(columns=None)
+
+
+def score_without(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Success of each arm with all runs and without those whose user made an error.
+
+    The columns of ``agents.score``, and ``without, without_low, without_high, n_without``: an upper bound, since
+    most errors are looked for, and some can only be found, in runs that failed.
+    """
+    kept = agents.score(runs[runs["user_error"].isna()], seed=seed)
+    names = {"success": "without", "ci_low": "without_low", "ci_high": "without_high", "n_runs": "n_without"}
+    return agents.score(runs, seed=seed).join(kept.drop(columns="n_failed").rename(columns=names))
