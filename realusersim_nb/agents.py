@@ -8,7 +8,6 @@ handed to the notebook's event loop.
 """
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from math import comb
@@ -16,6 +15,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
+import statsmodels.formula.api as smf
 from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel
 from tau2.agent.base import LocalAgent
@@ -173,12 +173,12 @@ def describe_message(message: Message) -> dict:
 # --- scores ------------------------------------------------------------------------------------
 
 
-def score(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Success of each arm: one row an arm, in the order met.
+def score(runs: pd.DataFrame, *, by: str | list[str] = "arm", seed: int = 0) -> pd.DataFrame:
+    """Success of each arm (or of what ``by`` names): one row each, in the order met.
 
     Columns ``success, ci_low, ci_high`` (0..1, 95 % by task), ``n_runs`` (scored), ``n_failed``.
     """
-    found = stats.score(runs, "success", by="arm", unit="task_id", item=["task_id", "trial"], seed=seed)
+    found = stats.score(runs, "success", by=by, unit="task_id", item=["simulator", "task_id", "trial"], seed=seed)
     return found.rename(columns={"rate": "success", "n": "n_runs"})
 
 
@@ -198,6 +198,48 @@ def compare_arms(runs: pd.DataFrame, value: str = "success", *, seed: int = 0) -
     return table.assign(tasks_for_3_points=np.ceil((stats.NORMAL * table["spread"] / SMALL_EFFECT) ** 2))
 
 
+def pool(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of simulated users, and all of them once more under the simulator ``pooled``, where there are several."""
+    own = runs.dropna(subset="simulator")
+    return pd.concat([own, own.assign(simulator="pooled")]) if own["simulator"].nunique() > 1 else own
+
+
+def describe_users(runs: list[AgentRun]) -> pd.DataFrame:
+    """What differs between arms besides the manner: one row an arm of simulated users, medians over its runs.
+
+    Columns ``manner_words`` (what the user was told of how to write), ``user_turns``, ``message_words``, ``n_runs``.
+    """
+    table = tabulate([run for run in runs if run.simulator])
+    return table.groupby("arm", sort=False).agg(
+        manner_words=("manner_words", "median"), user_turns=("user_turns", "median"),
+        message_words=("message_words", "median"), n_runs=("task_id", "size"),
+    )  # fmt: skip
+
+
+def adjust(runs: pd.DataFrame, covariates: list[str]) -> pd.DataFrame:
+    """Differences of success from ``task_only`` with the covariates held equal, by a linear model.
+
+    One row an arm: ``adjusted`` (in shares of runs), ``ci_low, ci_high, p`` with errors clustered by task, ``n_runs``.
+    Empty figures where arms and covariates cannot be told apart, or the tasks are fewer than the terms.
+    Turns come after the manner: what goes through them is taken from the arm's effect.
+    """
+    own = runs[runs["simulator"].notna()].dropna(subset=["success", *covariates])
+    own = own.assign(success=own["success"].astype(float), **{c: np.log1p(own[c]) for c in covariates})
+    arms = [arm for arm in own["arm"].unique() if arm != BASELINE]
+    terms = [f"C(arm, Treatment({BASELINE!r}))", *covariates]
+    rows = {arm: {"n_runs": len(own)} for arm in arms}
+    if arms and (own["arm"] == BASELINE).any():
+        model = smf.ols(f"success ~ {' + '.join(terms)}", own)
+        if np.linalg.matrix_rank(model.exog) == model.exog.shape[1] < own["task_id"].nunique():
+            fit = model.fit(cov_type="cluster", cov_kwds={"groups": pd.factorize(own["task_id"])[0]})
+            for arm in arms:
+                name = f"{terms[0]}[T.{arm}]"
+                low, high = fit.conf_int().loc[name]
+                rows[arm] = {"adjusted": fit.params[name], "ci_low": low, "ci_high": high, "p": fit.pvalues[name], "n_runs": len(own)}  # fmt: skip
+    columns = ["adjusted", "ci_low", "ci_high", "p", "n_runs"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("arm")
+
+
 def measure_pass(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """pass^k of each arm: how likely k runs of a task all succeed (tau-bench, arXiv 2406.12045).
 
@@ -215,17 +257,12 @@ def measure_pass(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 
 def tabulate(runs: list[AgentRun]) -> pd.DataFrame:
-    """One row a run, without its messages."""
-    return pd.DataFrame([run.model_dump(exclude={"messages", "manner", "changes", "checks"}) for run in runs])
+    """One row a run, without its messages; with the words of the manner told and the median words of a user's message."""
+    left_out = {"messages", "manner", "changes", "checks"}
+    return pd.DataFrame([{**run.model_dump(exclude=left_out), **count_words(run)} for run in runs])
 
 
-def print_run(run: AgentRun) -> None:
-    """Print one run as text: messages, calls and results, then how it ended."""
-    for m in run.messages:
-        for call in m.get("tool_calls") or []:
-            print(f"  call  {call['name']}({json.dumps(call['arguments'])})")
-        if m.get("content"):
-            print(f"{m['role']:>9}  {m['content'][:300]}")
-    print(
-        f"\n{run.arm}, {run.task_id}: success {run.success}, ended by {run.ended_by}{f': {run.error}' if run.error else ''}"
-    )
+def count_words(run: AgentRun) -> dict[str, float]:
+    """Words of the manner told, and median words of a message of the user."""
+    said = [len(m["content"].split()) for m in run.messages if m["role"] == "user" and m.get("content")]
+    return {"manner_words": len(run.manner.split()), "message_words": float(np.median(said)) if said else float("nan")}

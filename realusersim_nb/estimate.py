@@ -93,11 +93,16 @@ def plan_agent_runs(p: dict) -> Iterator[Planned]:
     from realusersim_nb import bounds, domains  # tau2 takes seconds to import
 
     arms = [arm for arm in p["arms"] if arm not in get_args(bounds.Bound)]
-    steps = len(arms) * len(domains.load_tasks(p["domain"], p["n_tasks"])) * p["n_trials"] * p["max_steps"]
+    n_tasks = len(domains.load_tasks(p["domain"], p["n_tasks"]))
+    steps = len(arms) * n_tasks * p["n_trials"] * p["max_steps"]
     yield "agent step", p["agent"], steps / 2
     yield "turn", p["simulator"], steps / 2
     if p["turn_format"] == "transcript":
         yield "plan", p["simulator"], steps / 2
+    yield "turn", p["simulator"], len(set(p["directives"]) - set(arms)) * n_tasks
+    for judge in judges.name_judges(p["judge"], p["simulator"])[:1]:
+        if judge not in judges.RULES:
+            yield "analysis", judge, len(arms) * n_tasks * p["n_trials"]
 
 
 def describe_estimate(table: pd.DataFrame) -> str:

@@ -194,16 +194,16 @@ def name_mechanism(run: AgentRun, task: Task) -> Mechanism | None:
 
 
 def measure(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """How often runs fail by each mechanism: one row an arm and mechanism.
+    """How often runs of simulated users fail by each mechanism: one row an arm and mechanism.
 
     ``runs`` is ``agents.tabulate``'s table with a column ``mechanism``. Columns ``rate`` (0..1 of the scored runs) with
     its 95 % interval by task, ``n`` and ``n_failed`` (not scored); against ``task_only``, paired by task: ``difference``,
     ``difference_low, difference_high``, ``p``, ``n_pairs``.
     """
-    rows = []
+    rows, runs = [], runs.dropna(subset="simulator")
     for mechanism in get_args(Mechanism):
         own = runs.assign(failed=(runs["mechanism"] == mechanism).where(runs["success"].notna()).astype(float))
-        rates = stats.score(own, "failed", by="arm", unit="task_id", item=["task_id", "trial"], seed=seed)
+        rates = stats.score(own, "failed", by="arm", unit="task_id", item=["simulator", "task_id", "trial"], seed=seed)
         pairs = agents.compare_arms(own, "failed", seed=seed).set_index("arm")
         pairs = pairs.rename(columns={"ci_low": "difference_low", "ci_high": "difference_high"})
         shown = ["difference", "difference_low", "difference_high", "p", "n_pairs"]

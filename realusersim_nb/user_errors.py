@@ -18,7 +18,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from tau2.data_model.tasks import Task
 from tau2.user.base import OUT_OF_SCOPE, STOP, TRANSFER
 
-from realusersim_nb import agents, lapses
+from realusersim_nb import agents, judges, lapses
 from realusersim_nb.disclosure import list_identifiers, list_needs, tells
 from realusersim_nb.domains import describe_scenario
 from realusersim_nb.faults import CallFailed
@@ -151,6 +151,11 @@ def check_end(run: AgentRun, task: Task) -> Found:
 # --- a model, where the rules found nothing ----------------------------------------------------
 
 
+def choose_reader(judge: str | list[str] | None, simulator: str) -> str | None:
+    """The first model among the judges of a study (None: the simulator's); None if all of them are rules."""
+    return next((name for name in judges.name_judges(judge, simulator) if name not in judges.RULES), None)
+
+
 async def find(models: Models, model: str | None, runs: list[AgentRun], tasks: list[Task], *, seed: int = 0) -> list[UserError | CallFailed]:  # fmt: skip
     """The errors of all runs: by the rules, then of ``model`` (None: nobody) on failed runs without any.
 
@@ -195,13 +200,26 @@ def render_reading(run: AgentRun, task: Task) -> str:
     return fill_prompt("user_errors", scenario=scenario, transcript="\n".join([*lines, ending]))
 
 
+def keep_read(errors: list[UserError | CallFailed]) -> list[UserError]:
+    """Without the readings that failed."""
+    return [error for error in errors if isinstance(error, UserError)]
+
+
 # --- by arm ------------------------------------------------------------------------------------
 
 
-def name_error(errors: list[UserError]) -> dict[tuple[str, int, str], Kind]:
-    """The first proven error of each run that has one, by task, trial and arm."""
-    proven = sorted((e for e in errors if e.proven), key=lambda error: error.turn, reverse=True)
-    return {(e.task_id, e.trial, e.arm): e.kind for e in proven}
+def name_errors(errors: list[UserError | CallFailed], runs: list[AgentRun]) -> list[Kind | None]:
+    """The first proven error of each run, None without one."""
+    proven = sorted((e for e in keep_read(errors) if e.proven), key=lambda error: error.turn, reverse=True)
+    first = {(e.task_id, e.trial, e.arm): e.kind for e in proven}
+    return [first.get((run.task_id, run.trial, run.arm)) for run in runs]
+
+
+def tabulate(errors: list[UserError | CallFailed]) -> pd.DataFrame:
+    """One row an error, and one (of kind ``unread``, with the reason) a reading that failed."""
+    failed = [{"kind": "unread", "reason": str(error)} for error in errors if isinstance(error, CallFailed)]
+    rows = [error.model_dump() for error in keep_read(errors)]
+    return pd.DataFrame([*rows, *failed], columns=list(UserError.model_fields))
 
 
 def count(runs: pd.DataFrame) -> pd.DataFrame:
