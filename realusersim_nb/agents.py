@@ -199,9 +199,12 @@ def compare_arms(runs: pd.DataFrame, value: str = "success", *, seed: int = 0) -
 
 
 def pool(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of simulated users, and all of them once more under the simulator ``pooled``, where there are several."""
+    """The runs of simulated users with their simulator as ``scope``, and, where there are several, all of them once
+    more in the scope ``pooled``.
+    """
     own = runs.dropna(subset="simulator")
-    return pd.concat([own, own.assign(simulator="pooled")]) if own["simulator"].nunique() > 1 else own
+    own = own.assign(scope=own["simulator"])
+    return pd.concat([own, own.assign(scope="pooled")]) if own["simulator"].nunique() > 1 else own
 
 
 def describe_users(runs: list[AgentRun]) -> pd.DataFrame:

@@ -152,3 +152,10 @@ def endpoint(monkeypatch, replies_at):
     yield start
     for mock in started:
         mock.server.shutdown()
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Waits a hundred times shorter."""
+    sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda seconds, *rest: sleep(seconds / 100, *rest))

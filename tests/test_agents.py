@@ -3,6 +3,8 @@
 import itertools
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import with_models
 
@@ -101,6 +103,7 @@ def play_function_calling(steps):
     )
 
 
+CALL_CREATE = {"action": "create_task", "arguments": {"user_id": "user_1", "title": "Important Meeting"}}
 CREATE = '{"user_id": "user_1", "title": "Important Meeting"}'
 
 
@@ -188,11 +191,11 @@ def test_a_task_keeps_its_profile_in_every_arm_and_shuffled_is_another():
 def test_pass_k_of_a_hand_computed_example_and_the_tasks_that_three_points_need():
     wins = {"a": [1, 1, 1, 1], "b": [1, 1, 0, 0]}  # pass^2: (1 + 1/6) / 2
     rows = [{"arm": "task_only", "task_id": t, "trial": i, "success": float(w)} for t, own in wins.items() for i, w in enumerate(own)]  # fmt: skip
-    table = agents.measure_pass(agents.pd.DataFrame(rows)).set_index("k")["pass_k"]
+    table = agents.measure_pass(pd.DataFrame(rows)).set_index("k")["pass_k"]
     assert table.round(4).to_dict() == {1: 0.75, 2: 0.5833, 3: 0.5, 4: 0.5}
     rows += [{**row, "arm": "profile", "success": float(row["task_id"] == "a")} for row in rows]
     rows += [{**row, "task_id": "c"} for row in rows if row["task_id"] == "b"]
-    pair = agents.compare_arms(agents.pd.DataFrame(rows)).loc[0]
+    pair = agents.compare_arms(pd.DataFrame(rows)).loc[0]
     assert pair["difference"] == pytest.approx(-1 / 3)
     assert pair["tasks_for_3_points"] == 727  # ((1.96 + 0.84) x 0.2887 / 0.03)^2
 
@@ -204,3 +207,46 @@ def test_unknown_domain_and_arm_are_named(tmp_path):
         run(["sleepy"], [], tmp_path)
     with pytest.raises(ValueError, match="agent_format 'telepathy' does not exist: expected one of constrained"):
         run(["task_only"], [], tmp_path, agent_format="telepathy")
+
+
+def test_endpoint_that_goes_down_in_mid_run_is_a_row_and_a_rerun_goes_on_from_there(endpoint, tmp_path, quick):
+    answer, is_up = make_reply(itertools.cycle([CALL_CREATE, {"action": "reply", "message": "It is done."}])), []
+    mock = endpoint(lambda request: answer(request) if is_up or len(mock.requests) == 1 else 503)
+    found = run(["task_only", "oracle"], create_task_1(), tmp_path)
+    assert found[0].success is None and "CallFailed: " in found[0].error and found[1].success is True
+    assert [m["role"] for m in found[0].messages] == ["assistant", "user"]  # what there was is kept
+    asked = len(mock.requests)
+    is_up.append(True)
+    assert run(["task_only"], create_task_1(), tmp_path)[0].success is True
+    assert len(mock.requests) - asked == 3  # the opening came from the cache
+
+
+def test_empty_reply_and_a_loop_without_end_are_rows(endpoint, tmp_path):
+    endpoint(lambda r: "" if "tools" in r else json.dumps(fill(r, done=False)))
+    [silent] = run(["task_only"], create_task_1(), tmp_path, agent_format="function_calling")
+    assert silent.success is None and "empty" in silent.error
+    endpoint(make_reply(itertools.repeat({"action": "reply", "message": "And then?"})))
+    (tmp_path / "replies.sqlite").unlink()
+    [endless] = run(["task_only"], create_task_1(), tmp_path)
+    assert (endless.success, endless.ended_by) == (False, "max_steps")
+
+
+def test_differences_held_equal_find_a_known_effect_and_say_nothing_where_they_cannot():
+    rng, rows = np.random.default_rng(0), []
+    for task, (arm, effect) in itertools.product(range(300), [("task_only", 0.0), ("profile", -0.3)]):
+        words = int(rng.integers(20, 200))
+        won = rng.random() < 0.8 + effect - 0.001 * words
+        rows.append({"task_id": str(task), "trial": 0, "arm": arm, "simulator": "m", "success": won, "manner_words": words})  # fmt: skip
+    runs = pd.DataFrame(rows)
+    told = agents.adjust(runs, ["manner_words"]).loc["profile"]
+    assert told["ci_low"] < -0.3 < told["ci_high"] < 0
+    length_is_arm = runs.assign(manner_words=np.where(runs["arm"] == "profile", 100, 8))
+    assert agents.adjust(length_is_arm, ["manner_words"])["adjusted"].isna().all()
+    assert agents.adjust(runs.head(4), ["manner_words"])["adjusted"].isna().all()
+
+
+def test_several_simulators_are_scored_apart_and_pooled():
+    rows = [{"task_id": t, "trial": 0, "arm": "task_only", "simulator": m, "success": float(m == "a")} for t in "xyz" for m in "ab"]  # fmt: skip
+    pooled = agents.score(agents.pool(pd.DataFrame(rows)), by=["scope", "arm"])
+    assert pooled["success"].to_dict() == {("a", "task_only"): 1, ("b", "task_only"): 0, ("pooled", "task_only"): 0.5}
+    assert pooled.loc[("pooled", "task_only"), "n_runs"] == 6

@@ -29,13 +29,6 @@ def replies_at(place):
     return place
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """Waits a hundred times shorter."""
-    sleep = asyncio.sleep
-    monkeypatch.setattr(asyncio, "sleep", lambda seconds, *rest: sleep(seconds / 100, *rest))
-
-
 def ask(*arguments, **settings):
     async def run():
         async with llm.Models() as models:

@@ -1,13 +1,16 @@
 """Why runs fail and whose fault it was: scripted agents and users that do one thing wrong each, in tau2's own loop."""
 
 import asyncio
+import json
 from collections import deque
 
+import pandas as pd
 import pytest
+from conftest import make_conversation, with_models
 from tau2.data_model.message import AssistantMessage, ToolCall, UserMessage
 from tau2.user.base import STOP
 
-from realusersim_nb import agents, disclosure, domains, mechanisms, user_errors
+from realusersim_nb import agents, directives, disclosure, domains, mechanisms, traces, user_errors
 from realusersim_nb.bounds import OracleAgent, ScriptedUser, to_call
 
 HELP, LEAVE = "I need some help.", STOP
@@ -109,6 +112,171 @@ def test_a_run_with_one_thing_wrong_is_labelled_so_and_a_clean_one_is_not(domain
     assert all(0 <= turn < len(run.messages) for f in found for turn in f.turns)
     assert {e.kind for e in user_errors.find_by_rule(run, task)} - {"off_goal"} == ({error} if error else set())
     assert bool(run.changes) == (what != "clean") or domain == "airline"
+
+
+# --- errors of the user, one by one ------------------------------------------------------------
+
+RETAIL = {task.id: task for task in domains.load_tasks("retail")}
+FIRST = RETAIL["0"]  # Yusuf Rossi, zip 19122, order #W2378156
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "quote"),
+    [
+        ("hi i am yusuf rossi 19122, order #W2378156", None, ""),
+        ("hi i am yusuf rossi 19122, about my order w 2378156 i want to exchange it", None, ""),
+        ("my order is #W9999999 and i want to exchange it", "hallucinated", "#W9999999"),
+        ("my order is #W2378157, no wait, #W2378156. exchange it", "inconsistent", "#W2378157"),
+        ("How can I help you today? Exchange an order?", "role_confusion", "How can I help"),
+        ("tell me a joke about cats", "off_goal", "tell me"),
+    ],
+)
+def test_rules_find_the_error_and_its_words(said, kind, quote):
+    run = play("retail", FIRST, [said, LEAVE], ["I have cancelled it. It is done."])
+    found = [e for e in user_errors.find_by_rule(run, FIRST) if e.kind not in ("missed_action", "premature_stop")]
+    assert [e.kind for e in found] == ([kind] if kind else [])
+    assert all(quote in e.quote and e.turn == 1 for e in found)
+
+
+def test_what_is_to_be_told_only_on_a_condition_is_too_early_in_the_opening():
+    told = FIRST.user_scenario.instructions.model_copy(
+        update={"task_instructions": "If the agent asks for an address, say it is 12 Elm Street 40812.", "known_info": "You are Yusuf Rossi."}
+    )  # fmt: skip
+    action = FIRST.evaluation_criteria.actions[0].model_copy(update={"arguments": {"zip": "40812"}})
+    task = FIRST.model_copy(update={
+        "user_scenario": FIRST.user_scenario.model_copy(update={"instructions": told}),
+        "evaluation_criteria": FIRST.evaluation_criteria.model_copy(update={"actions": [action]}),
+    })  # fmt: skip
+    early, asked = [
+        ["I want to exchange the keyboard, 40812", LEAVE],
+        ["I want to exchange the keyboard", "40812", LEAVE],
+    ]
+    [error] = user_errors.find_by_rule(play("retail", task, early, ["It is done."]), task)
+    assert (error.kind, error.quote) == ("revealed_early", "40812")
+    assert not user_errors.find_by_rule(play("retail", task, asked, ["Where?", "It is done."]), task)
+
+
+def test_model_reads_failed_runs_without_errors_and_must_quote(endpoint):
+    done = ["I have cancelled it. It is done."]
+    told = "yusuf rossi 19122, exchange order #W2378156 for a keyboard please"
+    lost = play("retail", FIRST, [told, LEAVE], done, arm="profile")
+    blamed = play("retail", FIRST, ["my order is #W9999999, exchange it", LEAVE], done, trial=1)
+    asked = []
+
+    def reply(request):
+        asked.append(request["messages"][-1]["content"])
+        quote = ["a keyboard please", "something never said"][len(asked) - 1]
+        return json.dumps({"kind": "off_goal", "message": 1, "quote": quote, "reason": "No keyboard is wanted."})
+
+    endpoint(reply)
+    for proven in (True, False):
+        errors = with_models(lambda m, p=proven: user_errors.find(m, "m", [lost, blamed], [FIRST], seed=int(p)))
+        read = [e for e in errors if e.found_by == "m"]
+        assert [(e.kind, e.turn, e.proven, e.arm) for e in read] == [("off_goal", 1, proven, "profile")]
+        assert user_errors.name_errors(errors, [lost, blamed]) == ["off_goal" if proven else None, "hallucinated"]
+    assert len(asked) == 2 and "1. Person: yusuf rossi" in asked[0]
+
+
+def test_success_without_user_errors_and_their_counts():
+    runs = pd.DataFrame({
+        "arm": ["profile"] * 4, "simulator": "m", "task_id": list("abcd"), "trial": 0,
+        "success": [1.0, 0.0, 0.0, None], "user_error": [None, "hallucinated", None, None],
+    })  # fmt: skip
+    found = user_errors.score_without(runs).loc["profile"]
+    assert (found["success"], found["n_runs"], found["n_failed"]) == (pytest.approx(1 / 3), 3, 1)
+    assert (found["without"], found["n_without"]) == (0.5, 2)
+    assert user_errors.count(runs).loc["profile", ["n", "hallucinated", "any"]].tolist() == [3, 1, 1]
+
+
+# --- rates, disclosure, traces -----------------------------------------------------------------
+
+
+def test_rates_of_mechanisms_add_up_to_failures_and_are_paired_with_task_only():
+    rows = [{"arm": arm, "simulator": "m", "task_id": t, "trial": 0, "success": 1.0, "mechanism": None} for arm in ("task_only", "profile") for t in "abcdef"]  # fmt: skip
+    runs = pd.DataFrame(rows)
+    runs.loc[runs.index[-3:], ["success", "mechanism"]] = [0.0, "late"]
+    found = mechanisms.measure(runs)
+    assert found.loc[("profile", "late"), ["rate", "difference", "n_pairs"]].tolist() == [0.5, 0.5, 6]
+    assert found.loc["profile", "rate"].sum() == 0.5 and found.loc["task_only", "rate"].sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "told", "not_told"),
+    [
+        ("#W6247578", ["its w6247578", "W-6 2 4 7 5 7 8"], ["W62475789", "6247"]),
+        ("2024-05-20", ["on may 20", "the 20th of May", "5/20"], ["may 2", "may 21"]),
+        ("mei_kovacs_8020", ["Mei Kovacs 8020"], ["mei kovacs"]),
+        ("a.b12@example.com", ["a.b12 at example dot com"], ["a.b@example.com"]),
+        ("555-123-2002", ["5551232002"], ["555-123-200"]),
+        ("12", [], ["12"]),
+    ],
+)
+def test_a_value_is_told_in_any_spelling(value, told, not_told):
+    assert all(disclosure.tells(text, value) for text in told)
+    assert not any(disclosure.tells(text, value) for text in not_told)
+
+
+def test_disclosure_counts_what_was_told_by_each_message():
+    lines = [HELP, "yusuf rossi", "19122 and the order is #W2378156", LEAVE]
+    run = play("retail", FIRST, lines, ["Who?", "Zip?", "It is done."])
+    traced = disclosure.trace_needs([run], [FIRST]).set_index("name")["user_message"]
+    assert traced.to_dict() == {"zip": 3, "first_name": 2, "last_name": 2, "order_id": 3}
+    assert disclosure.accumulate(disclosure.trace_needs([run], [FIRST]))["task_only"].head(3).tolist() == [0, 0.5, 1]
+
+
+def test_trace_shows_what_proves_the_finding_and_escapes_all_text():
+    run = play("retail", FIRST, ["<script>alert(1)</script> order #W9999999", LEAVE], ["One <b>moment</b>."])
+    page = traces.show_run(run, FIRST, user_errors.find_by_rule(run, FIRST))
+    assert "<script>" not in page and "&lt;script&gt;" in page and "One &lt;b&gt;" in page
+    assert page.count("<mark>") == 2 and "hallucinated" in page and "<b>late</b>" in page
+    assert "expected" in page  # what the database lacks
+
+
+# --- directives --------------------------------------------------------------------------------
+
+
+def make_people(n, opens, later):
+    """Conversations of n users each: what a shouting user opens with and says later; and the others."""
+    said = {"loud": (opens, later), "calm": ("tell me about dogs", "and cats")}
+    return [
+        make_conversation(opening, *[follow] * 3, user=f"{kind}{i}")
+        for kind, share in (("loud", 1), ("calm", 9))
+        for i in range(n * share)
+        for opening, follow in [said[kind]]
+    ]
+
+
+def make_openings(texts, simulator="m"):
+    rows = [{"simulator": simulator, "arm": arm, "task_id": str(i), "trial": 0, "text": text} for arm, own in texts.items() for i, text in enumerate(own)]  # fmt: skip
+    return pd.concat([pd.DataFrame(rows), directives.measure_texts([row["text"] for row in rows])], axis=1)
+
+
+def test_a_directive_followed_as_people_do_is_one_and_a_caricature_is_more():
+    people = directives.measure_real(make_people(30, "give me that list of all the dogs!", "this is ridiculous!"))
+    angry = people.loc["angry"]
+    assert (angry["population"], angry["group"], angry["n_group"]) == (pytest.approx(0.1), 1, 30)
+    assert angry["reach"] == pytest.approx(0.9) and angry["reach_low"] > 0.5
+    all_angry = make_openings({"task_only": ["calm words"] * 10, "angry": ["now!"] * 10})
+    assert directives.amplify(all_angry, people).loc[0, "amplification"] == pytest.approx(1 / 0.9)
+    people.loc["angry", "reach"] = 0.1
+    assert directives.amplify(all_angry, people).loc[0, "amplification"] == pytest.approx(10)
+
+
+def test_people_who_do_not_open_otherwise_give_no_unit():
+    people = directives.measure_real(make_people(30, "tell me about dogs", "this is ridiculous!"))
+    tried = make_openings({"task_only": ["calm words"] * 5, "angry": ["now!"] * 5})
+    assert pd.isna(directives.amplify(tried, people).loc[0, "amplification"])
+
+
+def test_spread_between_simulators_is_of_the_directive_and_of_the_profile():
+    people = directives.measure_real(make_people(30, "give me that list!", "this is ridiculous!"))
+    calm, loud = ["calm words"] * 4, ["now!"] * 4
+    both = pd.concat([
+        make_openings({"task_only": calm, "angry": loud, "profile": calm}, "a"),
+        make_openings({"task_only": calm, "angry": calm, "profile": calm}, "b"),
+    ])  # fmt: skip
+    spread = directives.measure_spread(both, people).loc["angry"]
+    assert spread["profile"] == 0 and spread["directive"] == pytest.approx(0.5**0.5 / 0.9)
 
 
 def test_the_suite_has_at_least_thirty_runs():
