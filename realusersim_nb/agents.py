@@ -44,6 +44,7 @@ from realusersim_nb.simulators import Simulator
 STOCK, BASELINE = "stock", "task_only"  # the arm of tau2's own user, as shipped; what arms are compared with
 SMALL_EFFECT = 0.03  # about what the paper reports
 AGENT_TOKENS = 1000  # of one reply of an agent that calls functions
+TASKS_A_TERM = 10  # of a linear model, at least
 MAX_STEPS = 100  # tau2's; a message or a tool call is a step
 
 
@@ -200,10 +201,11 @@ def compare_arms(runs: pd.DataFrame, value: str = "success", *, seed: int = 0) -
 
 def pool(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs of simulated users with their simulator as ``scope``, and, where there are several, all of them once
-    more in the scope ``pooled``.
+    more in the scope ``pooled``. A run that stands in several studies counts once; tasks are named with their domain.
     """
-    own = runs.dropna(subset="simulator")
-    own = own.assign(scope=own["simulator"])
+    alike = ["domain", "agent", "simulator", "arm", "task_id", "trial"]
+    own = runs.dropna(subset="simulator").drop_duplicates(alike, keep="last")
+    own = own.assign(scope=own["simulator"], task_id=own["domain"] + "/" + own["task_id"])
     return pd.concat([own, own.assign(scope="pooled")]) if own["simulator"].nunique() > 1 else own
 
 
@@ -223,7 +225,7 @@ def adjust(runs: pd.DataFrame, covariates: list[str]) -> pd.DataFrame:
     """Differences of success from ``task_only`` with the covariates held equal, by a linear model.
 
     One row an arm: ``adjusted`` (in shares of runs), ``ci_low, ci_high, p`` with errors clustered by task, ``n_runs``.
-    Empty figures where arms and covariates cannot be told apart, or the tasks are fewer than the terms.
+    Empty figures where arms and covariates cannot be told apart, or with fewer than ten tasks a term.
     Turns come after the manner: what goes through them is taken from the arm's effect.
     """
     own = runs[runs["simulator"].notna()].dropna(subset=["success", *covariates])
@@ -233,7 +235,8 @@ def adjust(runs: pd.DataFrame, covariates: list[str]) -> pd.DataFrame:
     rows = {arm: {"n_runs": len(own)} for arm in arms}
     if arms and (own["arm"] == BASELINE).any():
         model = smf.ols(f"success ~ {' + '.join(terms)}", own)
-        if np.linalg.matrix_rank(model.exog) == model.exog.shape[1] < own["task_id"].nunique():
+        enough = own["task_id"].nunique() >= TASKS_A_TERM * model.exog.shape[1]
+        if enough and np.linalg.matrix_rank(model.exog) == model.exog.shape[1]:
             fit = model.fit(cov_type="cluster", cov_kwds={"groups": pd.factorize(own["task_id"])[0]})
             for arm in arms:
                 name = f"{terms[0]}[T.{arm}]"

@@ -140,11 +140,11 @@ def amplify(openings: pd.DataFrame, real: pd.DataFrame, *, seed: int = 0) -> pd.
 def measure_spread(openings: pd.DataFrame, real: pd.DataFrame) -> pd.DataFrame:
     """How much simulators disagree about one instruction: one row a directive tried by at least two.
 
-    Standard deviation over simulators of the mean trait under the ``directive`` and under ``profile`` (the same
+    Standard deviation over simulators of the mean trait ``under_directive`` and ``under_profile`` (the same
     trait), both in units of the real ``reach``: 1 is the distance from all real users to those who have the trait.
     """
     means = openings.groupby(["arm", "simulator"])[list(TRAITS)].mean()
     spreads = means.groupby("arm").std() / real["reach"].where(real["reach_low"] > 0)
     rows = {name: (spreads[name].get(name), spreads[name].get("profile")) for name in TRAITS if name in spreads.index}
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["directive", "profile"]).astype(float)
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["under_directive", "under_profile"]).astype(float)
     return table.rename_axis("trait").dropna(how="all")

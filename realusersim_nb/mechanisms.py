@@ -79,8 +79,8 @@ def list_calls(messages: list[dict]) -> list[Call]:
 
 
 def find_mechanisms(run: AgentRun, task: Task) -> list[Finding]:
-    """What went wrong in a failed run, in the order of the gold actions; nothing for a run that succeeded or broke."""
-    if run.success is not False:
+    """What went wrong in a failed run of a simulated user, in the order of the gold actions; nothing for other runs."""
+    if run.success is not False or run.simulator is None:
         return []
     criteria, calls = task.evaluation_criteria, list_calls(run.messages)
     past = len((task.initial_state and task.initial_state.message_history) or [])  # what happened before the run
@@ -95,7 +95,8 @@ def find_mechanisms(run: AgentRun, task: Task) -> list[Finding]:
     if unwanted:
         return [Finding("other", "a write that is not wanted", c.name, (c.turn,)) for c in unwanted]
     end = (len(run.messages) - 1,)
-    return [Finding("other", "facts not told" if run.checks.get("COMMUNICATE") == 0 else "not decided", "", end)]
+    detail = "the steps ran out" if run.ended_by == "max_steps" else "not decided"
+    return [Finding("other", "facts not told" if run.checks.get("COMMUNICATE") == 0 else detail, "", end)]
 
 
 def is_attempt(action: Action, call: Call) -> bool:
@@ -189,7 +190,7 @@ def tabulate(runs: list[AgentRun], tasks: list[Task]) -> pd.DataFrame:
 
 
 def name_mechanism(run: AgentRun, task: Task) -> Mechanism | None:
-    """A failed run's mechanism; None for one that succeeded or broke."""
+    """A failed run's mechanism; None for a bound and a run that succeeded or broke."""
     return next((finding.mechanism for finding in find_mechanisms(run, task)), None)
 
 

@@ -4,6 +4,7 @@ Each notebook leaves ``summary_part.json``; ``summary.json`` is all parts of a r
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -56,6 +57,15 @@ def collect_measures() -> pd.DataFrame:
     if not folders:
         raise FileNotFoundError(f"{OUTPUTS}: no summary.json in any folder; run `python -m realusersim_nb run` first.")
     return pd.concat([read_measures(folder) for folder in folders])
+
+
+def collect_table(path: str, columns: Iterable[str]) -> pd.DataFrame:
+    """A table of all runs, ``run`` first; empty if no run has it. Tables without these columns are left out."""
+    found = {file.parent.parent.name: pd.read_parquet(file) for file in sorted(OUTPUTS.glob(f"*/{path}.parquet"))}
+    fit = {run: table for run, table in found.items() if {*columns} <= {*table}}
+    if not fit:
+        return pd.DataFrame(columns=["run", *columns])
+    return pd.concat(fit, names=["run", None]).reset_index("run").reset_index(drop=True)
 
 
 # --- in words ----------------------------------------------------------------------------------

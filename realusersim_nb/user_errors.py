@@ -85,12 +85,12 @@ def find_by_rule(run: AgentRun, task: Task) -> list[UserError]:
         found += check_end(run, task)
     about = {"task_id": run.task_id, "trial": run.trial, "arm": run.arm}
     return [
-        UserError(**about, kind=kind, turn=turn, quote=quote)
-        for kind, turn, quote in sorted(found, key=lambda error: error[1])
+        UserError(**about, kind=kind, turn=turn, quote=quote, reason=reason)
+        for kind, turn, quote, reason in sorted(found, key=lambda error: error[1])
     ]
 
 
-Found = Iterator[tuple[Kind, int, str]]
+Found = Iterator[tuple[Kind, int, str, str]]  # kind, message, quote, reason
 
 
 def check_facts(run: AgentRun, task: Task, said: list[tuple[int, str]]) -> Found:
@@ -104,7 +104,7 @@ def check_facts(run: AgentRun, task: Task, said: list[tuple[int, str]]) -> Found
             if squeeze(value) not in squeeze(heard):
                 near = [v for v in list_identifiers(scenario) if SequenceMatcher(None, v, value).ratio() > ALIKE]
                 both = any(tells(other, v) for v in near for _, other in said)
-                yield "inconsistent" if both else "hallucinated", i, value
+                yield ("inconsistent", i, value, f"they also told {near[0]}") if both else ("hallucinated", i, value, "nobody had named it")  # fmt: skip
 
 
 def squeeze(text: str) -> str:
@@ -116,7 +116,7 @@ def check_role(run: AgentRun, said: list[tuple[int, str]]) -> Found:
     """The first message in which the user speaks as an assistant, or recites what it was told."""
     for i, text in said:
         if lapses.find_lapse([text], run.manner) in OUT_OF_ROLE:
-            yield "role_confusion", i, text
+            yield "role_confusion", i, text, "speaks as an assistant, or recites its prompt"
             return
 
 
@@ -124,7 +124,7 @@ def check_goal(task: Task, said: list[tuple[int, str]]) -> Found:
     """A user who in the whole conversation uses no word of the scenario (of four letters or more)."""
     telling = {word for word in split_words("\n".join(describe_scenario(task))) if len(word) > 3} - ENGLISH_STOP_WORDS
     if said and not any(telling & set(split_words(text)) for _, text in said):
-        yield "off_goal", *said[0]
+        yield "off_goal", *said[0], "no message holds a word of the scenario"
 
 
 def check_early(task: Task, said: list[tuple[int, str]]) -> Found:
@@ -133,19 +133,19 @@ def check_early(task: Task, said: list[tuple[int, str]]) -> Found:
     free = " ".join(sentence for sentence in sentences if not CONDITION.search(sentence))
     for need in list_needs(task) if said else []:
         if tells(said[0][1], need.value) and not tells(free, need.value):
-            yield "revealed_early", said[0][0], need.value
+            yield "revealed_early", said[0][0], need.value, "the scenario names it only on a condition"
 
 
 def check_end(run: AgentRun, task: Task) -> Found:
     """How a failed run ended, if the user ended it: they never told what was needed, or left a question open."""
-    end = len(run.messages) - 1
+    end, last = len(run.messages) - 1, str(run.messages[-1].get("content"))
     if run.ended_by != "user_stop" or not (missed := find_mechanisms(run, task)):
         return
     for finding in missed:
         if finding.mechanism == "late" and finding.detail.endswith("never told"):
-            yield "missed_action", end, finding.detail
+            yield "missed_action", end, last, finding.detail
     if missed[0].mechanism == "unconfirmed":
-        yield "premature_stop", end, str(run.messages[end].get("content"))
+        yield "premature_stop", end, last, missed[0].detail
 
 
 # --- a model, where the rules found nothing ----------------------------------------------------

@@ -246,7 +246,7 @@ def test_differences_held_equal_find_a_known_effect_and_say_nothing_where_they_c
 
 
 def test_several_simulators_are_scored_apart_and_pooled():
-    rows = [{"task_id": t, "trial": 0, "arm": "task_only", "simulator": m, "success": float(m == "a")} for t in "xyz" for m in "ab"]  # fmt: skip
-    pooled = agents.score(agents.pool(pd.DataFrame(rows)), by=["scope", "arm"])
+    rows = [{"domain": "mock", "agent": "x", "task_id": t, "trial": 0, "arm": "task_only", "simulator": m, "success": float(m == "a")} for t in "xyz" for m in "ab"]  # fmt: skip
+    pooled = agents.score(agents.pool(pd.DataFrame(rows + rows[:1])), by=["scope", "arm"])
     assert pooled["success"].to_dict() == {("a", "task_only"): 1, ("b", "task_only"): 0, ("pooled", "task_only"): 0.5}
     assert pooled.loc[("pooled", "task_only"), "n_runs"] == 6

@@ -276,7 +276,7 @@ def test_spread_between_simulators_is_of_the_directive_and_of_the_profile():
         make_openings({"task_only": calm, "angry": calm, "profile": calm}, "b"),
     ])  # fmt: skip
     spread = directives.measure_spread(both, people).loc["angry"]
-    assert spread["profile"] == 0 and spread["directive"] == pytest.approx(0.5**0.5 / 0.9)
+    assert spread["under_profile"] == 0 and spread["under_directive"] == pytest.approx(0.5**0.5 / 0.9)
 
 
 def test_the_suite_has_at_least_thirty_runs():
