@@ -55,7 +55,7 @@ def list_needs(task: Task) -> list[Need]:
     """What the user of a task has to tell, each value once."""
     criteria = task.evaluation_criteria
     needs = [need for action in (criteria and criteria.actions) or [] for need in list_action_needs(task, action)]
-    known = [Need("known", value) for value in list_identifiers(describe_scenario(task)[1])]
+    known = [Need("known", value) for value in list_known(task)]
     return list({re.sub(r"\W", "", need.value).lower(): need for need in [*known, *needs]}.values())
 
 
@@ -64,6 +64,15 @@ def list_action_needs(task: Task, action: Action) -> list[Need]:
     told = "\n".join(describe_scenario(task))
     given = [(name, value) for name, values in action.arguments.items() for value in flatten(values)]
     return [Need(name, value) for name, value in given if tells(told, value)]
+
+
+def list_known(task: Task) -> list[str]:
+    """What the user is known by: identifiers in what they know, in a scenario of one piece in its sentences about them."""
+    told = task.user_scenario.instructions
+    if isinstance(told, str):
+        about = [s for s in re.split(r"(?<=[.!?])\s+", told) if re.match(r"(you are|your) ", s, re.IGNORECASE)]
+        return list_identifiers(" ".join(about))
+    return list_identifiers(told.known_info or "")
 
 
 def list_identifiers(text: str) -> list[str]:

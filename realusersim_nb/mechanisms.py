@@ -25,20 +25,23 @@ import pandas as pd
 from tau2.data_model.tasks import Action, Task
 
 from realusersim_nb import agents, stats
-from realusersim_nb.disclosure import find_told, flatten, list_action_needs, list_identifiers
-from realusersim_nb.domains import describe_scenario, list_writes
+from realusersim_nb.disclosure import find_told, flatten, list_action_needs, list_known
+from realusersim_nb.domains import list_writes
 from realusersim_nb.records import AgentRun
 
 Mechanism = Literal["late", "misread", "unconfirmed", "other"]
 HAND_OVER = "transfer_to_human_agents"
 HEARD = ("user", "tool")  # whence an agent can know a value
-ASKS = re.compile(r"\?|\bconfirm\b|\blet me know\b|\(yes/no\)|\bplease (provide|tell|give|share)\b", re.IGNORECASE)
+ASKS = re.compile(  # whether to do it, not which or what
+    r"\b(confirm|proceed|go ahead|shall i|should i)\b|\(yes\b|\b(like|want) me to\b|\bis (this|that|it) (correct|right|ok(ay)?)\b",
+    re.IGNORECASE,
+)
 YES = re.compile(
     r"\b(yes|yeah|yep|yup|ya|yea|ok|okay|sure|correct|confirm(ed)?|go ahead|do it|please do|proceed|sounds good"
     r"|that's right|thats right|fine|absolutely|definitely|exactly)\b|^\W*y\W*$",
     re.IGNORECASE,
 )
-NO = re.compile(r"\b(no|nope|not|don'?t|wait|stop|never|wrong)\b", re.IGNORECASE)
+NO = re.compile(r"\b(no|nope|not|don'?t|wait|never|wrong)\b", re.IGNORECASE)
 ENDS = re.compile(  # the agent says that it is done, will not do it, or hands over
     r"\b(cannot|can't|can not|unable|not able|not possible|not allowed|transfer(red|ring)?)\b"
     r"|\b(is|are|has been|have been|been|i've|i have|successfully|now)\s+(\w+\s+)?"
@@ -69,10 +72,10 @@ class Call:
 
 
 def list_calls(messages: list[dict]) -> list[Call]:
-    """All tool calls, in order."""
-    refused = {(m["requestor"], m["id"]) for m in messages if m["role"] == "tool" and m.get("error")}
+    """All tool calls, in order; their results follow them in the same order (ids may come again)."""
+    results = iter([not m.get("error") for m in messages if m["role"] == "tool"])
     return [
-        Call(i, c["name"], c["arguments"], c["requestor"], (c["requestor"], c["id"]) not in refused)
+        Call(i, c["name"], c["arguments"], c["requestor"], next(results, False))
         for i, m in enumerate(messages)
         for c in m.get("tool_calls") or []
     ]
@@ -121,6 +124,10 @@ def explain(run: AgentRun, task: Task, action: Action, attempts: list[Call]) -> 
     lacking = [
         need for need in needs if need.name in wrong and need.value not in flatten(call.arguments.get(need.name))
     ]
+    shown = [need for need in lacking if find_told(run.messages[: call.turn], need.value, by=("tool",)) is not None]
+    lacking = [
+        need for need in lacking if need not in shown or find_told(run.messages[: call.turn], need.value) is not None
+    ]
     for need in lacking:
         told = find_told(run.messages, need.value)
         if told is not None and told < call.turn:
@@ -138,7 +145,7 @@ def explain_absence(run: AgentRun, task: Task, action: Action) -> Finding:
     needs = list_action_needs(task, action)
     heard = {need: find_told(messages, need.value, by=HEARD) for need in needs}
     never = [need for need in needs if heard[need] is None]
-    known = list_identifiers(describe_scenario(task)[1])
+    known = list_known(task)
     if never or (known and all(find_told(messages, value, by=HEARD) is None for value in known)):
         lacking = never[0].name if never else "who they are"
         return Finding("late", f"{lacking} was never told", action.name, (end,))
@@ -150,28 +157,29 @@ def explain_absence(run: AgentRun, task: Task, action: Action) -> Finding:
 
 def explain_close(run: AgentRun, action: Action, *, since: int) -> Finding:
     """Why a write was not made though all had been told by message ``since``: nobody said yes, or the user left."""
-    said = [
-        (i, m["role"], m["content"]) for i, m in enumerate(run.messages) if m.get("content") and m["role"] != "tool"
-    ]
+    said = [(i, m["role"], m["content"]) for i, m in enumerate(run.messages) if m.get("content")]
     asked = [i for i, role, text in said if role == "assistant" and i > since and ASKS.search(text)]
-    answers = [(i, text) for i, role, text in said if role == "user" and asked and i > asked[0]]
+    by_user = [(i, text) for i, role, text in said if role == "user"]
+    answers = [answer for question in asked for answer in [a for a in by_user if a[0] > question][:1]]
     yes = [i for i, text in answers if YES.search(text) and not NO.search(text)]
-    last = next((text for _, role, text in reversed(said) if role == "assistant"), "")
-    if yes:
-        return Finding("other", "confirmed, and not done", action.name, (yes[0],))
     handed = [call.turn for call in list_calls(run.messages) if call.accepted and call.name == HAND_OVER]
-    if handed or ("?" not in last and ENDS.search(last)):
-        return Finding(
-            "other",
-            "the agent refused, handed over or said that it was done",
-            action.name,
-            tuple(handed or [said[-1][0]]),
-        )
-    if run.ended_by != "user_stop":
-        return Finding("other", "never tried", action.name, (said[-1][0],))
-    if asked:
-        return Finding("unconfirmed", "asked, and no clear yes", action.name, (asked[0], *(i for i, _ in answers)))
-    return Finding("unconfirmed", "the user closed first", action.name, (said[-1][0],))
+    later = [(i, text) for i, role, text in said if role == "assistant" and i > max([since, *asked])]
+    over = handed or [i for i, text in later if "?" not in text and ENDS.search(text)]
+    has_left, end = run.ended_by == "user_stop", len(run.messages) - 1
+    if yes and has_left and yes[0] == end:
+        found = "unconfirmed", "said yes and closed at once", yes
+    elif yes:
+        found = "other", "confirmed, and not done", yes[:1]
+    elif over:
+        found = "other", "the agent refused, handed over or said that it was done", over[:1]
+    elif not has_left:
+        found = "other", "never tried", [end]
+    elif asked:
+        found = "unconfirmed", "asked, and no clear yes", sorted({*asked, *(i for i, _ in answers)})
+    else:
+        found = "unconfirmed", "the user closed first", [end]
+    mechanism, detail, turns = found
+    return Finding(mechanism, detail, action.name, tuple(turns))
 
 
 # --- by arm ------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ Kind = Literal[
 BY_RULE = "rules"
 ALIKE = 0.75  # of two identifiers, one of them taken for a slip of the other
 CONDITION = re.compile(r"\b(if|unless|until|once|only when|only after)\b", re.IGNORECASE)
+BLANK = re.compile(r"\[(?:your|my|provide|insert|enter|user|customer|order|reservation)\b[^\]]*\]", re.IGNORECASE)
 OUT_OF_ROLE = ("recites its prompt", "answers as the assistant")
 
 
@@ -102,7 +103,11 @@ def check_facts(run: AgentRun, task: Task, said: list[tuple[int, str]]) -> Found
         heard = "\n".join([scenario, *(str(m.get("content")) for m in run.messages[:i] if not is_said(m))])
         for value in list_identifiers(text):
             if squeeze(value) not in squeeze(heard):
-                near = [v for v in list_identifiers(scenario) if SequenceMatcher(None, v, value).ratio() > ALIKE]
+                near = [
+                    v
+                    for v in list_identifiers(scenario)
+                    if ("@" in v) == ("@" in value) and SequenceMatcher(None, v, value).ratio() > ALIKE
+                ]
                 both = any(tells(other, v) for v in near for _, other in said)
                 yield ("inconsistent", i, value, f"they also told {near[0]}") if both else ("hallucinated", i, value, "nobody had named it")  # fmt: skip
 
@@ -113,8 +118,11 @@ def squeeze(text: str) -> str:
 
 
 def check_role(run: AgentRun, said: list[tuple[int, str]]) -> Found:
-    """The first message in which the user speaks as an assistant, or recites what it was told."""
+    """The first message in which the user speaks as an assistant, recites what it was told, or fills in a form."""
     for i, text in said:
+        if blank := BLANK.search(text):
+            yield "role_confusion", i, blank[0], "leaves a blank as in a form"
+            return
         if lapses.find_lapse([text], run.manner) in OUT_OF_ROLE:
             yield "role_confusion", i, text, "speaks as an assistant, or recites its prompt"
             return
@@ -141,9 +149,11 @@ def check_end(run: AgentRun, task: Task) -> Found:
     end, last = len(run.messages) - 1, str(run.messages[-1].get("content"))
     if run.ended_by != "user_stop" or not (missed := find_mechanisms(run, task)):
         return
-    for finding in missed:
-        if finding.mechanism == "late" and finding.detail.endswith("never told"):
-            yield "missed_action", end, last, finding.detail
+    never = [
+        finding.detail for finding in missed if finding.mechanism == "late" and finding.detail.endswith("never told")
+    ]
+    if never:
+        yield "missed_action", end, last, never[0]
     if missed[0].mechanism == "unconfirmed":
         yield "premature_stop", end, last, missed[0].detail
 

@@ -3,15 +3,18 @@
 import asyncio
 import json
 from collections import deque
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import make_conversation, with_models
 from tau2.data_model.message import AssistantMessage, ToolCall, UserMessage
+from tau2.data_model.tasks import Task
 from tau2.user.base import STOP
 
 from realusersim_nb import agents, directives, disclosure, domains, mechanisms, traces, user_errors
 from realusersim_nb.bounds import OracleAgent, ScriptedUser, to_call
+from realusersim_nb.records import AgentRun
 
 HELP, LEAVE = "I need some help.", STOP
 
@@ -87,7 +90,9 @@ def write_script(domain, task, what):
         "never told": ([HELP, "forget it", LEAVE], ["With what?", "Fine."]),
         "no clear yes": ([everything, "hm, what does it cost", LEAVE], [ask, f"Nothing. {ask}"]),
         "closed": ([everything, LEAVE], ["One moment."]),
+        "yes and gone": ([everything, f"yes, do it {LEAVE}"], [ask]),
         "claimed": ([everything, "yes", LEAVE], [ask, done]),
+        "refused": ([everything, "why", LEAVE], ["I am not able to do that.", "It is the policy."]),
     }[what]
 
 
@@ -100,7 +105,9 @@ def write_script(domain, task, what):
         ("never told", "late", "missed_action"),
         ("no clear yes", "unconfirmed", "premature_stop"),
         ("closed", "unconfirmed", "premature_stop"),
+        ("yes and gone", "unconfirmed", "premature_stop"),
         ("claimed", "other", None),
+        ("refused", "other", None),
     ],
 )
 @pytest.mark.parametrize(("domain", "task"), TASKS, ids=[f"{d}-{t.id}" for d, t in TASKS])
@@ -279,5 +286,44 @@ def test_spread_between_simulators_is_of_the_directive_and_of_the_profile():
     assert spread["under_profile"] == 0 and spread["under_directive"] == pytest.approx(0.5**0.5 / 0.9)
 
 
-def test_the_suite_has_at_least_thirty_runs():
-    assert len(TASKS) * 7 >= 30
+def test_the_suite_is_of_several_domains():
+    assert len({domain for domain, _ in TASKS}) == 3 and len(TASKS) >= 4
+
+
+# --- real runs ---------------------------------------------------------------------------------
+
+RUNS = Path(__file__).parents[2] / "shared" / "data" / "taubench" / "gpt4o_airline_trials01.json"
+
+
+def read_taubench(found):
+    """A run and its task from tau-bench's own layout."""
+    task = found["info"]["task"]
+    actions = [
+        {"action_id": str(i), "name": a["name"], "arguments": a["kwargs"]} for i, a in enumerate(task["actions"])
+    ]
+    messages = []
+    for m in (m for m in found["traj"] if m["role"] != "system"):
+        call = (m.get("tool_calls") or [{}])[0].get("function")
+        calls = [{"id": "", "name": call["name"], "arguments": json.loads(call["arguments"]), "requestor": "assistant"}] if call else None  # fmt: skip
+        refused = m["role"] == "tool" and str(m["content"]).startswith("Error")
+        messages.append({"role": m["role"], "content": m["content"], "tool_calls": calls, "id": "", "requestor": "assistant", "error": refused})  # fmt: skip
+    ended_by = "user_stop" if "###STOP###" in str(messages[-1]["content"]) else "agent_stop"
+    about = {"domain": "airline", "task_id": str(found["task_id"]), "trial": found["trial"], "arm": "stock", "agent": "gpt-4o", "simulator": "gpt-4o"}  # fmt: skip
+    run = AgentRun(**about, success=found["reward"] == 1, ended_by=ended_by, messages=messages)
+    criteria = {"actions": actions, "communicate_info": task["outputs"]}
+    scenario = {"instructions": task["instruction"]}
+    return run, Task(id=run.task_id, user_scenario=scenario, evaluation_criteria=criteria)
+
+
+@pytest.mark.skipif(not RUNS.exists(), reason="no real tau-bench runs beside the project")
+def test_rules_on_real_runs_accuse_few_users_of_runs_that_succeeded_and_prove_what_they_say():
+    pairs = [read_taubench(found) for found in json.loads(RUNS.read_text())]
+    accused = {
+        won: [r for r, t in pairs if r.success is won and user_errors.find_by_rule(r, t)] for won in (True, False)
+    }
+    n_won = sum(run.success for run, _ in pairs)
+    assert len(accused[True]) / n_won < 0.05 < len(accused[False]) / (len(pairs) - n_won) < 0.5
+    for run, task in pairs:
+        found = mechanisms.find_mechanisms(run, task)
+        assert bool(found) is not run.success
+        assert all(e.quote in run.messages[e.turn]["content"] for e in user_errors.find_by_rule(run, task))
