@@ -214,8 +214,8 @@ def describe_users(runs: list[AgentRun]) -> pd.DataFrame:
 
     Columns ``manner_words`` (what the user was told of how to write), ``user_turns``, ``message_words``, ``n_runs``.
     """
-    table = tabulate([run for run in runs if run.simulator])
-    return table.groupby("arm", sort=False).agg(
+    table = tabulate(runs)
+    return table[table["simulator"].notna()].groupby("arm", sort=False).agg(
         manner_words=("manner_words", "median"), user_turns=("user_turns", "median"),
         message_words=("message_words", "median"), n_runs=("task_id", "size"),
     )  # fmt: skip

@@ -66,7 +66,8 @@ TRAITS = {
 def measure_texts(texts: list[str]) -> pd.DataFrame:
     """Every trait of every text (of what was typed of it): one row a text, one column a directive."""
     typed = [typed_part(text) for text in texts]
-    return pd.DataFrame([{name: trait.measure(text, None) for name, trait in TRAITS.items()} for text in typed])
+    rows = [{name: trait.measure(text, None) for name, trait in TRAITS.items()} for text in typed]
+    return pd.DataFrame(rows, columns=list(TRAITS))
 
 
 def measure_real(conversations: list[Conversation], *, seed: int = 0) -> pd.DataFrame:
@@ -107,10 +108,14 @@ def compare_group(opening: pd.Series, habit: pd.Series, *, seed: int) -> dict[st
 
 
 def measure_openings(runs: list[AgentRun]) -> pd.DataFrame:
-    """The traits of the users' first messages: one row a run, with ``simulator, arm, task_id, trial, text``."""
-    opened = [(run, said[0][1]) for run in runs if run.simulator and (said := list_said(run))]
+    """The traits of the users' openings: one row a run of one step, with ``simulator, arm, task_id, trial, text``.
+
+    Before the opening, a task may hold messages of the past.
+    """
+    opened = [(run, said[-1][1]) for run in runs if run.simulator and (said := list_said(run))]
+    columns = ["simulator", "arm", "task_id", "trial", "text"]
     about = [{"simulator": r.simulator, "arm": r.arm, "task_id": r.task_id, "trial": r.trial, "text": text} for r, text in opened]  # fmt: skip
-    return pd.concat([pd.DataFrame(about), measure_texts([text for _, text in opened])], axis=1)
+    return pd.concat([pd.DataFrame(about, columns=columns), measure_texts([text for _, text in opened])], axis=1)
 
 
 def amplify(openings: pd.DataFrame, real: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:

@@ -143,7 +143,9 @@ def trace_needs(runs: list[AgentRun], tasks: list[Task]) -> pd.DataFrame:
 
 def accumulate(traced: pd.DataFrame, *, most: int = 10) -> pd.DataFrame:
     """Share of the needs told by the user's n-th message: index the number, one column an arm, mean over tasks."""
-    last = min(most, int(traced["n_messages"].max())) if len(traced) else 0
+    if traced.empty:
+        return pd.DataFrame()
+    last = min(most, int(traced["n_messages"].max()))
     shares = {
         n: traced.assign(told=traced["user_message"] <= n).groupby(["arm", "task_id"], sort=False)["told"].mean()
         for n in range(1, last + 1)

@@ -216,5 +216,9 @@ def measure(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         pairs = agents.compare_arms(own, "failed", seed=seed).set_index("arm")
         pairs = pairs.rename(columns={"ci_low": "difference_low", "ci_high": "difference_high"})
         shown = ["difference", "difference_low", "difference_high", "p", "n_pairs"]
-        rows.append(rates.join(pairs[shown]).assign(mechanism=mechanism))
+        rows.append(
+            rates.reindex(columns=["rate", "ci_low", "ci_high", "n", "n_failed"])
+            .join(pairs[shown])
+            .assign(mechanism=mechanism)
+        )
     return pd.concat(rows).set_index("mechanism", append=True)

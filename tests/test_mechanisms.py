@@ -290,6 +290,22 @@ def test_the_suite_is_of_several_domains():
     assert len({domain for domain, _ in TASKS}) == 3 and len(TASKS) >= 4
 
 
+def test_where_only_bounds_were_run_every_table_is_empty_and_none_fails(tmp_path):
+    tasks = domains.load_tasks("mock")[:2]
+    runs = [asyncio.run(agents.run_bound("mock", task, arm, 0)) for task in tasks for arm in ("oracle", "do_nothing")]
+    table = agents.tabulate(runs).assign(user_error=None, mechanism=None)
+    traced = disclosure.trace_needs(runs, tasks)
+    people = directives.measure_real(make_people(3, "give me that!", "this is ridiculous!"))
+    openings = directives.measure_openings([])
+    made = [
+        agents.describe_users(runs), agents.adjust(table, ["manner_words"]), mechanisms.tabulate(runs, tasks),
+        mechanisms.measure(table), traced, disclosure.accumulate(traced), openings,
+        directives.amplify(openings, people), directives.measure_spread(openings, people),
+    ]  # fmt: skip
+    assert all(found.empty for found in made)
+    assert agents.score(table)["n_runs"].tolist() == [2, 2]
+
+
 # --- real runs ---------------------------------------------------------------------------------
 
 RUNS = Path(__file__).parents[2] / "shared" / "data" / "taubench" / "gpt4o_airline_trials01.json"
