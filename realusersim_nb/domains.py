@@ -96,7 +96,8 @@ def name_shared(domain: Domain) -> str:
 
 
 for _domain in get_args(Domain):
-    registry.register_domain(partial(make_environment, _domain), name_shared(_domain))
+    if name_shared(_domain) not in registry.get_domains():  # a notebook may load this module again
+        registry.register_domain(partial(make_environment, _domain), name_shared(_domain))
 
 
 # --- what should have become of it -------------------------------------------------------------

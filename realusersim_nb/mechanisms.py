@@ -120,13 +120,14 @@ def explain(run: AgentRun, task: Task, action: Action, attempts: list[Call]) -> 
     if not attempts:
         return explain_absence(run, task, action)
     call = min(attempts, key=lambda attempt: len(list_wrong(action, attempt)))
-    wrong, needs = list_wrong(action, call), list_action_needs(task, action)
+    wrong, before = list_wrong(action, call), run.messages[: call.turn]
     lacking = [
-        need for need in needs if need.name in wrong and need.value not in flatten(call.arguments.get(need.name))
-    ]
-    shown = [need for need in lacking if find_told(run.messages[: call.turn], need.value, by=("tool",)) is not None]
-    lacking = [
-        need for need in lacking if need not in shown or find_told(run.messages[: call.turn], need.value) is not None
+        need
+        for need in list_action_needs(task, action)
+        if need.name in wrong
+        and need.value not in flatten(call.arguments.get(need.name))
+        # what a tool had shown the agent, the user need not tell
+        and (find_told(before, need.value) is not None or find_told(before, need.value, by=("tool",)) is None)
     ]
     for need in lacking:
         told = find_told(run.messages, need.value)

@@ -103,13 +103,18 @@ def check_facts(run: AgentRun, task: Task, said: list[tuple[int, str]]) -> Found
         heard = "\n".join([scenario, *(str(m.get("content")) for m in run.messages[:i] if not is_said(m))])
         for value in list_identifiers(text):
             if squeeze(value) not in squeeze(heard):
-                near = [
-                    v
-                    for v in list_identifiers(scenario)
-                    if ("@" in v) == ("@" in value) and SequenceMatcher(None, v, value).ratio() > ALIKE
+                told = [
+                    v for v in list_identifiers(scenario) if is_near(v, value) and any(tells(t, v) for _, t in said)
                 ]
-                both = any(tells(other, v) for v in near for _, other in said)
-                yield ("inconsistent", i, value, f"they also told {near[0]}") if both else ("hallucinated", i, value, "nobody had named it")  # fmt: skip
+                if told:
+                    yield "inconsistent", i, value, f"they also told {told[0]}"
+                else:
+                    yield "hallucinated", i, value, "nobody had named it"
+
+
+def is_near(known: str, value: str) -> bool:
+    """Whether one identifier may be a slip of the other."""
+    return ("@" in known) == ("@" in value) and SequenceMatcher(None, known, value).ratio() > ALIKE
 
 
 def squeeze(text: str) -> str:
@@ -149,9 +154,7 @@ def check_end(run: AgentRun, task: Task) -> Found:
     end, last = len(run.messages) - 1, str(run.messages[-1].get("content"))
     if run.ended_by != "user_stop" or not (missed := find_mechanisms(run, task)):
         return
-    never = [
-        finding.detail for finding in missed if finding.mechanism == "late" and finding.detail.endswith("never told")
-    ]
+    never = [f.detail for f in missed if f.mechanism == "late" and f.detail.endswith("never told")]
     if never:
         yield "missed_action", end, last, never[0]
     if missed[0].mechanism == "unconfirmed":
