@@ -1,10 +1,9 @@
 """How far a simulated population is from the real one: divergence between behaviour distributions.
 
-Each conversation is described by measured facets (the style features of its user's messages),
-the facets are embedded, all systems are clustered together, and the cluster histograms compared,
-as in "the distributional gap" (arXiv 2605.07847): L2-normalise, PCA to 90 % of the variance,
-joint k-means, Laplace smoothing with alpha = 1/k, KL both ways and Jensen-Shannon. The facets
-written by a model are not used here; the measured ones are ours.
+Each conversation is described by facets (``facets``), which become points (``embeddings``); all
+systems are clustered together, and the cluster histograms compared, as in "the distributional gap"
+(arXiv 2605.07847): L2-normalise, PCA to 90 % of the variance, joint k-means, Laplace smoothing with
+alpha = 1/k, KL both ways and Jensen-Shannon. Floor and intervals are ours.
 
     P real, Q simulated
     forward  KL(P||Q)  large where real behaviour is missed
@@ -12,121 +11,177 @@ written by a model are not used here; the measured ones are ours.
     JS                 0 (alike) to ln 2 = 0.693 (disjoint), in nats
 """
 
+import warnings
+
 import numpy as np
 import pandas as pd
-from scipy.spatial.distance import jensenshannon
-from scipy.stats import entropy
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import Normalizer, StandardScaler
+from scipy.special import rel_entr
+from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.exceptions import ConvergenceWarning
 
 from realusersim_nb import style
+from realusersim_nb.facets import REAL
 from realusersim_nb.records import Conversation
 
-REAL = "real"
 FLOOR = "real_floor"
 MEASURES = ["js", "kl_forward", "kl_backward"]
-PCA_VARIANCE = 0.90
 RESTARTS, ITERATIONS = 5, 500
-FLOOR_DRAWS = 200
+DRAWS = 200  # of the floor and of the interval
+FEW = 5  # conversations a cluster, below which a gap is mostly a matter of n
 
 
-def choose_k(facets: pd.DataFrame) -> int:
+def choose_k(sizes: pd.Series) -> int:
     """Number of clusters: a tenth of the smallest system (MAUVE's practice), from 10 to the paper's 500."""
-    return max(10, min(500, int(facets.groupby(level="system").size().min()) // 10))
+    return max(10, min(500, int(sizes.min()) // 10))
 
 
-def describe(systems: dict[str, list[Conversation]], *, first: int) -> pd.DataFrame:
-    """Facets of every conversation: index (system, conversation_id), ``user_id`` and one column a feature.
+def cluster(points: np.ndarray, *, k: int, seed: int, restarts: int = RESTARTS) -> np.ndarray:
+    """Cluster label of each point: k-means over all systems together, best of 5 restarts. ValueError for too large a k.
 
-    Only the first so many user messages are described, so that length alone does not separate
-    real from simulated. A feature that no message could show is set to the real median.
-    Raises ValueError for a system without conversations.
+    Centres are drawn by k-means++ with one trial each: of many clusters, the usual several trials take most of the time.
     """
-    frames = {}
-    for name, conversations in systems.items():
-        if not conversations:
-            raise ValueError(f"system {name!r}: no conversation to describe; check its file or its roll-outs.")
-        messages = style.measure_conversations(conversations, first=first)
-        frames[name] = style.summarise(messages, by=["conversation_id", "user_id"]).reset_index("user_id")
-    facets = pd.concat(frames, names=["system"])
-    return facets.fillna(facets.loc[REAL].drop(columns="user_id").median()).fillna(0.0)
-
-
-def embed(facets: pd.DataFrame) -> np.ndarray:
-    """Coordinates of each conversation (rows as in ``facets``): standardised, L2, PCA to 90 %."""
-    values = facets.drop(columns="user_id").assign(words=np.log1p(facets["words"]))
-    steps = make_pipeline(StandardScaler(), Normalizer(), PCA(PCA_VARIANCE, svd_solver="full"))
-    return steps.fit_transform(values)
-
-
-def cluster(points: np.ndarray, *, k: int, seed: int) -> np.ndarray:
-    """Cluster label of each point: k-means over all systems, best of 5 restarts."""
     if k > len(points):
         raise ValueError(f"k = {k} clusters need at least as many conversations, there are {len(points)}.")
-    return KMeans(k, n_init=RESTARTS, max_iter=ITERATIONS, random_state=seed).fit_predict(points)
+
+    def draw(points: np.ndarray, k: int, random_state: np.random.RandomState) -> np.ndarray:
+        return kmeans_plusplus(points, k, random_state=random_state, n_local_trials=1)[0]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # fewer different points than clusters: the rest stays empty
+        return KMeans(k, init=draw, n_init=restarts, max_iter=ITERATIONS, random_state=seed).fit_predict(points)
 
 
-def diverge(real: np.ndarray, simulated: np.ndarray, *, k: int) -> dict[str, float]:
-    """Divergences between two sets of cluster labels, in nats, smoothed with alpha = 1/k."""
-    p, q = (histogram(labels, k) for labels in (real, simulated))
+def count_by_user(labels: pd.Series, users: pd.Series, k: int) -> np.ndarray:
+    """How many conversations each user has in each cluster: one row a user."""
+    codes, names = pd.factorize(users)
+    counts = np.zeros((len(names), k), dtype=np.float32)
+    np.add.at(counts, (codes, labels.to_numpy()), 1)
+    return counts
+
+
+def smooth(counts: np.ndarray) -> np.ndarray:
+    """Shares of clusters from their counts (last axis), Laplace-smoothed with alpha = 1/k."""
+    counts = counts + 1 / counts.shape[-1]
+    return counts / counts.sum(axis=-1, keepdims=True)
+
+
+def diverge(p: np.ndarray, q: np.ndarray) -> dict[str, np.ndarray]:
+    """Divergences in nats between shares of clusters (last axis): real ``p``, simulated ``q``."""
+    middle = (p + q) / 2
     return {
-        "js": float(jensenshannon(p, q) ** 2),
-        "kl_forward": float(entropy(p, q)),
-        "kl_backward": float(entropy(q, p)),
+        "js": (rel_entr(p, middle).sum(axis=-1) + rel_entr(q, middle).sum(axis=-1)) / 2,
+        "kl_forward": rel_entr(p, q).sum(axis=-1),
+        "kl_backward": rel_entr(q, p).sum(axis=-1),
     }
 
 
-def histogram(labels: np.ndarray, k: int) -> np.ndarray:
-    """Share of each cluster, Laplace-smoothed with alpha = 1/k."""
-    counts = np.bincount(labels, minlength=k) + 1 / k
-    return counts / counts.sum()
-
-
-def measure(facets: pd.DataFrame, *, k: int, seed: int) -> pd.DataFrame:
+def measure(labels: pd.Series, users: pd.Series, *, k: int, seed: int) -> pd.DataFrame:
     """The gap of every system, beside the floor that real users themselves have at the same n.
 
-    One row a system and one for ``real_floor``. Columns: ``n``, the three divergences, ``floor``
-    and ``floor_high`` (mean and 97.5th percentile of JS between the real population and as many
-    real conversations, drawn by user and kept out of the other side), and ``above_floor``
-    (js - floor; what is left once sampling noise is taken off). ``real_floor`` is that same draw
-    at the size of the smallest system.
+    ``labels`` and ``users`` are of every conversation, index (system, conversation_id). One row a system and one for
+    ``real_floor``. Columns: ``n``, the three divergences, ``ci_low, ci_high`` of JS (95 %, users of both sides
+    resampled; what resampling adds by itself is taken off), ``floor`` and ``floor_high`` (mean and 97.5th percentile
+    of JS between n real conversations, drawn by user, and those of all other users), and ``above_floor`` (js - floor;
+    what is left once sampling noise is taken off). ``real_floor`` is that draw at the size of the smallest system.
     """
-    labels = pd.Series(cluster(embed(facets), k=k, seed=seed), index=facets.index)
-    real, users = labels.loc[REAL], facets.loc[REAL, "user_id"]
-    sizes = labels.groupby(level="system", sort=False).size().drop(REAL)
     rng = np.random.default_rng(seed)
-    floors = {n: draw_floor(real, users, n=n, k=k, rng=rng) for n in sorted(set(sizes))}
-    rows = {name: describe_gap(diverge(real, labels.loc[name], k=k), floors[n], n=n) for name, n in sizes.items()}
-    smallest = sizes.min()
-    rows[FLOOR] = describe_gap(floors[smallest][MEASURES].mean().to_dict(), floors[smallest], n=smallest)
+    counts = {name: count_by_user(labels.loc[name], users.loc[name], k) for name in labels.index.unique("system")}
+    real = counts.pop(REAL)
+    sizes = {name: int(found.sum()) for name, found in counts.items()}
+    floors = {n: draw_floor(real, n=n, rng=rng) for n in sorted({*sizes.values()})}
+    rows = {name: describe_gap(real, found, floors[sizes[name]], rng=rng) for name, found in counts.items()}
+    if sizes:
+        smallest = floors[min(sizes.values())]
+        rows[FLOOR] = {
+            "n": min(sizes.values()),
+            **smallest[MEASURES].mean(),
+            **describe_floor(smallest),
+            "above_floor": 0.0,
+        }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
 
 
-def describe_gap(divergences: dict[str, float], floor: pd.DataFrame, *, n: int) -> dict:
+def describe_gap(real: np.ndarray, simulated: np.ndarray, floor: pd.DataFrame, *, rng: np.random.Generator) -> dict:
     """One row of ``measure``."""
-    low, high = floor["js"].mean(), floor["js"].quantile(0.975)
-    return {"n": int(n), **divergences, "floor": low, "floor_high": high, "above_floor": divergences["js"] - low}
+    found = {name: float(v) for name, v in diverge(smooth(real.sum(axis=0)), smooth(simulated.sum(axis=0))).items()}
+    low, high = float("nan"), float("nan")
+    if min(len(real), len(simulated)) > 1:
+        drawn = diverge(smooth(resample(real, rng)), smooth(resample(simulated, rng)))["js"]
+        low, high = np.clip(np.quantile(drawn, [0.025, 0.975]) - (drawn.mean() - found["js"]), 0, np.log(2))
+    above = found["js"] - floor["js"].mean()
+    return {"n": int(simulated.sum()), **found, "ci_low": low, "ci_high": high, **describe_floor(floor), "above_floor": above}  # fmt: skip
 
 
-def draw_floor(labels: pd.Series, users: pd.Series, *, n: int, k: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Divergences between n real conversations of some users and those of all other users, many times."""
-    codes, names = pd.factorize(users)
-    values = labels.to_numpy()
-    rows = []
-    for _ in range(FLOOR_DRAWS):
-        rank = rng.permutation(len(names))
-        by_user = np.argsort(rank[codes], kind="stable")
-        inside = by_user[:n]
-        outside = by_user[rank[codes[by_user]] > rank[codes[inside[-1]]]]
-        rows.append(diverge(values[outside], values[inside], k=k))
+def describe_floor(floor: pd.DataFrame) -> dict[str, float]:
+    """Mean and 97.5th percentile of the floor's draws."""
+    return {"floor": floor["js"].mean(), "floor_high": floor["js"].quantile(0.975)}
+
+
+def resample(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Counts of clusters over users drawn with replacement, 200 times: one row a draw."""
+    times = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=DRAWS)
+    return times.astype(np.float32) @ counts
+
+
+def draw_floor(counts: np.ndarray, *, n: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Divergences between about n real conversations of some users and those of all other users, 200 times.
+
+    The last user drawn gives as many conversations as are missing. One row of NaN where real conversations do not
+    suffice for two such sides.
+    """
+    sizes, rows = counts.sum(axis=1), []
+    if 2 * n > sizes.sum() - sizes.max():
+        return pd.DataFrame([dict.fromkeys(MEASURES, float("nan"))])
+    for _ in range(DRAWS):
+        order = rng.permutation(len(counts))
+        reached = np.cumsum(sizes[order])
+        last = int(np.searchsorted(reached, n))
+        inside = counts[order[:last]].sum(axis=0) + draw_some(
+            counts[order[last]], int(n - (reached[last - 1] if last else 0)), rng
+        )
+        rows.append(diverge(smooth(counts[order[last + 1 :]].sum(axis=0)), smooth(inside)))
     return pd.DataFrame(rows)
 
 
-def compare_features(facets: pd.DataFrame) -> pd.DataFrame:
-    """Mean of each feature by system, and how far it lies from real users in their standard deviations."""
-    values = facets.drop(columns="user_id")
+def draw_some(counts: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """n of one user's conversations, as counts of clusters."""
+    return rng.multivariate_hypergeometric(counts.astype(int), n)
+
+
+def warn_of_size(sizes: pd.Series, *, k: int) -> str | None:
+    """A sentence where a system has too few conversations for so many clusters; None where all have enough."""
+    few = sizes[sizes < FEW * k]
+    if few.empty:
+        return None
+    told = ", ".join(f"{name} has {n}" for name, n in few.items())
+    return f"With k = {k} clusters a system should have {FEW * k} conversations at least: {told}. Read such gaps against their floor only."
+
+
+def compare_systems(labels: pd.Series, *, k: int) -> pd.DataFrame:
+    """JS between every two systems: a symmetric table, 0 on the diagonal."""
+    shares = {name: smooth(np.bincount(labels.loc[name], minlength=k)) for name in labels.index.unique("system")}
+    rows = [[float(diverge(p, q)["js"]) for q in shares.values()] for p in shares.values()]
+    return pd.DataFrame(rows, index=pd.Index(shares, name="system"), columns=list(shares))
+
+
+def vary_seed(points: np.ndarray, index: pd.MultiIndex, *, k: int, seeds: int = 5) -> pd.DataFrame:
+    """JS of each system against real users under other seeds of k-means (one restart each): index (seed, system)."""
+    found = {}
+    for seed in range(seeds):
+        labels = pd.Series(cluster(points, k=k, seed=seed, restarts=1), index)
+        found[seed] = compare_systems(labels, k=k)[REAL].drop(REAL).rename("js")
+    return pd.concat(found, names=["seed", "system"]).to_frame()
+
+
+def compare_features(systems: dict[str, list[Conversation]], *, first: int) -> pd.DataFrame:
+    """Mean of each style feature by system, and how far it lies from real users in their standard deviations."""
+    frames = {
+        name: style.summarise(style.measure_conversations(conversations, first=first), by="conversation_id")
+        for name, conversations in systems.items()
+    }
+    values = pd.concat(frames, names=["system"])
     means = values.groupby(level="system", sort=False).mean()
     spread = values.loc[REAL].std().replace(0, np.nan)
     long = means.rename_axis(columns="feature").stack().rename("mean").reset_index()

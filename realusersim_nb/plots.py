@@ -283,35 +283,7 @@ def plot_amplification(table: pd.DataFrame) -> Axes:
     return axes
 
 
-# --- the gap, and all measures together --------------------------------------------------------
-
-
-def plot_gaps(gaps: pd.DataFrame) -> Axes:
-    """Jensen-Shannon divergence of each system, with the real-vs-real floor at the same n in grey."""
-    rows = gaps.loc[in_order(gaps.index.drop("real_floor"))]
-    labels = [f"{name} (n = {int(row['n'])})" for name, row in rows.iterrows()]
-    xlabel = "Jensen-Shannon divergence (0 alike, 0.693 disjoint)"
-    [axes] = make_rows(labels, title="How far from real users", xlabel=xlabel, height=0.5)
-    axes.hlines(range(len(rows)), 0, rows["floor_high"], color=GREY, lw=9, alpha=0.45, label="real vs real, to 97.5 %")
-    for y, (name, (colour, mark)) in enumerate(find_looks(list(rows.index)).items()):
-        axes.plot(rows.loc[name, "js"], y, mark, color=colour)
-    axes.set_xlim(0, 0.72)
-    axes.legend(loc="lower right", fontsize=8)
-    return axes
-
-
-def plot_shifts(features: pd.DataFrame) -> Axes:
-    """How far each system's features lie from real users, in standard deviations of real users."""
-    shown = features[features["system"] != "real"]
-    order = shown.groupby("feature")["shift"].apply(lambda s: s.abs().max()).sort_values(ascending=False).index
-    xlabel = "real users = 0; standard deviations of real conversations"
-    [axes] = make_rows(list(order), title="What is different about them", xlabel=xlabel, height=0.3)
-    axes.axvline(0, color="black", lw=1)
-    for name, (colour, mark) in find_looks(in_order(shown["system"].unique())).items():
-        shifts = shown[shown["system"] == name].set_index("feature")["shift"].reindex(order)
-        axes.plot(shifts, range(len(order)), mark, color=colour, label=name)
-    axes.figure.legend(loc="outside lower center", ncols=3, fontsize=8)
-    return axes
+# --- all measures together ---------------------------------------------------------------------
 
 
 def plot_agreement(table: pd.DataFrame, x: str, y: list[str]) -> Axes:

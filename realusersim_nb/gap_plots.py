@@ -1,0 +1,66 @@
+"""The figures of the gap between populations; the look is that of ``plots``."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+
+from realusersim_nb.plots import BLUE, GREY, WIDTH, draw_row, find_looks, in_order, make_rows
+
+
+def plot_gaps(gaps: pd.DataFrame) -> Axes:
+    """Jensen-Shannon divergence of each system, with the real-vs-real floor at the same n in grey."""
+    rows = gaps.loc[in_order(gaps.index.drop("real_floor"))]
+    labels = [f"{name} (n = {int(row['n'])})" for name, row in rows.iterrows()]
+    xlabel = "Jensen-Shannon divergence (0 alike, 0.693 disjoint), 95 % interval"
+    [axes] = make_rows(labels, title="How far from real users", xlabel=xlabel, height=0.5)
+    axes.hlines(range(len(rows)), 0, rows["floor_high"], color=GREY, lw=9, alpha=0.45, label="real vs real, to 97.5 %")
+    for y, (name, look) in enumerate(find_looks(list(rows.index)).items()):
+        draw_row(axes, y, rows.loc[name], "js", look=look)
+    axes.set_xlim(0, 0.72)
+    axes.legend(loc="lower right", fontsize=8)
+    return axes
+
+
+def plot_behaviours(compared: pd.DataFrame, *, system: str, most: int = 12) -> Axes:
+    """Clusters in which real and simulated users differ most, named by their terms (columns real, simulated, kind, terms)."""
+    apart = (compared["real"] - compared["simulated"]).abs().sort_values(ascending=False).index[:most]
+    shown = compared.loc[apart].sort_values("real", ascending=False)
+    labels = [f"{row.kind}: {', '.join(row.terms.split(', ')[:3])}" for row in shown.itertuples()]
+    title = f"What {system} captures, misses and invents"
+    [axes] = make_rows(labels, title=title, xlabel="share of conversations", height=0.3)
+    places = range(len(shown))
+    axes.hlines(places, shown["real"], shown["simulated"], color="#cccccc", lw=2)
+    axes.plot(shown["real"], places, "k.", ms=10, label="real")
+    axes.plot(shown["simulated"], places, "o", color=BLUE, label=system)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.legend(fontsize=8)
+    return axes
+
+
+def plot_between(between: pd.DataFrame) -> Axes:
+    """JS between every two systems as a labelled grid, those alike beside each other (see ``gap.compare_systems``)."""
+    order = leaves_list(linkage(squareform(between.to_numpy(), checks=False), "average", optimal_ordering=True))
+    grid = between.iloc[order, order]
+    axes = plt.subplots(figsize=(WIDTH, 0.4 * len(grid) + 1.6))[1]
+    sns.heatmap(
+        grid, vmin=0, vmax=0.693, cmap="Greys", annot=len(grid) <= 12, fmt=".2f", cbar=False, linewidths=1, ax=axes
+    )
+    axes.set(xlabel="", ylabel="", title="JS between every two systems")
+    return axes
+
+
+def plot_shifts(features: pd.DataFrame) -> Axes:
+    """How far each system's features lie from real users, in standard deviations of real users."""
+    shown = features[features["system"] != "real"]
+    order = shown.groupby("feature")["shift"].apply(lambda s: s.abs().max()).sort_values(ascending=False).index
+    xlabel = "real users = 0; standard deviations of real conversations"
+    [axes] = make_rows(list(order), title="What is different about them", xlabel=xlabel, height=0.3)
+    axes.axvline(0, color="black", lw=1)
+    for name, (colour, mark) in find_looks(in_order(shown["system"].unique())).items():
+        shifts = shown[shown["system"] == name].set_index("feature")["shift"].reindex(order)
+        axes.plot(shifts, range(len(order)), mark, color=colour, label=name)
+    axes.figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    return axes
