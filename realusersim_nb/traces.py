@@ -49,7 +49,7 @@ def show_run(run: AgentRun, task: Task, errors: list[UserError]) -> str:
         *([html.escape(run.error)] if run.error else []),
     ]
     told += [
-        f"<b>{f.mechanism}</b>: {html.escape(f'{f.detail} ({f.action})')}, messages {', '.join(map(str, f.turns))}"
+        f"<b>{f.mechanism}</b>: {html.escape(f'{f.detail} ({f.action})' if f.action else f.detail)}, messages {', '.join(map(str, f.turns))}"
         for f in found
     ]
     told += [
