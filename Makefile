@@ -33,6 +33,7 @@ bench: setup
 	$(BIN)/python benchmarks/bench_curation.py
 	$(BIN)/python benchmarks/bench_pt3.py
 	$(BIN)/python benchmarks/bench_agents.py
+	$(BIN)/python benchmarks/bench_gap.py
 
 lab: setup
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb

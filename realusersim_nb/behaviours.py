@@ -78,18 +78,3 @@ def find_examples(points: np.ndarray, labels: pd.Series, cluster: int, *, n: int
     inside = np.flatnonzero(labels.to_numpy() == cluster)
     middle = points[inside].mean(axis=0)
     return labels.index[inside[np.argsort(((points[inside] - middle) ** 2).sum(axis=1))[:n]]]
-
-
-def list_examples(
-    points: np.ndarray, labels: pd.Series, listed: pd.DataFrame, compared: pd.DataFrame, system: str
-) -> pd.DataFrame:
-    """What missed and invented behaviours look like, those of most conversations first: the messages nearest the middle
-    of each cluster, with ``kind`` and ``terms``.
-    """
-    own = compared.loc[system]
-    telling = own[own["kind"].isin(["missed", "invented"])]
-    rows = []
-    for cluster in (telling["real"] + telling["simulated"]).sort_values(ascending=False).index:
-        nearest = find_examples(points, labels, cluster, n=1)[0]
-        rows.append({"kind": own.loc[cluster, "kind"], "terms": own.loc[cluster, "terms"], "system": nearest[0], "messages": " / ".join(listed.loc[nearest, "messages"])[:300]})  # fmt: skip
-    return pd.DataFrame(rows, columns=["kind", "terms", "system", "messages"])

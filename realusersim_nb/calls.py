@@ -12,7 +12,15 @@ from pydantic import BaseModel
 
 from realusersim_nb import embedded
 from realusersim_nb.endpoints import EMBEDDED, Endpoint, EndpointError, ReplyForm, connect
-from realusersim_nb.faults import WORTH_RETRYING, CallFailed, Fault, read_completion, read_exception, read_status
+from realusersim_nb.faults import (
+    WORTH_RETRYING,
+    CallFailed,
+    Fault,
+    read_completion,
+    read_exception,
+    read_points,
+    read_status,
+)
 from realusersim_nb.limits import Gate
 from realusersim_nb.replies import Reply
 from realusersim_nb.templates import fill_prompt
@@ -46,13 +54,14 @@ class Line:
         The waits between tries double, up to half a minute, and differ by chance.
         """
         self.session = self.session or connect(self.endpoint)
+        path, read = ("embeddings", read_points) if "input" in request else ("chat/completions", read_completion)
         body, tries = json.dumps(request).encode(), 0
         while True:
             try:
                 async with self.gate.enter(count_tokens(request)):
-                    answer = await self._post(body)
+                    answer = await self._post(path, body)
                 if not isinstance(answer, Fault):
-                    reply = read_completion(answer, key=key, model=self.endpoint.model, service=self.endpoint.service)
+                    reply = read(answer, key=key, model=self.endpoint.model, service=self.endpoint.service)
                     self.gate.note_reply()
                     return reply
                 fault = answer
@@ -70,9 +79,9 @@ class Line:
                 await asyncio.sleep(wait)
             tries += 1
 
-    async def _post(self, body: bytes) -> str | Fault:
+    async def _post(self, path: str, body: bytes) -> str | Fault:
         """What the endpoint answers, without the key should it echo it."""
-        async with self.session.post("chat/completions", data=body) as response:
+        async with self.session.post(path, data=body) as response:
             text = self.endpoint.hide_key(await response.text(errors="replace"))
             return text if response.status == 200 else read_status(response.status, response.headers, text)
 
@@ -140,7 +149,13 @@ def request_key(endpoint: Endpoint, request: dict, sample: int) -> str:
 
 def count_tokens(request: dict) -> int:
     """About how many tokens a request has: a third of its characters, more than most tokenizers make of them."""
-    return len(json.dumps(request["messages"] + request.get("tools", []), ensure_ascii=False)) // 3 + 1
+    said = request.get("messages", []) + request.get("tools", []) + request.get("input", [])
+    return len(json.dumps(said, ensure_ascii=False)) // 3 + 1
+
+
+def find_last_text(request: dict) -> str:
+    """The text that a request ends with: of a chat its last message, for embeddings the last of them."""
+    return request["input"][-1] if "input" in request else request["messages"][-1]["content"]
 
 
 def name_limit(request: dict) -> str:

@@ -7,6 +7,7 @@ a path to JSONL, JSON or parquet, or a folder of them, in a layout that ``layout
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -74,13 +75,36 @@ def read_transcripts(path: str) -> list[Conversation]:
 
     Raises ValueError if none can be read, with the reasons.
     """
-    parsed = [parse_row(row) for row in read_rows(path)]
+    parsed = [parse_row(row, simulated=True) for row in read_rows(path)]
     found = [c for c in parsed if isinstance(c, Conversation) and c.user_messages]
     if not found:
         raise ValueError(
             f"{path}: no transcript could be read ({dict(Counter(p for p in parsed if isinstance(p, str)))})."
         )
     return found
+
+
+def read_systems(paths: dict[str, str]) -> dict[str, list[Conversation]]:
+    """The transcripts of several simulators by name.
+
+    ValueError where two systems of the paired layout (``real_messages``, ``simulated_messages``) do not play the same
+    conversations, since a gap between what was asked of them would be taken for one between them.
+    """
+    found = {name: read_transcripts(path) for name, path in paths.items()}
+    paired = {name: {c.conversation_id for c in found[name]} for name in paths if is_paired(paths[name])}
+    for (one, ids), (other, others) in pairwise(paired.items()):
+        if odd := sorted(ids ^ others):
+            raise ValueError(
+                f"systems {one!r} and {other!r} do not play the same conversations: id {odd[0]!r} and {len(odd) - 1} "
+                "others are in one file only; leave them out of both."
+            )
+    return found
+
+
+def is_paired(path: str) -> bool:
+    """Whether the first row that can be read holds a real and a simulated conversation."""
+    first = next((row for row in read_rows(path) if isinstance(row, dict)), {})
+    return "simulated_messages" in first
 
 
 # --- grouping ----------------------------------------------------------------------------------

@@ -1,13 +1,17 @@
-"""Texts as points: by TF-IDF and a truncated SVD (``lsa``, no model), or as an array that was made elsewhere."""
+"""Texts as points: by TF-IDF and a truncated SVD (``lsa``, no model), by an endpoint, or from a file made elsewhere."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
-LSA = "lsa"
+from realusersim_nb.llm import Models
+
+LSA = {"lsa": 2, "words": 1}  # embedders without a model, and the longest run of words that they see
 LSA_SIZE = 256  # dimensions at most
 PCA_VARIANCE = 0.90  # kept, as in the paper
 WORDS = r"[^\s]+"  # measured facets hold marks inside their words
@@ -20,31 +24,50 @@ def make_vectorizer(n_texts: int, *, longest: int = 2) -> TfidfVectorizer:
     )
 
 
-def embed(texts: list[str], *, seed: int = 0) -> np.ndarray:
-    """LSA: one row a text, float32, at most 256 columns."""
-    weights = make_vectorizer(len(texts)).fit_transform(texts)
+def embed(texts: list[str], *, longest: int = 2, seed: int = 0) -> np.ndarray:
+    """LSA over words and runs of up to ``longest``: one row a text, float32, at most 256 columns."""
+    weights = make_vectorizer(len(texts), longest=longest).fit_transform(texts)
     size = min(LSA_SIZE, min(weights.shape) - 1)
     if size < 1:
         return weights.toarray().astype(np.float32)
     return TruncatedSVD(size, random_state=seed).fit_transform(weights).astype(np.float32)
 
 
-def make(embedder: str, texts: list[str], *, seed: int = 0) -> np.ndarray:
-    """Points of texts by ``lsa`` or from a .npy file. ValueError for anything else."""
-    if embedder == LSA:
-        return embed(texts, seed=seed)
-    if not embedder.endswith(".npy"):
-        raise ValueError(f"embedder {embedder!r} does not exist: expected {LSA} or a .npy file.")
-    return read_array(Path(embedder), len(texts))
+async def make(
+    embedder: str, texts: list[str], index: pd.MultiIndex, *, models: Models | None = None, seed: int = 0
+) -> np.ndarray:
+    """Points of texts, a row each: by ``lsa``, ``words`` (LSA of single words), a file, or a model of an endpoint.
+
+    A file is .npy (rows in the order of ``index``) or .npz (``points``, and ``ids`` as ``system/conversation_id``).
+    ValueError if its rows do not fit, or for ``embedded``, which is no embedding model.
+    """
+    if embedder in LSA:
+        return embed(texts, longest=LSA[embedder], seed=seed)
+    if embedder.endswith((".npy", ".npz")):
+        return read_points(Path(embedder), index)
+    if embedder == "embedded":
+        raise ValueError(f"embedder 'embedded': that model writes, it does not embed; expected {', '.join(LSA)}, a .npy or .npz file or an embedding model of an endpoint.")  # fmt: skip
+    return await models.embed(embedder, texts)
 
 
-def read_array(path: Path, n: int) -> np.ndarray:
-    """Points made elsewhere (.npy), a row a conversation in the order of the facets. ValueError if they do not fit."""
-    found = np.load(path, mmap_mode="r")
-    if found.ndim != 2 or len(found) != n:
-        raise ValueError(
-            f"{path}: shape {found.shape}, expected {n} rows, one a conversation in the order of the facets."
-        )
+def read_points(path: Path, index: pd.MultiIndex) -> np.ndarray:
+    """Points made elsewhere, a row a conversation. FileNotFoundError or ValueError say what is wrong with the file."""
+    if not path.exists():
+        raise FileNotFoundError(f"embedder {str(path)!r}: no such file.")
+    found = np.load(path, mmap_mode="r", allow_pickle=False)
+    if path.suffix == ".npz":
+        if absent := {"points", "ids"} - set(found):
+            raise ValueError(f"{path}: expected arrays 'points' and 'ids', there is no {' and no '.join(map(repr, sorted(absent)))}.")  # fmt: skip
+        names, points = [f"{system}/{conversation}" for system, conversation in index], found["points"]
+        ids = [str(name) for name in found["ids"]]
+        if len(ids) != len(points) or len(ids) != len(set(ids)):
+            raise ValueError(f"{path}: {len(ids)} ids ({len(set(ids))} different) of {len(points)} points; expected one of each.")  # fmt: skip
+        rows = pd.Series(range(len(ids)), ids).reindex(names)
+        if rows.isna().any():
+            raise ValueError(f"{path}: no embedding of {rows.index[rows.isna()][0]!r} nor of {rows.isna().sum() - 1} others; expected one of each conversation in table facets.")  # fmt: skip
+        found = points[rows.astype(int)]
+    if found.ndim != 2 or len(found) != len(index):
+        raise ValueError(f"{path}: shape {found.shape}, expected {len(index)} rows, one a conversation in the order of table facets.")  # fmt: skip
     return np.asarray(found, dtype=np.float32)
 
 
@@ -55,10 +78,19 @@ def reduce(points: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """
     broken = np.flatnonzero(~np.isfinite(points).all(axis=1))
     if len(broken):
-        raise ValueError(f"embedding of conversation {broken[0]} holds no number (so do {len(broken) - 1} others).")
+        raise ValueError(f"the embedding in row {broken[0] + 1} holds something that is no number, {len(broken)} rows do; embed them anew.")  # fmt: skip
     unit = normalize(points.astype(np.float32, copy=False))
-    if len(np.unique(unit[:1000], axis=0)) == 1 and (unit == unit[0]).all():
+    if np.ptp(unit, axis=0).max() == 0:  # one and the same conversation: nothing varies
         return unit[:, :1]
-    return PCA(PCA_VARIANCE, svd_solver="covariance_eigh" if unit.shape[0] > unit.shape[1] else "full").fit_transform(
-        unit
-    )
+    solver = "covariance_eigh" if unit.shape[0] > unit.shape[1] else "full"
+    return PCA(PCA_VARIANCE, svd_solver=solver, random_state=seed).fit_transform(unit)
+
+
+def project(points: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, str]:
+    """Two columns to look at, and how they were made: by UMAP if ``umap-learn`` is installed, else the first two of PCA."""
+    if find_spec("umap") and len(points) > 15:
+        from umap import UMAP  # slow to import, and not among our dependencies
+
+        return UMAP(random_state=seed, n_jobs=1).fit_transform(points), "UMAP"
+    flat = PCA(min(2, *points.shape), random_state=seed).fit_transform(points)
+    return np.pad(flat, [(0, 0), (0, 2 - flat.shape[1])]), "PCA"

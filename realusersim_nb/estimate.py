@@ -5,7 +5,7 @@ from typing import get_args
 
 import pandas as pd
 
-from realusersim_nb import judges
+from realusersim_nb import facets, judges
 from realusersim_nb.endpoints import find_endpoint
 
 TOKENS = {
@@ -17,6 +17,8 @@ TOKENS = {
     "analysis": (360, 100),
     "verdicts": (150, 45),
     "agent step": (2500, 65),
+    "facets": (900, 250),
+    "odd one out": (700, 60),
 }
 """Tokens of one call, prompt and reply, by what is asked: means of the demo run, rounded up.
 
@@ -67,6 +69,11 @@ def plan_calls(notebook: str, p: dict, *, before: list[str]) -> Iterator[Planned
             yield from plan_judging(p, simulator)
     elif number == "04":
         yield from plan_agent_runs(p)
+    if number == "05":
+        if p["facet_writer"] not in (facets.MEASURED, facets.RAW):
+            yield "facets", p["facet_writer"], None
+        if p["annotator"]:
+            yield "odd one out", p["annotator"], p["n_triplets"]
 
 
 def plan_roll_outs(p: dict, simulator: str, assistant: str) -> Iterator[Planned]:

@@ -194,7 +194,21 @@ async def make(writer: str, listed: pd.DataFrame, *, models: Models, seed: int =
     return await describe(models, writer, listed, seed=seed)
 
 
-def join(facets: pd.DataFrame) -> list[str]:
+def list_names(described: pd.DataFrame) -> list[str]:
+    """The facets among the columns."""
+    return [name for name in described.columns if name not in ("user_id", "error")]
+
+
+def drop_failed(described: pd.DataFrame) -> pd.DataFrame:
+    """The conversations of which all facets could be written; ValueError if a system has none of them."""
+    if "error" not in described:
+        return described
+    kept = described[described["error"].isna()]
+    for name in described.index.unique("system").difference(kept.index.unique("system")):
+        raise ValueError(f"system {name!r}: the model could describe none of its conversations ({described.loc[name, 'error'].iloc[0]}).")  # fmt: skip
+    return kept
+
+
+def join(described: pd.DataFrame) -> list[str]:
     """All facets of each conversation as one text."""
-    names = [name for name in facets.columns if name not in ("user_id", "error")]
-    return ["\n".join(row) for row in facets[names].itertuples(index=False, name=None)]
+    return ["\n".join(row) for row in described[list_names(described)].itertuples(index=False, name=None)]

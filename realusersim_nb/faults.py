@@ -1,5 +1,6 @@
 """What goes wrong with a call, by name: faults of the wire, and replies that cannot be used."""
 
+import base64
 import json
 import re
 import time
@@ -10,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Literal, TypeVar
 
 import aiohttp
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from realusersim_nb.replies import Reply, Said, ToolCall
@@ -124,6 +126,18 @@ def read_completion(answer: str, *, key: str, model: str, service: str) -> Reply
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise CallFailed("disconnected", f"no completion in the answer {answer[:200]!r}") from error
+
+
+def read_points(answer: str, *, key: str, model: str, service: str) -> Reply:
+    """The embeddings in an endpoint's answer, float32 as base64 text; CallFailed (``disconnected``) if there are none."""
+    try:
+        body = json.loads(answer)
+        points = [row["embedding"] for row in sorted(body["data"], key=lambda row: row["index"])]
+        text = base64.b64encode(np.array(points, dtype="<f4").tobytes()).decode()
+        tokens = (body.get("usage") or {}).get("prompt_tokens") or 0
+        return Reply(key=key, model=model, service=service, text=text, prompt_tokens=tokens)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CallFailed("disconnected", f"no embeddings in the answer {answer[:200]!r}") from error
 
 
 # --- replies that cannot be used ---------------------------------------------------------------

@@ -83,8 +83,8 @@ def measure(labels: pd.Series, users: pd.Series, *, k: int, seed: int) -> pd.Dat
     ``labels`` and ``users`` are of every conversation, index (system, conversation_id). One row a system and one for
     ``real_floor``. Columns: ``n``, the three divergences, ``ci_low, ci_high`` of JS (95 %, users of both sides
     resampled; what resampling adds by itself is taken off), ``floor`` and ``floor_high`` (mean and 97.5th percentile
-    of JS between n real conversations, drawn by user, and those of all other users), and ``above_floor`` (js - floor;
-    what is left once sampling noise is taken off). ``real_floor`` is that draw at the size of the smallest system.
+    of JS between real users at these sizes, see ``draw_floor``), and ``above_floor`` (js - floor; what is left once
+    sampling noise is taken off). ``real_floor`` is that draw at the size of the smallest system.
     """
     rng = np.random.default_rng(seed)
     counts = {name: count_by_user(labels.loc[name], users.loc[name], k) for name in labels.index.unique("system")}
@@ -119,21 +119,25 @@ def describe_floor(floor: pd.DataFrame) -> dict[str, float]:
     return {"floor": floor["js"].mean(), "floor_high": floor["js"].quantile(0.975)}
 
 
-def resample(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Counts of clusters over users drawn with replacement, 200 times: one row a draw."""
-    times = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=DRAWS)
-    return times.astype(np.float32) @ counts
+def resample(counts: np.ndarray, rng: np.random.Generator, *, n_users: int | None = None) -> np.ndarray:
+    """Counts of clusters over users drawn with replacement (as many as there are, or ``n_users``), 200 times: one row a draw."""
+    shares = np.full(len(counts), 1 / len(counts))
+    return rng.multinomial(n_users or len(counts), shares, size=DRAWS).astype(np.float32) @ counts
 
 
 def draw_floor(counts: np.ndarray, *, n: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Divergences between about n real conversations of some users and those of all other users, 200 times.
+    """Divergences that real users show among themselves, 200 draws at the sizes of the comparison.
 
-    The last user drawn gives as many conversations as are missing. One row of NaN where real conversations do not
-    suffice for two such sides.
+    n conversations of some users against those of all others; the last user drawn gives as many as are missing. Where
+    real conversations do not suffice for that, both sides are users drawn with replacement, about n conversations
+    against as many as there are. One row of NaN with a single user.
     """
     sizes, rows = counts.sum(axis=1), []
-    if 2 * n > sizes.sum() - sizes.max():
+    if len(counts) < 2:
         return pd.DataFrame([dict.fromkeys(MEASURES, float("nan"))])
+    if 2 * n > sizes.sum() - sizes.max():
+        n_users = max(round(n / sizes.mean()), 1)
+        return pd.DataFrame(diverge(smooth(resample(counts, rng)), smooth(resample(counts, rng, n_users=n_users))))
     for _ in range(DRAWS):
         order = rng.permutation(len(counts))
         reached = np.cumsum(sizes[order])
@@ -164,15 +168,6 @@ def compare_systems(labels: pd.Series, *, k: int) -> pd.DataFrame:
     shares = {name: smooth(np.bincount(labels.loc[name], minlength=k)) for name in labels.index.unique("system")}
     rows = [[float(diverge(p, q)["js"]) for q in shares.values()] for p in shares.values()]
     return pd.DataFrame(rows, index=pd.Index(shares, name="system"), columns=list(shares))
-
-
-def vary_seed(points: np.ndarray, index: pd.MultiIndex, *, k: int, seeds: int = 5) -> pd.DataFrame:
-    """JS of each system against real users under other seeds of k-means (one restart each): index (seed, system)."""
-    found = {}
-    for seed in range(seeds):
-        labels = pd.Series(cluster(points, k=k, seed=seed, restarts=1), index)
-        found[seed] = compare_systems(labels, k=k)[REAL].drop(REAL).rename("js")
-    return pd.concat(found, names=["seed", "system"]).to_frame()
 
 
 def compare_features(systems: dict[str, list[Conversation]], *, first: int) -> pd.DataFrame:

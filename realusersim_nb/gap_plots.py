@@ -1,12 +1,14 @@
 """The figures of the gap between populations; the look is that of ``plots``."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
+from realusersim_nb.facets import REAL
 from realusersim_nb.plots import BLUE, GREY, WIDTH, draw_row, find_looks, in_order, make_rows
 
 
@@ -62,5 +64,34 @@ def plot_shifts(features: pd.DataFrame) -> Axes:
     for name, (colour, mark) in find_looks(in_order(shown["system"].unique())).items():
         shifts = shown[shown["system"] == name].set_index("feature")["shift"].reindex(order)
         axes.plot(shifts, range(len(order)), mark, color=colour, label=name)
+    axes.figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    return axes
+
+
+def plot_map(places: np.ndarray, systems: pd.Index, *, made_by: str, seed: int = 0) -> Axes:
+    """Conversations as dots on two axes (``embeddings.project``), real ones grey beneath; up to 2,000 of each system."""
+    table = pd.DataFrame(places, columns=["x", "y"]).assign(system=systems.to_numpy())
+    shown = table.groupby("system", sort=False).sample(frac=1, random_state=seed).groupby("system").head(2000)
+    axes = plt.subplots(figsize=(WIDTH, 4))[1]
+    real = shown[shown["system"] == REAL]
+    axes.scatter(real["x"], real["y"], s=6, color=GREY, alpha=0.5, label=f"real ({len(real):,})", rasterized=True)
+    for name, (colour, mark) in find_looks(in_order(systems.unique().drop(REAL))).items():
+        own = shown[shown["system"] == name]
+        alpha = 0.9 if len(own) < 100 else 0.3
+        axes.scatter(own["x"], own["y"], s=14, color=colour, marker=mark, alpha=alpha, label=f"{name} ({len(own):,})", rasterized=True)  # fmt: skip
+    axes.set(xticks=[], yticks=[], title=f"Conversations by what their user does ({made_by})")
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    return axes
+
+
+def plot_facets(varied: pd.DataFrame) -> Axes:
+    """JS above the floor of each system when only one facet is looked at, and the raw text (see ``ablations.vary``)."""
+    shown = varied[varied["choice"].isin(["", "facets"])]
+    names = list(shown["variant"].unique())
+    [axes] = make_rows(names, title="The gap by facet", xlabel="JS above the real-vs-real floor", height=0.35)
+    axes.axvline(0, color="black", lw=1)
+    for name, (colour, mark) in find_looks(in_order(shown["system"].unique())).items():
+        above = shown[shown["system"] == name].set_index("variant")["above_floor"].reindex(names)
+        axes.plot(above, range(len(names)), mark, color=colour, label=name)
     axes.figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return axes

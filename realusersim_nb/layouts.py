@@ -5,8 +5,10 @@ Known layouts, told apart by their field:
 * ``conversation`` (WildChat): ``[{role, content, ...}]`` with ``conversation_hash`` or
   ``conversation_id``, and optionally ``hashed_ip``, ``model``, ``toxic``;
 * ``conversations`` (ShareGPT): ``[{from, value}]`` with ``id: "<conversation>_<part>"``;
-* ``messages`` (a chat, such as our own transcripts.jsonl): ``[{role, content}]``;
+* ``messages`` (a chat, such as our own transcripts.jsonl, or a run of tau2-bench): ``[{role, content}]``;
 * ``traj`` (tau-bench): ``[{role, content, ...}]`` with ``task_id``;
+* ``real_messages`` (the released simulators of arXiv 2605.07847): ``[{role, content}]`` with ``id``, and
+  ``simulated_messages`` of the same conversation, which ``read_transcripts`` takes instead;
 * ``original_messages`` (the released cases of RealUserSim): ``[{role, content}]`` with ``user_ip``.
 
 A row that cannot be read becomes a reason (str), never an exception.
@@ -126,17 +128,21 @@ def find_files(path: Path) -> list[Path]:
 
 
 def read_json(path: Path, start: int, stop: int) -> Iterator[dict | str]:
-    """Stream a JSON array. A file that is cut off gives its whole records and one reason."""
+    """Stream a JSON array, or the ``simulations`` of a result file of tau2-bench.
+
+    A file that is cut off gives its whole records and one reason.
+    """
     with path.open("rb") as file:
-        row = None
+        row, is_object = None, file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+        file.seek(0)
         try:
-            for row in ijson.items(file, "item", use_float=True):
+            for row in ijson.items(file, "simulations.item" if is_object else "item", use_float=True):
                 yield row
         except (ijson.JSONError, UnicodeDecodeError):
             yield "the file ends inside a record or is not JSON"
         else:
             if row is None:
-                yield "the file is not a JSON array of conversations"
+                yield "the file is not a JSON array of conversations, nor an object with simulations"
 
 
 def read_jsonl(path: Path, start: int, stop: int) -> Iterator[dict | str]:
@@ -182,10 +188,15 @@ def layout(field: str) -> Callable[[Parse], Parse]:
     return register
 
 
-def parse_row(row: dict | str) -> Conversation | str:
-    """A Conversation from a row of any known layout, or the reason why it cannot be one."""
+def parse_row(row: dict | str, *, simulated: bool = False) -> Conversation | str:
+    """A Conversation from a row of any known layout, or the reason why it cannot be one.
+
+    Of a row that holds a real and a simulated conversation it is the real one, unless ``simulated``.
+    """
     if not isinstance(row, dict):
         return row if isinstance(row, str) else "the row is not an object"
+    if simulated and "simulated_messages" in row:
+        row = {**row, "real_messages": row["simulated_messages"]}
     parse = next((parse for field, parse in LAYOUTS.items() if field in row), None)
     if parse is None:
         return f"no field {' or '.join(map(repr, LAYOUTS))}"
@@ -228,9 +239,8 @@ def parse_sharegpt(row: dict) -> tuple[dict, list]:
 def parse_chat(row: dict) -> tuple[dict, list]:
     """The same for a chat: our transcripts, or anything with roles and contents."""
     conversation_id = "/".join(str(row[name]) for name in ("case_id", "arm", "id") if name in row) or "transcript"
-    return {"conversation_id": conversation_id, "user_id": str(row.get("user_id", conversation_id))}, keep_speech(
-        row["messages"]
-    )
+    user_id = row.get("user_id", row.get("task_id", conversation_id))
+    return {"conversation_id": conversation_id, "user_id": str(user_id)}, keep_speech(row["messages"])
 
 
 @layout("traj")
@@ -240,13 +250,20 @@ def parse_taubench(row: dict) -> tuple[dict, list]:
     return about, keep_speech(row["traj"])
 
 
+@layout("real_messages")
+def parse_pair(row: dict) -> tuple[dict, list]:
+    """The same for a real conversation beside a simulated one; without ``user_id`` each is a user of its own."""
+    conversation_id = str(row["id"])
+    about = {"conversation_id": conversation_id, "user_id": str(row.get("user_id", conversation_id))}
+    return about, keep_speech(row["real_messages"])
+
+
+ENDS = re.compile(r"###(?:STOP|TRANSFER|OUT-OF-SCOPE)###")
+
+
 def keep_speech(messages: list[dict]) -> list[tuple]:
-    """What user and assistant said, without tool results and the mark that ends a run."""
-    return [
-        (m["role"], (m.get("content") or "").replace("###STOP###", ""))
-        for m in messages
-        if m["role"] in ("user", "assistant")
-    ]
+    """What user and assistant said, without tool results and the marks by which a simulated user ends a run."""
+    return [(m["role"], ENDS.sub("", m.get("content") or "")) for m in messages if m["role"] in ("user", "assistant")]
 
 
 def clean(text: str) -> str:

@@ -9,6 +9,7 @@
 """
 
 import asyncio
+import base64
 import os
 import sys
 import time
@@ -17,6 +18,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
+import numpy as np
 from pydantic import BaseModel
 from tqdm import tqdm as terminal_bar
 from tqdm.auto import tqdm as notebook_bar
@@ -28,6 +30,7 @@ from realusersim_nb.calls import (
     bind_reply,
     count_tokens,
     find_cost,
+    find_last_text,
     make_request,
     mend_request,
     name_limit,
@@ -39,6 +42,7 @@ from realusersim_nb.replies import Reply, Said
 
 S = TypeVar("S", bound=BaseModel)
 LLMMode = Literal["live", "replay", "record"]
+EMBEDDED_AT_ONCE = 64  # texts of one request for embeddings
 
 
 class BudgetReached(StudyStopped):
@@ -151,6 +155,28 @@ class Models:
             raise
         finally:
             self._show_usage()
+
+    async def embed(self, model: str, texts: list[str]) -> np.ndarray:
+        """Points of texts by an endpoint's embeddings, float32, a row a text.
+
+        Asked for 64 at a time and kept like replies. EndpointError if some cannot be had.
+        """
+        line = self._find_line(model)
+        request = {"model": line.endpoint.model, "encoding_format": "float"} | line.endpoint.options
+        starts = range(0, len(texts), EMBEDDED_AT_ONCE)
+        asked = [request | {"input": texts[start : start + EMBEDDED_AT_ONCE]} for start in starts]
+        replies = await self.run_all([self._reply(line, one, 0) for one in asked], f"embedding by {model}")
+        parts = []
+        for start, one, reply in zip(starts, asked, replies, strict=True):
+            found = np.frombuffer(b"" if isinstance(reply, CallFailed) else base64.b64decode(reply.text), "<f4")
+            if found.size == 0 or found.size % len(one["input"]):
+                raise EndpointError(
+                    f"{line.endpoint.address}, model {model!r}: no embeddings of texts {start + 1} to "
+                    f"{start + len(one['input'])} ({reply if isinstance(reply, CallFailed) else 'too few came back'}); "
+                    "those before are kept."
+                )
+            parts.append(found.reshape(len(one["input"]), -1))
+        return np.concatenate(parts)
 
     async def run_all(self, tasks: Iterable[Coroutine], title: str) -> list:
         """Results of the tasks, in order, under a progress bar with calls, tokens and cost.
@@ -269,7 +295,7 @@ class Models:
         if self.llm_mode == "replay":
             raise EndpointError(
                 f"replay: no recorded reply of model {request['model']!r} to the prompt that ends "
-                f"{request['messages'][-1]['content'][-80:]!r} (call {key[:12]}); run once with llm_mode live or record."
+                f"{find_last_text(request)[-80:]!r} (call {key[:12]}); run once with llm_mode live or record."
             )
         most = await self._reserve(line.endpoint, request)
         try:
@@ -284,7 +310,7 @@ class Models:
 
     async def _reserve(self, endpoint: Endpoint, request: dict) -> float:
         """Set aside the most that a call can cost, in USD; BudgetReached if that is not left."""
-        most = find_cost(endpoint, count_tokens(request), request[name_limit(request)])
+        most = find_cost(endpoint, count_tokens(request), request.get(name_limit(request), 0))
         while self.budget_usd is not None and self.usage.cost_usd + self._reserved + most > self.budget_usd:
             if self._reserved <= 1e-12:
                 raise BudgetReached(

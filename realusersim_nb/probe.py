@@ -17,7 +17,9 @@ def measure(points: np.ndarray, users: pd.Series, *, seed: int = 0) -> pd.DataFr
 
     Cross-validated with a user's conversations together, real and simulated, and as many real conversations as
     simulated ones (a seeded draw). Columns ``accuracy`` (0.5 chance, 1 always) with its 95 % interval by user, ``auc``,
-    ``n`` conversations of both sides. Empty figures with fewer than ten users a side.
+    ``p_human`` and ``p_human_real``, the mean probability of being human that the probe gives simulated and real
+    conversations (0..1; alike where it cannot tell), ``n`` conversations of both sides. Empty figures with fewer than
+    ten users a side.
     """
     systems, rows = users.index.get_level_values("system"), {}
     rng = np.random.default_rng(seed)
@@ -34,10 +36,10 @@ def try_probe(points: np.ndarray, is_simulated: np.ndarray, users: pd.Series) ->
     """One row of ``measure``."""
     groups = users.to_numpy()
     if min(len(set(groups[is_simulated == side])) for side in (0, 1)) < LEAST:
-        return {"accuracy": np.nan, "ci_low": np.nan, "ci_high": np.nan, "auc": np.nan, "n": len(points)}
+        return dict.fromkeys(["accuracy", "ci_low", "ci_high", "auc", "p_human", "p_human_real"], np.nan) | {"n": len(points)}  # fmt: skip
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     model = LogisticRegression(max_iter=1000, class_weight="balanced")
     scores = cross_val_predict(model, points, is_simulated, groups=groups, cv=folds, method="predict_proba")[:, 1]
     right = pd.Series((scores > 0.5) == is_simulated)
     found = stats.rate(right, pd.Series(groups))
-    return {"accuracy": found["rate"], "ci_low": found["ci_low"], "ci_high": found["ci_high"], "auc": roc_auc_score(is_simulated, scores), "n": len(points)}  # fmt: skip
+    return {"accuracy": found["rate"], "ci_low": found["ci_low"], "ci_high": found["ci_high"], "auc": roc_auc_score(is_simulated, scores), "p_human": 1 - scores[is_simulated == 1].mean(), "p_human_real": 1 - scores[is_simulated == 0].mean(), "n": len(points)}  # fmt: skip

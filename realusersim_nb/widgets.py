@@ -4,12 +4,16 @@ import html
 from pathlib import Path
 
 import ipywidgets
+import numpy as np
+import pandas as pd
 from IPython.display import display
 
-from realusersim_nb import labels
+from realusersim_nb import behaviours, labels, odd_one_out
 from realusersim_nb.agreement import name_reader
 from realusersim_nb.cases import prepare
+from realusersim_nb.facets import REAL
 from realusersim_nb.judges import DIMENSIONS, sort_sides
+from realusersim_nb.odd_one_out import Triplet
 from realusersim_nb.profiles import render
 from realusersim_nb.records import Case, Conversation, Judgement, Profile, Transcript
 from realusersim_nb.texts import cut_at_word
@@ -203,3 +207,94 @@ def show_pair(case: Case, transcript: Transcript, order: str) -> str:
     """HTML of one pair, blind: which side is real and which arm it is are not told."""
     a, b = map(prepare, sort_sides(case, transcript, order))
     return side_by_side(list_side("A", a), list_side("B", b))
+
+
+# --- gap ---------------------------------------------------------------------------------------
+
+
+def browse_behaviours(
+    compared: pd.DataFrame, points: np.ndarray, clusters: pd.Series, listed: pd.DataFrame, *, system: str, n: int = 3
+) -> None:
+    """Clusters by kind, those of most conversations first: terms, shares, and real and simulated users in each.
+
+    ``compared`` of ``behaviours.compare_all``, ``clusters`` the label of each conversation. A page without widgets
+    shows the three largest of each kind, folded.
+    """
+    order = (compared["real"] + compared["simulated"]).sort_values(ascending=False).index
+    known = {name_behaviour(row): row for row in compared.loc[order].reset_index().itertuples() if row.kind != "rare"}
+
+    def show(name: str) -> str:
+        row = known[name]
+        own = [clusters.loc[[side]] for side in (REAL, row.system)]
+        sides = [list_users(side, points[clusters.index.get_indexer(labels.index)], labels, listed, row.cluster, n=n) for side, labels in zip((REAL, row.system), own, strict=True)]  # fmt: skip
+        return f"<p><code>{html.escape(row.terms)}</code></p>{side_by_side(*sides)}"
+
+    def match(which: str, kind: str) -> list[str]:
+        return [name for name, row in known.items() if row.system == which and kind in (ANY, row.kind)]
+
+    systems = list(dict.fromkeys([system, *compared.index.unique("system")]))
+    which = ipywidgets.Dropdown(options=systems, description="system")
+    kind = ipywidgets.Dropdown(options=[ANY, "missed", "invented", "captured"], description="kind")
+    shown = match(system, ANY)
+    chosen = ipywidgets.Dropdown(options=shown, description="behaviour", layout={"width": "44em"})
+    page = ipywidgets.HTML(show(shown[0]) if shown else "No behaviour has enough conversations to be named.")
+
+    def narrow(_) -> None:
+        chosen.options = match(which.value, kind.value)
+
+    def turn(_) -> None:
+        page.value = show(chosen.value) if chosen.value else "none of this kind"
+
+    for control in (which, kind):
+        control.observe(narrow, names="value")
+    chosen.observe(turn, names="value")
+    first = [name for k in ("missed", "invented", "captured") for name in match(system, k)[:3]]
+    pages = [f"<details><summary>{html.escape(name)}</summary>{show(name)}</details>" for name in first]
+    controls = ipywidgets.HBox([which, kind, chosen], layout={"flex_flow": "row wrap"})
+    present([controls, page], without="".join(pages) or page.value)
+
+
+def name_behaviour(row) -> str:
+    """A cluster in a line: kind, shares, its first terms, number."""
+    return f"{row.kind}: real {row.real:.1%}, {row.system} {row.simulated:.1%} ({row.terms[:60]}) #{row.cluster}"
+
+
+def list_users(side: str, points: np.ndarray, own: pd.Series, listed: pd.DataFrame, cluster: int, *, n: int) -> str:
+    """HTML of the conversations of one side nearest the middle of its part of a cluster."""
+    if not (own == cluster).any():
+        return f"<b>{html.escape(side)}</b><p><i>nobody</i></p>"
+    nearest = behaviours.find_examples(points, own, cluster, n=n)
+    return "".join(list_side(f"{side}, {place[1]}", listed.loc[[place], "messages"].iloc[0]) for place in nearest)
+
+
+def find_odd_ones(triplets: list[Triplet], path: Path, *, annotator: str) -> None:
+    """The odd-one-out study: three conversations at a time, a button each; every answer is kept at once in a file.
+
+    Triplets that ``annotator`` has answered before are left out. A page without widgets shows the first triplet.
+    """
+    done = {a.triplet_id for a in odd_one_out.read_answers(path, triplets) if a.annotator == annotator}
+    left = [triplet for triplet in triplets if triplet.triplet_id not in done]
+    page = ipywidgets.HTML()
+    buttons = [ipywidgets.Button(description=f"{number} is the odd one") for number in (1, 2, 3)]
+
+    def show_next() -> None:
+        number = len(triplets) - len(left) + 1
+        head = f"<i>{number} of {len(triplets)}: two of these people use the assistant alike. Who does not? Judge the manner, not the subject.</i>"
+        page.value = head + show_triplet(left[0]) if left else "<b>That was the last one.</b> Thank you."
+        for button in buttons:
+            button.disabled = not left
+
+    def keep(button: ipywidgets.Button) -> None:
+        triplet = left.pop(0)
+        odd_one_out.keep_answer(path, odd_one_out.Answer(triplet_id=triplet.triplet_id, annotator=annotator, chosen=buttons.index(button)))  # fmt: skip
+        show_next()
+
+    for button in buttons:
+        button.on_click(keep)
+    show_next()
+    present([page, ipywidgets.HBox(buttons)], without=f"{page.value}<i>Answers can be given where a kernel runs.</i>")
+
+
+def show_triplet(triplet: Triplet) -> str:
+    """HTML of three conversations side by side, blind: neither system nor cluster is told."""
+    return side_by_side(*(list_side(str(number), texts) for number, texts in enumerate(triplet.texts, 1)))

@@ -42,7 +42,7 @@ def with_models(work, **settings):
 class MockEndpoint:
     """An OpenAI-compatible server on loopback, played by ``reply(request)``.
 
-    It gives a text, an HTTP status, a status with headers, or (a dict) fields of the choice.
+    It gives a text, an HTTP status, a status with headers, (a dict) fields of the choice, or (a list) embeddings.
     """
 
     def __init__(self, reply):
@@ -81,6 +81,9 @@ def make_answer(answer, authorization: str) -> tuple[int, dict, dict]:
     status, headers = answer if isinstance(answer, tuple) else (answer if isinstance(answer, int) else 200, {})
     if status != 200:
         return status, headers, {"error": {"message": f"no, {authorization}"}}
+    if isinstance(answer, list):
+        rows = [{"index": i, "embedding": point} for i, point in enumerate(answer)]
+        return 200, headers, {"data": rows[::-1], "usage": {"prompt_tokens": 10}}
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}}
     if isinstance(answer, dict):
         choice |= answer

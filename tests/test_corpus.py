@@ -112,4 +112,43 @@ def test_sample_is_whole():
 def test_real_conversations_are_read_from_a_folder():
     found = corpus.load(str(REAL))
     assert len(found.conversations) > 550
-    assert set(found.unreadable) == {"the file is not a JSON array of conversations"}  # scenarios.json
+    assert set(found.unreadable) == {
+        "the file is not a JSON array of conversations, nor an object with simulations"
+    }  # scenarios.json
+
+
+def say(*texts):
+    return [{"role": "user", "content": text} for text in texts]
+
+
+def write_lines(path, rows):
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return str(path)
+
+
+def test_released_simulators_hold_both_sides_and_must_play_the_same_conversations(tmp_path):
+    rows = [
+        {"id": str(i), "real_messages": say("fix it"), "simulated_messages": say("Please fix it.")} for i in range(3)
+    ]
+    paths = {name: write_lines(tmp_path / f"{name}.jsonl", rows) for name in ("one", "two")}
+    assert [c.user_messages for c in corpus.read_systems(paths)["two"]] == [["Please fix it."]] * 3
+    real = [layouts.parse_row(row) for row in rows]
+    assert [(c.user_id, c.user_messages) for c in real] == [(str(i), ["fix it"]) for i in range(3)]
+    write_lines(tmp_path / "two.jsonl", rows[1:])
+    with pytest.raises(ValueError, match="'one' and 'two' do not play the same conversations: id '0'"):
+        corpus.read_systems(paths)
+    assert layouts.parse_row({"id": 1, "real_messages": ["fix it"]}).startswith(
+        "a field is missing or of the wrong type"
+    )
+
+
+def test_result_file_of_tau2_bench_is_read_run_by_run(tmp_path):
+    messages = [
+        {"role": "assistant", "content": "Hi!"},
+        *say("cancel it", "###TRANSFER###"),
+        {"role": "tool", "content": "{}"},
+    ]
+    runs = [{"id": f"r{i}", "task_id": "7", "messages": messages} for i in range(2)]
+    (tmp_path / "results.json").write_text(json.dumps({"info": {}, "tasks": [], "simulations": runs}))
+    found = corpus.read_transcripts(str(tmp_path / "results.json"))
+    assert [(c.conversation_id, c.user_id, c.user_messages) for c in found] == [("r0", "7", ["cancel it"]), ("r1", "7", ["cancel it"])]  # fmt: skip

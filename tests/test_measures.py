@@ -2,13 +2,28 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_conversation, with_models
 
-from realusersim_nb import behaviours, embeddings, facets, gap, mixtures, probe, stats
+from realusersim_nb import (
+    ablations,
+    behaviours,
+    companions,
+    corpus,
+    embeddings,
+    facets,
+    gap,
+    mixtures,
+    odd_one_out,
+    probe,
+    stats,
+    widgets,
+)
+from realusersim_nb.endpoints import EndpointError
 
 
 def test_rate_is_the_mean_and_its_interval_holds_it():
@@ -86,6 +101,10 @@ def test_gap_has_an_interval_a_floor_and_both_sides_of_the_divergence():
     assert found.loc["half", "ci_low"] < found.loc["half", "js"] < found.loc["half", "ci_high"]
     assert found.loc["half", "kl_forward"] > 2 * found.loc["half", "kl_backward"]  # real behaviour is missed
     assert found.loc["real_floor", "n"] == 300
+    as_many = gap.measure(*make_labels({"real": [75] * 4, "alike": [75] * 4}), k=4, seed=0).loc["alike"]
+    assert as_many["js"] <= as_many["floor_high"] and as_many["floor"] == pytest.approx(
+        found.loc["alike", "floor"], rel=1
+    )
     table = gap.compare_systems(labels, k=4)
     assert (np.diag(table) == 0).all() and table.equals(table.T)
 
@@ -162,6 +181,170 @@ def test_model_writes_six_facets_and_a_reading_that_fails_is_a_row(endpoint):
     )
 
 
+def cluster_texts(systems, k):
+    """The whole way from conversations to clusters, by measured facets: labels, facets as texts, points as embedded."""
+    listed = facets.list_systems(systems, first=5)
+    described = facets.measure(listed)
+    texts = facets.join(described)
+    embedded = embeddings.embed(texts)
+    labels = pd.Series(gap.cluster(embeddings.reduce(embedded), k=k, seed=0), described.index)
+    return labels, listed, described, texts, embedded
+
+
+def test_modes_planted_in_conversations_are_found_and_named():
+    ways = {
+        "casual": "ok do it",
+        "formal": FORMAL,
+        "angry": "no that is wrong",
+        "thankful": "Thank you very much, dear friend.",
+    }
+
+    def mix(name, **counts):
+        return [c for way, n in counts.items() for c in population(n, ways[way], f"{name}{way}")]
+
+    systems = {"real": mix("r", casual=300, formal=250, angry=60), "simulated": mix("s", casual=200, formal=200, thankful=60)}  # fmt: skip
+    labels, _, _, texts, _ = cluster_texts(systems, k=6)
+    compared = behaviours.compare_all(labels, texts, k=6).loc["simulated"]
+    kinds = labels.map(compared["kind"])
+    users = kinds.index.get_level_values("conversation_id").str
+    assert set(kinds[users.startswith("rangry")]) == {"missed"}
+    assert set(kinds[users.startswith("sthankful")]) == {"invented"}
+    assert set(kinds[users.startswith("rcasual") | users.startswith("scasual")]) == {"captured"}
+    assert "reject" in " ".join(compared.loc[compared["kind"] == "missed", "terms"])
+    assert "thank" in " ".join(compared.loc[compared["kind"] == "invented", "terms"])
+
+
+def test_scores_beside_the_gap_have_known_ends():
+    means = pd.DataFrame(
+        {"system": ["real", "real", "a", "a"], "feature": ["x", "y"] * 2, "mean": [0.2, 0.5, 0.6, 0.5]}
+    )
+    dice = companions.measure_dice(means)
+    assert dice["a"].to_dict() == {"x": pytest.approx(0.5), "y": 1.0, "mean": pytest.approx(0.75)}
+    _, _, described, _, embedded = cluster_texts(SYSTEMS, k=4)
+    found = companions.measure_coverage(embedded, described["user_id"])
+    assert found.loc["alike", "real_to_simulated"] == pytest.approx(found.loc["alike", "floor"], abs=0.05)
+    assert found.loc["unlike", ["real_to_simulated", "simulated_to_real"]].min() > found.loc["unlike", "floor"] + 0.3
+    probed = probe.measure(embedded, described["user_id"])
+    assert probed.loc["unlike", "p_human"] < 0.2 < 0.8 < probed.loc["unlike", "p_human_real"]
+
+
+def test_systems_keep_their_order_whatever_is_varied():
+    near = population(20, CASUAL, "n") + population(12, FORMAL, "n2") + population(8, "No, wrong. Do that again!", "n3")
+    systems = {**SYSTEMS, "between": near}
+    _, listed, described, _, embedded = cluster_texts(systems, k=4)
+    varied = asyncio.run(ablations.vary(listed, described, embedded, embedder="lsa", k=4, seed=0, models=None))
+    assert set(varied["choice"]) == {"", "seed", "k", "clusterer", "embedder", "facets"}
+    by_variant = varied.pivot_table("js", "variant", "system")
+    assert (by_variant["unlike"] >= by_variant["alike"]).all()
+    ranks = ablations.compare_ranks(varied)
+    assert ranks.loc[("", "as above"), "rank_correlation"] == pytest.approx(1)
+    assert ranks.loc[("clusterer", "agglomerative"), "rank_correlation"] == pytest.approx(1)
+    assert (ranks["smallest"] <= ranks["largest"]).all()
+    few = ablations.draw_rows(described.index, most=40, seed=0)
+    assert described.iloc[few].groupby(level="system").size().eq(10).all()
+
+
+def test_triplets_hold_two_of_one_cluster_and_answers_are_kept(tmp_path):
+    labels, listed, *_ = cluster_texts(SYSTEMS, k=3)
+    triplets = odd_one_out.draw_triplets(labels, listed, n=9, seed=0)
+    assert len({c for t in triplets for c in t.conversations}) == 27
+    for triplet in triplets:
+        clusters = [labels[tuple(c.split("/", 1))] for c in triplet.conversations]
+        same = [c for i, c in enumerate(clusters) if i != triplet.odd]
+        assert same[0] == same[1] != clusters[triplet.odd]
+    path = tmp_path / "answers.jsonl"
+    for triplet in triplets[:6]:
+        odd_one_out.keep_answer(
+            path, odd_one_out.Answer(triplet_id=triplet.triplet_id, annotator="a", chosen=triplet.odd)
+        )
+        odd_one_out.keep_answer(path, odd_one_out.Answer(triplet_id=triplet.triplet_id, annotator="b", chosen=0))
+    odd_one_out.keep_answer(path, odd_one_out.Answer(triplet_id=triplets[0].triplet_id, annotator="b", chosen=triplets[0].odd))  # fmt: skip
+    found = odd_one_out.tabulate(triplets, odd_one_out.read_answers(path, triplets))
+    assert len(found) == 12 and odd_one_out.score(found).loc["a", "rate"] == 1
+    assert -1 < odd_one_out.measure_agreement(found) < 1
+    assert np.isnan(odd_one_out.measure_agreement(found[found["annotator"] == "a"]))
+    again = pd.concat([found[found["annotator"] == "a"], found[found["annotator"] == "a"].assign(annotator="c")])
+    assert odd_one_out.measure_agreement(again) == pytest.approx(1)
+    assert odd_one_out.draw_triplets(labels * 0, listed, n=3, seed=0) == []
+
+
+def test_a_model_stands_in_for_people_under_its_own_name(endpoint):
+    replies = iter([json.dumps({"why": "it asks in full", "odd_one": 2}), "whatever"])
+    endpoint(lambda r: next(replies, "whatever"))
+    labels, listed, *_ = cluster_texts(SYSTEMS, k=3)
+    triplets = odd_one_out.draw_triplets(labels, listed, n=2, seed=0)
+    first, second = with_models(lambda m: odd_one_out.ask_model(m, "m", triplets, seed=0), max_concurrency=1)
+    assert (first.annotator, first.chosen, second.chosen) == ("m", 1, None) and "prose" in second.error
+    table = odd_one_out.tabulate(triplets, [first, second])
+    assert odd_one_out.score(table).loc["m", ["n", "n_failed"]].tolist() == [1, 1]
+
+
+def test_who_clicks_the_odd_one_goes_on_where_they_stopped(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(widgets, "present", lambda parts, without: shown.append(parts))
+    labels, listed, *_ = cluster_texts(SYSTEMS, k=3)
+    triplets = odd_one_out.draw_triplets(labels, listed, n=3, seed=0)
+    for _ in range(2):
+        widgets.find_odd_ones(triplets, tmp_path / "new" / "answers.jsonl", annotator="me")
+        page, buttons = shown[-1]
+        buttons.children[2].click()
+    assert "3 of 3" in page.value
+    kept = odd_one_out.read_answers(tmp_path / "new" / "answers.jsonl", triplets)
+    assert [(a.triplet_id, a.chosen) for a in kept] == [(t.triplet_id, 2) for t in triplets[:2]]
+
+
+def test_behaviours_can_be_browsed_by_system_and_kind(monkeypatch):
+    shown = []
+    monkeypatch.setattr(widgets, "present", lambda parts, without: shown.append((parts, without)))
+    systems = {**SYSTEMS, "unlike": population(40, "<b>Thank you.</b> I would like to know more, please.", "e")}
+    labels, listed, _, texts, embedded = cluster_texts(systems, k=3)
+    compared = behaviours.compare_all(labels, texts, k=3)
+    widgets.browse_behaviours(compared, embeddings.reduce(embedded), labels, listed, system="unlike")
+    (controls, page), without = shown[0]
+    which, kind, chosen = controls.children
+    kind.value = "invented"
+    assert "nobody" in page.value and "&lt;b&gt;Thank you" in page.value and "<b>Thank" not in without
+    which.value, kind.value = "alike", "captured"
+    assert chosen.options and all(name.startswith("captured") and "alike" in name for name in chosen.options)
+
+
+def test_endpoint_embeds_in_batches_that_are_kept(endpoint):
+    mock = endpoint(lambda r: [[float(len(text)), 1.0] for text in r["input"]])
+    texts = ["x" * (i + 1) for i in range(100)]
+    for asked in (2, 2):
+        found = with_models(lambda m: m.embed("e", texts))
+        assert found.shape == (100, 2) and found[:, 0].tolist() == [i + 1 for i in range(100)]
+        assert len(mock.requests) == asked and {len(r["input"]) for r in mock.requests} == {64, 36}
+
+
+def test_embeddings_that_do_not_come_are_a_sentence_and_what_came_is_kept(endpoint):
+    mock = endpoint(lambda r: [[1.0, 2.0]] * 64 if len(r["input"]) == 64 else 413)
+    for asked in (2, 3):
+        with pytest.raises(EndpointError, match="no embeddings of texts 65 to 70"):
+            with_models(lambda m: m.embed("e", ["x"] * 70))
+        assert len(mock.requests) == asked
+
+
+def embed(embedder, n=3):
+    index = pd.MultiIndex.from_tuples([("real", str(i)) for i in range(n)], names=["system", "conversation_id"])
+    return asyncio.run(embeddings.make(embedder, ["a b", "c", "a c"][:n], index))
+
+
+def test_points_from_a_file_are_matched_by_id(tmp_path):
+    ids = np.array(["real/2", "real/0", "real/1", "other/0"])
+    np.savez(tmp_path / "points.npz", points=np.array([[2.0], [0], [1], [9]]), ids=ids)
+    assert embed(str(tmp_path / "points.npz"))[:, 0].tolist() == [0, 1, 2]
+    np.savez(tmp_path / "few.npz", points=np.zeros((1, 2)), ids=ids[:1])
+    with pytest.raises(ValueError, match="no embedding of 'real/0' nor of 1 others"):
+        embed(str(tmp_path / "few.npz"))
+    np.savez(tmp_path / "twice.npz", points=np.zeros((2, 2)), ids=ids[[0, 0]])
+    with pytest.raises(ValueError, match="expected one of each"):
+        embed(str(tmp_path / "twice.npz"))
+    np.savez(tmp_path / "odd.npz", points=np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="there is no 'ids'"):
+        embed(str(tmp_path / "odd.npz"))
+
+
 def test_bad_systems_points_and_clusters_are_refused_in_a_sentence(tmp_path):
     real = population(3, "x y", "a")
     with pytest.raises(ValueError, match="'nobody': no conversation"):
@@ -170,12 +353,44 @@ def test_bad_systems_points_and_clusters_are_refused_in_a_sentence(tmp_path):
         facets.list_systems({"gpt": real}, first=5)
     with pytest.raises(ValueError, match="k = 9"):
         gap.cluster(np.zeros((3, 2)), k=9, seed=0)
-    with pytest.raises(ValueError, match="embedding of conversation 1 holds no number"):
+    with pytest.raises(ValueError, match="embedding in row 2 holds something that is no number"):
         embeddings.reduce(np.array([[1.0, 2], [np.nan, 1]]))
     np.save(tmp_path / "points.npy", np.zeros((2, 4)))
     with pytest.raises(ValueError, match="expected 3 rows"):
-        embeddings.make(str(tmp_path / "points.npy"), ["a", "b", "c"])
-    with pytest.raises(ValueError, match="embedder 'word2vec' does not exist"):
-        embeddings.make("word2vec", ["a"])
+        embed(str(tmp_path / "points.npy"))
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        embed("nowhere.npy")
+    with pytest.raises(ValueError, match="it does not embed"):
+        embed("embedded")
     assert "system should have 500" in gap.warn_of_size(pd.Series({"real": 900, "small": 40}), k=100)
     assert len(facets.list_systems({"real": [*real, *real]}, first=5).index.unique()) == 6
+    described = pd.DataFrame({"user_id": "u", "requests": "", "error": "too long"}, listed_index("real", "real"))
+    with pytest.raises(ValueError, match="could describe none of its conversations"):
+        facets.drop_failed(described)
+
+
+def listed_index(*systems):
+    return pd.MultiIndex.from_arrays(
+        [systems, [str(i) for i in range(len(systems))]], names=["system", "conversation_id"]
+    )
+
+
+def test_conversations_of_one_message_are_described():
+    listed = facets.list_systems({"real": [make_conversation("hi")]}, first=5)
+    found = facets.measure(listed).iloc[0]
+    assert (found["acts"], found["pace"]) == ("first-greet", "opens-tiny") and "starts_lower:always" in found["style"]
+
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="no real conversations beside the project")
+def test_gpt_4o_as_an_airline_customer_is_far_above_the_floor_and_the_terms_say_why():
+    real = corpus.load(str(SHARED / "realsim"), skip_steps=["assistant is GPT-4o"]).conversations
+    systems = {"real": real, **corpus.read_systems({"gpt4o": str(SHARED / "taubench")})}
+    labels, _, described, texts, _ = cluster_texts(systems, k=10)
+    found = gap.measure(labels, described["user_id"], k=10, seed=0).loc["gpt4o"]
+    assert found["ci_low"] > 10 * found["floor_high"]
+    compared = behaviours.compare_all(labels, texts, k=10).loc["gpt4o"]
+    terms = compared.groupby("kind")["terms"].agg(" ".join)
+    assert "first-greet" in terms["invented"] and "first-greet" not in terms["missed"]

@@ -106,7 +106,7 @@ def test_every_column_of_every_table_is_described(run_folder):
     for path in run_folder.glob("*/*.parquet"):
         described = sections["Columns"] + sections[path.parent.name]
         assert f"**{path.stem}**" in sections[path.parent.name], path
-        columns = set(pd.read_parquet(path).columns) - (systems if path.stem == "between" else set())
+        columns = set(pd.read_parquet(path).columns) - (systems if path.stem in ("between", "dice") else set())
         assert not [c for c in columns if f"`{c}`" not in described], path
 
 
@@ -151,11 +151,13 @@ def test_a_notebook_runs_on_its_own_with_plain_papermill_and_finds_the_same(run_
 
 
 def answer_any(request):
-    """A mock of every role: a value of the right kind for each field that is asked for."""
+    """A mock of every role: a value of the right kind for each field that is asked for, a point for each text."""
+    if "input" in request:
+        return [[sum(map(ord, text)) % 101, sum(map(ord, text)) % 7, 1.0] for text in request["input"]]
     if "response_format" not in request:
         return "An answer."
     schema = request["response_format"]["json_schema"]["schema"]
-    return json.dumps(fill(schema, schema, 1))
+    return json.dumps(fill(schema, schema, len(request["messages"][-1]["content"])))
 
 
 def test_named_simulator_gets_all_calls_of_notebook_03_and_nobody_else(endpoint, workplace, monkeypatch):
@@ -169,3 +171,20 @@ def test_named_simulator_gets_all_calls_of_notebook_03_and_nobody_else(endpoint,
     assert mock.models == {"my-model": manifest["calls"]["live"]} and manifest["calls"]["failed"] == 0
     assert not (workplace / "home").exists()  # the embedded model was not even assembled
     assert not [f for f in (workplace / "outputs").rglob("*") if f.is_file() and b"key-of-the-test" in f.read_bytes()]
+
+
+def test_notebook_05_describes_and_embeds_given_systems_by_models_without_any_simulator(endpoint, workplace):
+    mock = endpoint(answer_any)
+    given = {"simulator": None, "corpus": str(SAMPLE), "systems": {"copy": str(SAMPLE)}, "k": 3, "n_triplets": 2}
+    models = {"facet_writer": "writer", "embedder": "points", "annotator": "reader"}
+    words = [word for name, value in (given | models).items() for word in ("-p", name, json.dumps(value))]
+    command = [sys.executable, "-m", "realusersim_nb", "run", "05", *words, "--run-name", "by_models"]
+    done = subprocess.run(command, cwd=workplace, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = workplace / "outputs/by_models/05_measure_gap"
+    described = pd.read_parquet(folder / "facets.parquet")
+    assert {"requests", "communication_style", "damsl", "sgd"} <= set(described) and described["error"].isna().all()
+    answers = pd.read_parquet(folder / "answers.parquet")
+    assert set(answers["annotator"]) == {"reader"} and len(answers) == mock.models["reader"] > 0
+    assert 0 < mock.models["writer"] <= 2 * len(described) and mock.models["points"] > 0  # the same text is asked once
+    assert pd.read_parquet(folder / "gap.parquet").set_index("system").loc["copy", "js"] < 0.1
