@@ -50,7 +50,7 @@ def fill(part: dict, schema: dict, chosen: int) -> object:
         "integer": lambda: low + chosen % (high - low + 1),
         "number": lambda: low + chosen % 100 / 100 * (min(high, low + 1) - low),
         "boolean": lambda: chosen % 3 > 0,
-        "array": lambda: [fill(part["items"], schema, chosen)],
+        "array": lambda: [fill(part["items"], schema, chosen)] * part.get("minItems", 1),
         "object": lambda: {name: fill(p, schema, chosen) for name, p in part.get("properties", {}).items()},
     }
     return values[part["type"]]()

@@ -9,12 +9,13 @@ ways are offered here, each one text a conversation and facet:
 """
 
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from realusersim_nb import style
 from realusersim_nb.faults import CallFailed
@@ -153,10 +154,10 @@ class UtteranceActs(BaseModel):
     sgd: SGD
 
 
-class Acts(BaseModel):
-    """The dialog acts of all messages of the user, in order."""
-
-    messages: list[UtteranceActs] = Field(min_length=1)
+@cache
+def make_form(n: int) -> type[BaseModel]:
+    """The form in which the acts of n messages are asked for: one entry each, in order."""
+    return create_model("Acts", messages=(list[UtteranceActs], Field(min_length=n, max_length=n)))
 
 
 SIX = [*ConversationFacets.model_fields, "damsl", "sgd"]
@@ -180,7 +181,7 @@ async def describe_conversation(models: Models, model: str, texts: list[str], *,
     settings = {"temperature": 0.001, "seed": seed}
     messages = "\n".join(f"{number}. {text}" for number, text in enumerate(texts, 1))
     whole = await models.ask(model, fill_prompt("facets_conversation", messages=messages), ConversationFacets, max_tokens=400, **settings)  # fmt: skip
-    acts = await models.ask(model, fill_prompt("facets_acts", messages=messages), Acts, max_tokens=40 * len(texts) + 40, **settings)  # fmt: skip
+    acts = await models.ask(model, fill_prompt("facets_acts", messages=messages), make_form(len(texts)), max_tokens=40 * len(texts) + 40, **settings)  # fmt: skip
     joined = {
         name: " ".join(getattr(act, name).replace(" ", "-") for act in acts.messages) for name in ("damsl", "sgd")
     }
