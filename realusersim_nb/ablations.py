@@ -89,7 +89,7 @@ def measure(
     """The rows of one variant."""
     cluster = CLUSTERERS[variant if choice == "clusterer" else "k-means"]
     labels = pd.Series(cluster(embeddings.reduce(points, seed=seed), k=k, seed=seed), described.index)
-    gaps = gap.measure(labels, described["user_id"], k=k, seed=seed).drop(gap.FLOOR, errors="ignore")
+    gaps = gap.measure(labels, described["user_id"], k=k, seed=seed).drop(gap.FLOOR)
     kept = gaps.reset_index()[["system", "js", "floor_high", "above_floor"]]
     return pd.DataFrame({"choice": choice, "variant": variant, "k": k}, index=kept.index).join(kept)
 

@@ -37,9 +37,6 @@ def compare_all(labels: pd.Series, texts: list[str], *, k: int) -> pd.DataFrame:
     systems = labels.index.unique("system").drop(REAL)
     terms = name_terms(texts, labels.to_numpy())
     frames = {name: compare(labels, name, k=k) for name in systems}
-    empty = pd.DataFrame(columns=["real", "simulated", "n_real", "n_simulated", "ratio", "kind", "terms"], index=pd.MultiIndex.from_tuples([], names=["system", "cluster"]))  # fmt: skip
-    if not frames:
-        return empty
     table = pd.concat(frames, names=["system"])
     return table.assign(terms=table.index.get_level_values("cluster").map(terms).fillna(""))
 

@@ -79,17 +79,19 @@ def read_transcripts(path: str) -> list[Conversation]:
     found = [c for c in parsed if isinstance(c, Conversation) and c.user_messages]
     if not found:
         raise ValueError(
-            f"{path}: no transcript could be read ({dict(Counter(p for p in parsed if isinstance(p, str)))})."
+            f"{path}: no transcript could be read ({dict(Counter(p for p in parsed if isinstance(p, str))) or 'no rows'})."
         )
     return found
 
 
-def read_systems(paths: dict[str, str]) -> dict[str, list[Conversation]]:
-    """The transcripts of several simulators by name.
+def read_systems(paths: dict[str, str], *, beside: Iterable[str] = ()) -> dict[str, list[Conversation]]:
+    """The transcripts of several simulators by name, none of which may be one of ``beside``.
 
-    ValueError where two systems of the paired layout (``real_messages``, ``simulated_messages``) do not play the same
+    ValueError for such a name, and where two systems of the paired layout (``real_messages``, ``simulated_messages``) do not play the same
     conversations, since a gap between what was asked of them would be taken for one between them.
     """
+    if taken := sorted({*paths} & {*beside}):
+        raise ValueError(f"systems: the name {taken[0]!r} is taken here; give those transcripts another.")
     found = {name: read_transcripts(path) for name, path in paths.items()}
     paired = {name: {c.conversation_id for c in found[name]} for name in paths if is_paired(paths[name])}
     for (one, ids), (other, others) in pairwise(paired.items()):

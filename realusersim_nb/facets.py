@@ -34,10 +34,14 @@ def list_systems(systems: dict[str, list[Conversation]], *, first: int) -> pd.Da
     """Every conversation of every system: index (system, conversation_id), ``user_id`` and ``messages`` of the user.
 
     Only the first so many user messages are kept, so that length alone does not give anyone away. ValueError for a
-    system without conversations, or without ``real``; ids that come again are numbered.
+    system without conversations, without ``real`` or without any other; ids that come again are numbered.
     """
     if REAL not in systems:
         raise ValueError(f"no system is named {REAL!r}: expected the real conversations beside {', '.join(systems)}.")
+    if len(systems) == 1:
+        raise ValueError(
+            "there are only real users: name transcripts of others in `systems`, or a `simulator` that makes them."
+        )
     rows = []
     for name, conversations in systems.items():
         said = [(c.conversation_id, c.user_id, c.user_messages[:first]) for c in conversations if c.user_messages]

@@ -92,14 +92,13 @@ def measure(labels: pd.Series, users: pd.Series, *, k: int, seed: int) -> pd.Dat
     sizes = {name: int(found.sum()) for name, found in counts.items()}
     floors = {n: draw_floor(real, n=n, rng=rng) for n in sorted({*sizes.values()})}
     rows = {name: describe_gap(real, found, floors[sizes[name]], rng=rng) for name, found in counts.items()}
-    if sizes:
-        smallest = floors[min(sizes.values())]
-        rows[FLOOR] = {
-            "n": min(sizes.values()),
-            **smallest[MEASURES].mean(),
-            **describe_floor(smallest),
-            "above_floor": 0.0,
-        }
+    smallest = floors[min(sizes.values())]
+    rows[FLOOR] = {
+        "n": min(sizes.values()),
+        **smallest[MEASURES].mean(),
+        **describe_floor(smallest),
+        "above_floor": 0.0,
+    }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
 
 

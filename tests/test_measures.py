@@ -170,7 +170,7 @@ def test_model_writes_six_facets_and_a_reading_that_fails_is_a_row(endpoint):
     acts = {"messages": [{"damsl": "open question", "sgd": "request"}, {"damsl": "thanking", "sgd": "thank you"}]}
     replies = iter([whole, acts])
     endpoint(lambda r: json.dumps(next(replies, "broken")))
-    listed = facets.list_systems({"real": population(2, CASUAL, "a")}, first=2)
+    listed = facets.list_systems({"real": population(1, CASUAL, "a"), "other": population(1, FORMAL, "b")}, first=2)
     found = with_models(lambda m: facets.describe(m, "m", listed), max_concurrency=1)
     assert list(found.columns) == ["user_id", *facets.SIX, "error"]
     assert found.iloc[0][["damsl", "sgd"]].tolist() == ["open-question thanking", "request thank-you"]
@@ -351,6 +351,10 @@ def test_bad_systems_points_and_clusters_are_refused_in_a_sentence(tmp_path):
         facets.list_systems({"real": real, "nobody": []}, first=5)
     with pytest.raises(ValueError, match="no system is named 'real'"):
         facets.list_systems({"gpt": real}, first=5)
+    with pytest.raises(ValueError, match="there are only real users"):
+        facets.list_systems({"real": real}, first=5)
+    with pytest.raises(ValueError, match="the name 'real' is taken"):
+        corpus.read_systems({"real": "x.jsonl"}, beside={"real": real})
     with pytest.raises(ValueError, match="k = 9"):
         gap.cluster(np.zeros((3, 2)), k=9, seed=0)
     with pytest.raises(ValueError, match="embedding in row 2 holds something that is no number"):
@@ -363,7 +367,7 @@ def test_bad_systems_points_and_clusters_are_refused_in_a_sentence(tmp_path):
     with pytest.raises(ValueError, match="it does not embed"):
         embed("embedded")
     assert "system should have 500" in gap.warn_of_size(pd.Series({"real": 900, "small": 40}), k=100)
-    assert len(facets.list_systems({"real": [*real, *real]}, first=5).index.unique()) == 6
+    assert len(facets.list_systems({"real": [*real, *real], "a": real}, first=5).index.unique()) == 9
     described = pd.DataFrame({"user_id": "u", "requests": "", "error": "too long"}, listed_index("real", "real"))
     with pytest.raises(ValueError, match="could describe none of its conversations"):
         facets.drop_failed(described)
@@ -376,7 +380,7 @@ def listed_index(*systems):
 
 
 def test_conversations_of_one_message_are_described():
-    listed = facets.list_systems({"real": [make_conversation("hi")]}, first=5)
+    listed = facets.list_systems({"real": [make_conversation("hi")], "a": [make_conversation("hi")]}, first=5)
     found = facets.measure(listed).iloc[0]
     assert (found["acts"], found["pace"]) == ("first-greet", "opens-tiny") and "starts_lower:always" in found["style"]
 
