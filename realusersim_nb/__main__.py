@@ -1,12 +1,13 @@
-"""The command line: ``python -m realusersim_nb run|report|curate|cache``."""
+"""The command line: ``python -m realusersim_nb run|sweep|report|curate|cache``."""
 
 import sys
 from pathlib import Path
 
 import click
 import yaml
+from tqdm import tqdm
 
-from realusersim_nb import StudyStopped, endpoints, estimate, headless, report, summary
+from realusersim_nb import StudyStopped, endpoints, estimate, headless, report, summary, sweeps
 from realusersim_nb import corpus as corpora
 from realusersim_nb.cache import Cache
 from realusersim_nb.files import OUTPUTS
@@ -80,6 +81,36 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, d
     click.echo(
         "\n".join(["", *lines, "", *summary.describe_sources(run_folder), table, "", f"Report: {page.resolve()}"])
     )
+
+
+@cli.command()
+@click.argument("file", type=FILE, metavar="SWEEP.yaml")
+@click.option("--dry-run", is_flag=True, help="Only list the runs and what they take.")
+@click.option("--workers", type=click.IntRange(1), default=1, metavar="N", help="Runs at once, a process each.", show_default=True)  # fmt: skip
+@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler, such as tcp://host:8786.")
+@click.option("--only", metavar="FILTER", help="Runs whose name holds this text or fits this pattern.")
+@click.option("--retry-failed", is_flag=True, help="Also runs that have failed before.")
+def sweep(file: Path, dry_run: bool, workers: int, scheduler: str | None, only: str | None, retry_failed: bool) -> None:
+    """Run the notebooks under every setting of a sweep file; what is finished is not run again."""
+    described = sweeps.read_sweep(file)
+    everything = sweeps.plan_runs(described, file.stem)
+    runs = sweeps.choose_runs(everything, only)
+    if dry_run:
+        click.echo(sweeps.describe_estimate(sweeps.estimate_runs(runs)))
+        return
+    endpoints.read_endpoints()
+    states = {run.name: sweeps.find_state(run) for run in runs}
+    left_alone = {"finished"} if retry_failed else {"finished", "failed"}
+    todo = [run for run in runs if states[run.name] not in left_alone]
+    with tqdm(total=len(runs), initial=len(runs) - len(todo), desc=file.stem, unit="run", disable=not todo) as bar:
+        for ended in sweeps.perform_all(todo, workers=workers, scheduler=scheduler) if todo else ():
+            for run, state in ended:
+                states[run.name] = state
+                bar.write(sweeps.describe_run(run), file=sys.stderr)
+                bar.update()
+            bar.set_postfix_str(sweeps.describe_progress(runs, states))
+    table = sweeps.save_table(file.stem, everything, described.tags)
+    click.echo(sweeps.describe_table(table))
 
 
 @cli.command("report")

@@ -8,11 +8,12 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import papermill
 from pydantic import TypeAdapter, ValidationError
@@ -24,8 +25,6 @@ from realusersim_nb.summary import describe_notebook, summarise
 from realusersim_nb.templates import hash_prompts
 
 NOTEBOOKS = Path("notebooks")
-# A kernel is spoken to through a file only this user can open, where the system has such a thing.
-KERNELS = Config({} if sys.platform == "win32" else {"KernelManager": {"transport": "ipc"}})
 
 
 class ParameterError(StudyStopped, ValueError):
@@ -79,25 +78,25 @@ def check_parameters(given: dict, chosen: list[Path]) -> None:
             raise ParameterError(f"parameter {name!r}: expected a {expected}, got {value!r}.") from error
 
 
-def run_notebooks(chosen: list[Path], parameters: dict, *, run_name: str) -> list[str]:
+def run_notebooks(chosen: list[Path], parameters: dict, *, run_name: str, log: TextIO | None = None) -> list[str]:
     """Execute notebooks in order into one run folder; returns what was printed of each.
 
-    That is one line a notebook: wall time, calls, tokens. A notebook that fails stops the run
+    That is one line a notebook: wall time, calls, tokens. It goes to ``log`` (stderr) with the notebook's own bars. A notebook that fails stops the run
     with papermill's error; what was done stays, and running again goes on from the cache. The
     manifest of an earlier run is removed first: it is written again when this one is complete.
     """
-    run_folder = OUTPUTS / run_name
+    run_folder, log = OUTPUTS / run_name, log or sys.stderr
     run_folder.mkdir(parents=True, exist_ok=True)
     (run_folder / "manifest.json").unlink(missing_ok=True)
     os.environ["REALUSERSIM_OWNER"] = str(os.getpid())  # the embedded server lives as long as this run
     lines = []
     for notebook in chosen:
-        print(f"\n{notebook.stem}", file=sys.stderr, flush=True)
+        print(f"\n{notebook.stem}", file=log, flush=True)
         started = time.monotonic()
-        run_notebook(notebook, run_folder, parameters)
+        run_notebook(notebook, run_name, parameters, log=log)
         lines.append(describe_notebook(run_folder / notebook.stem, time.monotonic() - started))
         parameters = subtract_cost(parameters, run_folder / notebook.stem)
-        print(lines[-1], file=sys.stderr, flush=True)
+        print(lines[-1], file=log, flush=True)
     summarise(run_folder)
     return lines
 
@@ -110,24 +109,30 @@ def subtract_cost(parameters: dict, folder: Path) -> dict:
     return {**parameters, "budget_usd": max(0.0, parameters["budget_usd"] - spent)}
 
 
-def run_notebook(notebook: Path, run_folder: Path, parameters: dict) -> None:
-    """Execute one notebook with those of the parameters that it has."""
-    papermill.execute_notebook(
-        str(notebook),
-        str(run_folder / notebook.name),
-        parameters={**own_parameters(notebook, parameters), "run_name": run_folder.name},
-        kernel_name="python3",
-        progress_bar=False,  # the notebook's own bars are shown instead
-        stderr_file=sys.stderr,
-        config=KERNELS,
-    )
+def run_notebook(notebook: Path, run_name: str, parameters: dict, *, log: TextIO) -> None:
+    """Execute one notebook with those of the parameters that it has.
+
+    Its kernel is spoken to through files that only this user can open, in a folder of its own, where the system has
+    such things.
+    """
+    with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
+        sockets = {} if sys.platform == "win32" else {"transport": "ipc", "ip": f"{folder}/socket"}
+        papermill.execute_notebook(
+            str(notebook),
+            str(OUTPUTS / run_name / notebook.name),
+            parameters={**own_parameters(notebook, parameters), "run_name": run_name},
+            kernel_name="python3",
+            progress_bar=False,  # the notebook's own bars are shown instead
+            stderr_file=log,
+            config=Config({"KernelManager": sockets}),
+        )
 
 
 def write_manifest(run_folder: Path, parameters: dict) -> None:
     """What made this run; written last, so that its presence means the run is complete."""
     summary = json.loads((run_folder / "summary.json").read_text())
     manifest = {
-        "run_name": run_folder.name,
+        "run_name": run_folder.relative_to(OUTPUTS).as_posix(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "parameters": {path.stem: read_executed_parameters(path) for path in sorted(run_folder.glob("*.ipynb"))},
         "given": parameters,

@@ -1,0 +1,215 @@
+"""Sweeps: planned before money is spent, resumed, and carried through when workers die."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+
+from realusersim_nb import clusters, headless, sweeps
+from realusersim_nb.__main__ import main
+
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
+PARAMETERS = 'run_name = "run"\nseed = 1\nsimulator = "m"\nn_cases = 3\nllm_mode = "live"'
+CODE = """
+import asyncio
+from realusersim_nb.llm import Models
+from realusersim_nb.runs import Run
+run = Run(run_name, "00_tiny")
+models = Models(llm_mode=llm_mode)
+said = await models.run_all([models.ask(simulator, f"{seed} {i}") for i in range(n_cases)], "asking")
+if simulator == "bad":
+    raise ValueError("no such simulator")
+run.finish(models, gap={"arm": {"js": 0.1, "n": len(said), "floor_high": 0.2}})
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with one small notebook, in which the test goes on."""
+    cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(CODE)]
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), tmp_path / "notebooks" / "00_tiny.ipynb")
+    monkeypatch.chdir(tmp_path)
+    headless.read_parameters.cache_clear()
+    yield tmp_path
+    headless.read_parameters.cache_clear()
+
+
+def plan(**content):
+    return sweeps.plan_runs(sweeps.Sweep(**content), "s")
+
+
+def test_every_combination_is_a_run_in_a_folder_that_says_what_varies(place):
+    runs = plan(parameters={"n_cases": 2}, grid={"simulator": ["a/b", "c"]}, seeds=[1, 2])
+    assert [run.name for run in runs] == [
+        "s/simulator=a_b,seed=1", "s/simulator=a_b,seed=2", "s/simulator=c,seed=1", "s/simulator=c,seed=2"
+    ]  # fmt: skip
+    assert runs[1].parameters == {"n_cases": 2, "simulator": "a/b", "seed": 2} and runs[1].notebooks == ["00"]
+    assert [run.name for run in plan(runs=[{"simulator": "a"}, {"n_cases": 9}])] == ["s/simulator=a", "s/n_cases=9"]
+    assert [run.varied["seed"] for run in sweeps.choose_runs(runs, "*b,seed=*")] == [1, 2]
+    with pytest.raises(sweeps.SweepError, match="fits none of the 4 runs"):
+        sweeps.choose_runs(runs, "gpt")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"grid": {"simulator": []}}, "'simulator' has no values"),
+        ({"runs": []}, "'runs' has no values"),
+        ({"grid": {"models": ["a"]}}, "parameter 'models' does not exist"),
+        ({"grid": {"seed": ["one"]}}, "parameter 'seed': expected a int"),
+        ({"grid": {"simulator": ["a/b", "a b"]}}, "would both lie in outputs/s/simulator=a_b"),
+        ({"parameters": {"seed": 1}, "seeds": [1, 2]}, "'seed' is set in two places"),
+        ({"parameters": {"run_name": "x"}}, "run_name is made of what varies"),
+        ({"notebooks": ["09"]}, "notebook '09' does not exist"),
+    ],
+)
+def test_a_sweep_that_cannot_be_carried_out_is_a_sentence_before_anything_runs(place, content, told):
+    with pytest.raises(ValueError, match=told):
+        plan(**content)
+    assert not (place / "outputs").exists()
+
+
+def test_a_wrong_file_is_a_sentence(tmp_path):
+    for text, told in (("grids: {}", "field 'grids'"), ("a: [", "not YAML"), ("- 1", "field")):
+        (tmp_path / "s.yaml").write_text(text)
+        with pytest.raises(sweeps.SweepError, match=told):
+            sweeps.read_sweep(tmp_path / "s.yaml")
+    with pytest.raises(sweeps.SweepError, match="no such file"):
+        sweeps.read_sweep(tmp_path / "t.yaml")
+
+
+def start(place, *more):
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "realusersim_nb", "sweep", "s.yaml", *more]
+    return subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """``run(*more)`` gives what the command writes to both streams, and its status."""
+    monkeypatch.setenv("REALUSERSIM_OWNER", "")  # which a run sets: put back afterwards
+
+    def run(*more):
+        status = main(["sweep", "s.yaml", *more])
+        return *capfd.readouterr(), status
+
+    return run
+
+
+def test_failed_runs_stop_no_other_and_finished_ones_are_not_run_again(place, run, endpoint):
+    mock = endpoint(lambda r: "yes")
+    (place / "s.yaml").write_text("grid: {simulator: [m, bad]}\ntags: [pilot]")
+    out, err, status = run()
+    assert status == 0 and "1 failed, 1 finished" in out.replace("1 finished, 1 failed", "1 failed, 1 finished")
+    table = pd.read_parquet(place / "outputs/s/sweep.parquet").set_index("simulator")
+    assert table.loc["m", ["state", "calls", "tags"]].tolist() == ["finished", 3, "pilot"]
+    assert "no such simulator" in table.loc["bad", "error"] and "no such simulator" in out + err
+    kept = nbformat.read(place / "outputs/s/simulator=bad/00_tiny.ipynb", 4)
+    assert any(output.output_type == "error" for cell in kept.cells for output in cell.get("outputs", []))
+    n = len(mock.requests)
+    run("--retry-failed")
+    assert len(mock.requests) == n  # what had been said was kept
+    (place / "outputs/s/simulator=m/manifest.json").write_text("{")  # half-written
+    assert "2 runs: 1 begun, 1 failed" in run("--only", "bad")[0].replace("1 failed, 1 begun", "1 begun, 1 failed")  # fmt: skip
+    assert "1 finished" in run()[0] and len(mock.requests) == n
+
+
+def test_dry_run_lists_the_runs_and_asks_nobody(place, run, endpoint):
+    mock = endpoint(lambda r: "yes")
+    (place / "s.yaml").write_text("grid: {simulator: [m, n]}")
+    out, _, status = run("--dry-run")
+    assert status == 0 and "s/simulator=m" in out and "total" in out and "calls" in out
+    assert not mock.requests and not (place / "outputs").exists()
+
+
+def find_workers(process):
+    """Dask's worker processes: children of the command's children that run no notebook."""
+    found = []
+    for child in psutil.Process(process.pid).children():
+        with suppress(psutil.Error):  # it has just ended
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def test_a_sweep_on_four_processes_is_carried_through_when_workers_are_killed(place, endpoint):
+    slow = threading.Event()
+    mock = endpoint(lambda r: slow.wait(0.3) or "yes")
+    (place / "s.yaml").write_text("grid: {n_cases: [4]}\nseeds: [1, 2, 3, 4, 5, 6]")
+    process, killed = start(place, "--workers", "4"), 0
+    reader = threading.Thread(target=process.stderr.read, daemon=True)
+    reader.start()
+    while killed < 3 and process.poll() is None:
+        if len(mock.requests) > 4 * (killed + 1) and (workers := find_workers(process)):
+            os.kill(workers[0].pid, signal.SIGKILL)
+            killed += 1
+        time.sleep(0.1)
+    out = process.stdout.read()
+    process.wait(timeout=300)
+    assert killed == 3 and "6 runs: 6 finished" in out
+    said = [request["messages"][0]["content"] for request in mock.requests]
+    assert set(said) == {f"{seed} {i}" for seed in range(1, 7) for i in range(4)}
+    assert len(said) <= 24 + 3 * 2  # at most the calls in flight of the runs that were killed are paid again
+    assert not list((place / "outputs/s").glob("*/failed.json"))
+
+
+def test_interrupted_sweep_says_how_to_go_on(place, run, endpoint):
+    mock = endpoint(lambda r: time.sleep(0.3) or "yes")
+    (place / "s.yaml").write_text("grid: {n_cases: [6]}\nseeds: [1, 2, 3]")
+    process = start(place, "--workers", "2")
+    while not mock.requests:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "run the same command again to go on" in err and "Traceback" not in err
+    assert "3 finished" in run("--workers", "2")[0]
+
+
+def test_scheduler_that_is_not_there_or_sees_other_notebooks_is_a_sentence(place, run, tmp_path_factory):
+    (place / "s.yaml").write_text("seeds: [1]")
+    _, err, status = run("--scheduler", "tcp://127.0.0.1:9")
+    assert status == 2 and "nobody answers there" in err
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--host", "127.0.0.1", "--scheduler-file", str(elsewhere / "file")]  # fmt: skip
+    with subprocess.Popen(dask, cwd=elsewhere, stderr=subprocess.DEVNULL) as scheduler:
+        while not (elsewhere / "file").exists():
+            time.sleep(0.1)
+        address = json.loads((elsewhere / "file").read_text())["address"]
+        try:
+            assert "has no workers" in run("--scheduler", address)[1]
+            command = [
+                sys.executable,
+                "-m",
+                "distributed.cli.dask_worker",
+                address,
+                "--no-dashboard",
+                "--nthreads",
+                "1",
+            ]
+            with subprocess.Popen(command, cwd=elsewhere, stderr=subprocess.DEVNULL) as worker:
+                while "has no workers" in (err := run("--scheduler", address)[1]):
+                    time.sleep(0.5)
+                worker.terminate()
+            assert "the notebooks is missing" in err and "start it with the same installation" in err
+        finally:
+            scheduler.terminate()
+
+
+def test_results_come_as_they_end_and_failures_are_values():
+    with clusters.connect(workers=2) as client:
+        ended = dict(pair for some in clusters.perform_all(client, divide, [1, 2, 0]) for pair in some)
+    assert (ended[1], ended[2]) == (1.0, 0.5) and isinstance(ended[0], ZeroDivisionError)
+
+
+def divide(number):
+    return 1 / number
