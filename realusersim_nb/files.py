@@ -14,6 +14,12 @@ R = TypeVar("R", bound=BaseModel)
 OUTPUTS = Path("outputs")
 
 
+def name_run(folder: Path) -> str:
+    """The name of a run by its folder: what follows ``outputs``, ``RUN`` or ``SWEEP/RUN``."""
+    above = [number for number, part in enumerate(folder.parts) if part == OUTPUTS.name]
+    return "/".join(folder.parts[above[-1] + 1 :]) if above else folder.name
+
+
 @contextmanager
 def replace_whole(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path`` to write to; it gets that name when the block ends, and is removed if it fails."""

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from traitlets.config import Config
 
 from realusersim_nb import StudyStopped
-from realusersim_nb.files import OUTPUTS, write_json
+from realusersim_nb.files import OUTPUTS, name_run, write_json
 from realusersim_nb.summary import describe_notebook, summarise
 from realusersim_nb.templates import hash_prompts
 
@@ -132,7 +132,7 @@ def write_manifest(run_folder: Path, parameters: dict) -> None:
     """What made this run; written last, so that its presence means the run is complete."""
     summary = json.loads((run_folder / "summary.json").read_text())
     manifest = {
-        "run_name": run_folder.relative_to(OUTPUTS).as_posix(),
+        "run_name": name_run(run_folder),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "parameters": {path.stem: read_executed_parameters(path) for path in sorted(run_folder.glob("*.ipynb"))},
         "given": parameters,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from realusersim_nb.files import OUTPUTS, write_json
+from realusersim_nb.files import OUTPUTS, name_run, write_json
 from realusersim_nb.llm import Usage
 from realusersim_nb.plots import find_place
 
@@ -34,7 +34,7 @@ def read_measures(run_folder: Path) -> pd.DataFrame:
     Columns ``run, measure`` (fidelity by each judge, agent success, gap), ``arm, value, ci_low, ci_high`` (0..1; of
     the gap nats, with the floor's 97.5 % in ``floor``), ``n`` and ``n_failed``.
     """
-    summary, name = json.loads((run_folder / "summary.json").read_text()), run_folder.name
+    summary, name = json.loads((run_folder / "summary.json").read_text()), name_run(run_folder)
     by_judge = summary.get("fidelity_by_judge", {})
     found = [(f"fidelity by {judge}", arms, "rate", "n_cases") for judge, arms in by_judge.items()]
     found += [
@@ -51,17 +51,24 @@ def read_measures(run_folder: Path) -> pd.DataFrame:
     return table.astype(numbers).sort_values("arm", key=lambda arms: arms.map(find_place), kind="stable")
 
 
-def collect_measures() -> pd.DataFrame:
-    """The measures of all runs that have a summary (see ``read_measures``). FileNotFoundError if there is none."""
-    folders = [path.parent for path in sorted(OUTPUTS.glob("*/summary.json"))]
-    if not folders:
-        raise FileNotFoundError(f"{OUTPUTS}: no summary.json in any folder; run `python -m realusersim_nb run` first.")
+def find_runs(sweep: str | None = None) -> list[Path]:
+    """The folders of all runs that have a summary, or of those of one sweep. FileNotFoundError if there is none."""
+    folder = OUTPUTS / sweep if sweep else OUTPUTS
+    found = [*folder.glob("*/summary.json"), *([] if sweep else folder.glob("*/*/summary.json"))]
+    if not found:
+        raise FileNotFoundError(f"{folder}: no summary.json in any folder; run `python -m realusersim_nb run` first.")
+    return sorted(path.parent for path in found if not (path.parent / "sweep.parquet").exists())
+
+
+def collect_measures(folders: Iterable[Path]) -> pd.DataFrame:
+    """The measures of runs (see ``read_measures``)."""
     return pd.concat([read_measures(folder) for folder in folders])
 
 
-def collect_table(path: str, columns: Iterable[str]) -> pd.DataFrame:
-    """A table of all runs, ``run`` first; empty if no run has it. Tables without these columns are left out."""
-    found = {file.parent.parent.name: pd.read_parquet(file) for file in sorted(OUTPUTS.glob(f"*/{path}.parquet"))}
+def collect_table(path: str, columns: Iterable[str], folders: Iterable[Path] | None = None) -> pd.DataFrame:
+    """A table of runs (all), ``run`` first; empty if none has it. Tables without these columns are left out."""
+    files = {name_run(folder): folder / f"{path}.parquet" for folder in folders or find_runs()}
+    found = {run: pd.read_parquet(file) for run, file in files.items() if file.exists()}
     fit = {run: table for run, table in found.items() if {*columns} <= {*table}}
     if not fit:
         return pd.DataFrame(columns=["run", *columns])

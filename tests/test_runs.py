@@ -105,7 +105,7 @@ def test_summary_adds_up_calls_and_its_measures_are_told_with_interval_n_and_fai
     runs.Run("r", "04_y").finish(stress={})
     saved = json.loads(Path("outputs/r/summary.json").read_text())
     assert saved["fidelity"]["profile"]["ci_low"] is None and saved["calls"]["live"] == 0
-    told = summary.spread_measures(summary.collect_measures())["fidelity by j"]
+    told = summary.spread_measures(summary.collect_measures(summary.find_runs()))["fidelity by j"]
     assert told.to_dict() == {
         "same_user": "none scored (n = 2, 1 failed)", "profile": "50% (no interval, n = 2, 1 failed)",
     }  # fmt: skip

@@ -1,0 +1,127 @@
+"""Runs side by side: what each simulator scores, whether the measures agree, and what each setting changes.
+
+Reads only what runs left under ``outputs/``. A row is an arm of a run; a *setting* is a parameter that differs
+between the runs that are compared.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import kendalltau
+
+from realusersim_nb import stats
+from realusersim_nb.files import name_run
+from realusersim_nb.summary import collect_table
+
+MEASURES = {"fidelity": 1, "normalised": 1, "above_floor": -1, "shift": None}
+"""Columns of the leaderboard that say how real users are, and whether more is better (1) or worse (-1)."""
+HIDDEN = ["run_name", "llm_mode", "max_concurrency", "budget_usd", "label_file", "answer_file"]  # decide no result
+
+
+def read_settings(folders: Iterable[Path]) -> pd.DataFrame:
+    """The parameters that differ between runs: index run, a column each (lists and mappings as JSON).
+
+    A parameter counts with the value that the first notebook which has it was given; runs without a manifest are left out.
+    """
+    rows = {}
+    for folder in folders:
+        if (folder / "manifest.json").exists():
+            notebooks = json.loads((folder / "manifest.json").read_text())["parameters"]
+            own: dict = {}
+            for given in notebooks.values():
+                own = given | own
+            rows[name_run(folder)] = {name: value if isinstance(value, str | int | float | None) else json.dumps(value) for name, value in own.items() if name not in HIDDEN}  # fmt: skip
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
+    return table[[name for name in table if table[name].map(repr).nunique() > 1]]
+
+
+def read_size(model: str) -> float:
+    """Billions of parameters, where a model's name says them (``Qwen2.5-72B``, ``8x7b``); else NaN."""
+    found = re.search(r"(?:(\d+)x)?(\d+(?:\.\d+)?)b(?![a-z])", model.lower())
+    return float(found[1] or 1) * float(found[2]) if found else float("nan")
+
+
+def rank_simulators(folders: list[Path], settings: pd.DataFrame) -> pd.DataFrame:
+    """The leaderboard: one row an arm of a run that was simulated, the best first.
+
+    ``fidelity`` (0..1, by ``judge``: the measured one where it judged, else the first) and ``normalised``, its place
+    between a stranger (0) and the person (1); ``above_floor``, JS less the floor (0 or less: not told from real users);
+    ``shift``, agent success less that of ``task_only``; each with ``_low`` and ``_high``. ``n_failed`` transcripts,
+    ``cost`` in USD a conversation of notebook 03, its judging included. Settings come first.
+    """
+    keys = ["run", "arm"]
+
+    def take(path: str, columns: dict[str, str]) -> pd.DataFrame:
+        return collect_table(path, columns, folders).rename(columns=columns)
+
+    fidelity = take("03_benchmark_fidelity/fidelity", {"judge": "judge", "arm": "arm", "rate": "fidelity", "ci_low": "fidelity_low", "ci_high": "fidelity_high", "n_cases": "n_cases", "n_failed": "n_failed"})  # fmt: skip
+    fidelity = choose_judge(fidelity)
+    placed = take("03_benchmark_fidelity/normalised", {"judge": "judge", "arm": "arm", "normalised": "normalised", "ci_low": "normalised_low", "ci_high": "normalised_high"})  # fmt: skip
+    gaps = take("05_measure_gap/gap", {"system": "arm", "above_floor": "above_floor", "floor": "floor", "ci_low": "low", "ci_high": "high"})  # fmt: skip
+    gaps = gaps.assign(above_floor_low=gaps["low"] - gaps["floor"], above_floor_high=gaps["high"] - gaps["floor"])
+    pairs = take("04_stress_test_agents/pairs", {"arm": "arm", "baseline": "baseline", "difference": "shift", "ci_low": "shift_low", "ci_high": "shift_high"})  # fmt: skip
+    pairs = pairs[pairs["baseline"] == "task_only"]
+    kept = {"f": ["fidelity", "fidelity_low", "fidelity_high", "judge", "n_cases", "n_failed"], "g": ["above_floor", "above_floor_low", "above_floor_high"], "p": ["shift", "shift_low", "shift_high"]}  # fmt: skip
+    table = fidelity[[*keys, *kept["f"]]].merge(placed[["run", "judge", "arm", "normalised", "normalised_low", "normalised_high"]], on=["run", "judge", "arm"], how="left")  # fmt: skip
+    table = table.merge(gaps[[*keys, *kept["g"]]], on=keys, how="outer").merge(pairs[[*keys, *kept["p"]]], on=keys, how="outer")  # fmt: skip
+    table = table[~table["arm"].isin(["same_user", "other_user", "oracle", "do_nothing", "real_floor"])]
+    costs = {name_run(folder): find_cost(folder) for folder in folders}
+    table = table.assign(cost=table["run"].map(costs)).set_index(keys)
+    told = settings.reindex(table.index.get_level_values("run")).set_axis(table.index)
+    return pd.concat([told, table], axis=1).sort_values(["normalised", "fidelity"], ascending=False)
+
+
+def choose_judge(fidelity: pd.DataFrame) -> pd.DataFrame:
+    """Of each run the rows of one judge: the measured one where it judged, else the first."""
+    judges = fidelity.groupby("run", sort=False)["judge"].agg(lambda own: "measured" if "measured" in set(own) else own.iloc[0])  # fmt: skip
+    return fidelity[fidelity["judge"] == fidelity["run"].map(judges)] if len(fidelity) else fidelity
+
+
+def find_cost(folder: Path) -> float:
+    """USD a conversation of notebook 03, judging included; NaN if it did not run."""
+    part, transcripts = (folder / "03_benchmark_fidelity" / name for name in ("summary_part.json", "transcripts.jsonl"))
+    if not (part.exists() and transcripts.exists()):
+        return float("nan")
+    return json.loads(part.read_text())["calls"]["cost_usd"] / max(sum(1 for _ in transcripts.open()), 1)
+
+
+def compare_measures(board: pd.DataFrame, *, arm: str) -> pd.DataFrame:
+    """Do the measures rank runs alike, for one arm? Kendall's tau of every two: 1 the same order, -1 the reverse.
+
+    Turned so that more likeness counts as more on every side. Columns ``one, other, tau, p, n`` runs; NaN below four.
+    """
+    own, rows = board[board.index.get_level_values("arm") == arm], []
+    names = [name for name, better in MEASURES.items() if better]
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            both = own[[one, other]].dropna() * [MEASURES[one], MEASURES[other]]
+            found = kendalltau(*both.to_numpy().T) if len(both) > 3 else None
+            rows.append({"one": one, "other": other, "tau": found.statistic if found else np.nan, "p": found.pvalue if found else np.nan, "n": len(both)})  # fmt: skip
+    return pd.DataFrame(rows, columns=["one", "other", "tau", "p", "n"])
+
+
+def compare_settings(board: pd.DataFrame, settings: pd.DataFrame, measure: str, *, seed: int = 0) -> pd.DataFrame:
+    """What each setting changes: a measure under each value less that under the first, between runs alike in all else.
+
+    One row a setting and value: ``difference`` with its 95 % interval over pairs (arms of runs), ``n_pairs``. Settings
+    of which no two runs differ in nothing else are left out.
+    """
+    rows = []
+    scored = board[measure].dropna()
+    for name in settings:
+        others = [other for other in settings if other != name]
+        keys = [board.loc[scored.index, other].map(repr) for other in others]
+        frame = pd.DataFrame({"value": board.loc[scored.index, name].map(str), "measure": scored})
+        frame["alike"] = ["|".join(parts) for parts in zip(*keys, scored.index.get_level_values("arm"), strict=True)] if keys else scored.index.get_level_values("arm")  # fmt: skip
+        wide = frame.pivot_table("measure", "alike", "value", sort=False)
+        first, *rest = wide.columns
+        for value in rest:
+            gaps = (wide[value] - wide[first]).dropna()
+            if len(gaps):
+                found = stats.rate(gaps, pd.Series(gaps.index, gaps.index), is_share=False, seed=seed)
+                rows.append({"setting": name, "value": value, "baseline": first, "difference": found["rate"], "ci_low": found["ci_low"], "ci_high": found["ci_high"], "n_pairs": len(gaps)})  # fmt: skip
+    return pd.DataFrame(rows, columns=["setting", "value", "baseline", "difference", "ci_low", "ci_high", "n_pairs"])
