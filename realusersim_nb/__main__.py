@@ -7,7 +7,7 @@ import click
 import yaml
 from tqdm import tqdm
 
-from realusersim_nb import StudyStopped, endpoints, estimate, headless, report, summary, sweeps
+from realusersim_nb import StudyStopped, differences, endpoints, estimate, headless, report, summary, sweeps
 from realusersim_nb import corpus as corpora
 from realusersim_nb.cache import Cache
 from realusersim_nb.files import OUTPUTS
@@ -75,9 +75,9 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, d
         return
     lines = headless.run_notebooks(chosen, parameters, run_name=run_name)
     run_folder = OUTPUTS / run_name
+    headless.write_manifest(run_folder, parameters)
     page = report.write_report(run_folder)
     table = summary.spread_measures(summary.read_measures(run_folder)).to_string()
-    headless.write_manifest(run_folder, parameters)
     click.echo(
         "\n".join(["", *lines, "", *summary.describe_sources(run_folder), table, "", f"Report: {page.resolve()}"])
     )
@@ -111,14 +111,22 @@ def sweep(file: Path, dry_run: bool, workers: int, scheduler: str | None, only: 
             bar.set_postfix_str(sweeps.describe_progress(runs, states))
     table = sweeps.save_table(file.stem, everything, described.tags)
     click.echo(sweeps.describe_table(table))
+    if todo and (table["state"] == "finished").any():
+        click.echo(f"Report: {sweeps.write_up(file.stem).resolve()}")
 
 
 @cli.command("report")
-@click.argument("run_folder", type=FILE, metavar="outputs/RUN")
-def make_report(run_folder: Path) -> None:
-    """Make report.html of a run folder again."""
-    if not any(run_folder.glob("*.ipynb")):
-        raise FileNotFoundError(f"{run_folder}: no executed notebook there; run `python -m realusersim_nb run` first.")
+@click.argument("run_folder", type=FILE, metavar="outputs/RUN|outputs/SWEEP")
+@click.argument("other", type=FILE, required=False, metavar="[outputs/OTHER]")
+def make_report(run_folder: Path, other: Path | None) -> None:
+    """Make report.html of a run or a sweep again; of two runs, say what changed from the first to the second."""
+    for folder in filter(None, (run_folder, other)):
+        if not any(folder.glob("*.ipynb")):
+            raise FileNotFoundError(f"{folder}: no executed notebook there; run `python -m realusersim_nb run` first.")
+    if other:
+        page, text = differences.write_page(run_folder, other)
+        click.echo(f"{text}\n\n{page}")
+        return
     summary.summarise(run_folder)
     click.echo(report.write_report(run_folder))
 

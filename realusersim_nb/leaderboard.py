@@ -48,9 +48,9 @@ def read_size(model: str) -> float:
 def rank_simulators(folders: list[Path], settings: pd.DataFrame) -> pd.DataFrame:
     """The leaderboard: one row an arm of a run that was simulated, the best first.
 
-    ``fidelity`` (0..1, by ``judge``: the measured one where it judged, else the first) and ``normalised``, its place
+    ``fidelity`` (0..1, by ``judged_by``: the measured one where it judged, else the first) and ``normalised``, its place
     between a stranger (0) and the person (1); ``above_floor``, JS less the floor (0 or less: not told from real users);
-    ``shift``, agent success less that of ``task_only``; each with ``_low`` and ``_high``. ``n_failed`` transcripts,
+    ``shift``, agent success less that of ``task_only``; each with ``_low`` and ``_high``. ``n`` cases, ``n_failed``
     ``cost`` in USD a conversation of notebook 03, its judging included. Settings come first.
     """
     keys = ["run", "arm"]
@@ -58,15 +58,15 @@ def rank_simulators(folders: list[Path], settings: pd.DataFrame) -> pd.DataFrame
     def take(path: str, columns: dict[str, str]) -> pd.DataFrame:
         return collect_table(path, columns, folders).rename(columns=columns)
 
-    fidelity = take("03_benchmark_fidelity/fidelity", {"judge": "judge", "arm": "arm", "rate": "fidelity", "ci_low": "fidelity_low", "ci_high": "fidelity_high", "n_cases": "n_cases", "n_failed": "n_failed"})  # fmt: skip
+    fidelity = take("03_benchmark_fidelity/fidelity", {"judge": "judged_by", "arm": "arm", "rate": "fidelity", "ci_low": "fidelity_low", "ci_high": "fidelity_high", "n_cases": "n", "n_failed": "n_failed"})  # fmt: skip
     fidelity = choose_judge(fidelity)
-    placed = take("03_benchmark_fidelity/normalised", {"judge": "judge", "arm": "arm", "normalised": "normalised", "ci_low": "normalised_low", "ci_high": "normalised_high"})  # fmt: skip
+    placed = take("03_benchmark_fidelity/normalised", {"judge": "judged_by", "arm": "arm", "normalised": "normalised", "ci_low": "normalised_low", "ci_high": "normalised_high"})  # fmt: skip
     gaps = take("05_measure_gap/gap", {"system": "arm", "above_floor": "above_floor", "floor": "floor", "ci_low": "low", "ci_high": "high"})  # fmt: skip
     gaps = gaps.assign(above_floor_low=gaps["low"] - gaps["floor"], above_floor_high=gaps["high"] - gaps["floor"])
     pairs = take("04_stress_test_agents/pairs", {"arm": "arm", "baseline": "baseline", "difference": "shift", "ci_low": "shift_low", "ci_high": "shift_high"})  # fmt: skip
     pairs = pairs[pairs["baseline"] == "task_only"]
-    kept = {"f": ["fidelity", "fidelity_low", "fidelity_high", "judge", "n_cases", "n_failed"], "g": ["above_floor", "above_floor_low", "above_floor_high"], "p": ["shift", "shift_low", "shift_high"]}  # fmt: skip
-    table = fidelity[[*keys, *kept["f"]]].merge(placed[["run", "judge", "arm", "normalised", "normalised_low", "normalised_high"]], on=["run", "judge", "arm"], how="left")  # fmt: skip
+    kept = {"f": ["fidelity", "fidelity_low", "fidelity_high", "judged_by", "n", "n_failed"], "g": ["above_floor", "above_floor_low", "above_floor_high"], "p": ["shift", "shift_low", "shift_high"]}  # fmt: skip
+    table = fidelity[[*keys, *kept["f"]]].merge(placed[["run", "judged_by", "arm", "normalised", "normalised_low", "normalised_high"]], on=["run", "judged_by", "arm"], how="left")  # fmt: skip
     table = table.merge(gaps[[*keys, *kept["g"]]], on=keys, how="outer").merge(pairs[[*keys, *kept["p"]]], on=keys, how="outer")  # fmt: skip
     table = table[~table["arm"].isin(["same_user", "other_user", "oracle", "do_nothing", "real_floor"])]
     costs = {name_run(folder): find_cost(folder) for folder in folders}
@@ -77,8 +77,8 @@ def rank_simulators(folders: list[Path], settings: pd.DataFrame) -> pd.DataFrame
 
 def choose_judge(fidelity: pd.DataFrame) -> pd.DataFrame:
     """Of each run the rows of one judge: the measured one where it judged, else the first."""
-    judges = fidelity.groupby("run", sort=False)["judge"].agg(lambda own: "measured" if "measured" in set(own) else own.iloc[0])  # fmt: skip
-    return fidelity[fidelity["judge"] == fidelity["run"].map(judges)] if len(fidelity) else fidelity
+    judges = fidelity.groupby("run", sort=False)["judged_by"].agg(lambda own: "measured" if "measured" in set(own) else own.iloc[0])  # fmt: skip
+    return fidelity[fidelity["judged_by"] == fidelity["run"].map(judges)] if len(fidelity) else fidelity
 
 
 def find_cost(folder: Path) -> float:
@@ -118,10 +118,31 @@ def compare_settings(board: pd.DataFrame, settings: pd.DataFrame, measure: str, 
         frame = pd.DataFrame({"value": board.loc[scored.index, name].map(str), "measure": scored})
         frame["alike"] = ["|".join(parts) for parts in zip(*keys, scored.index.get_level_values("arm"), strict=True)] if keys else scored.index.get_level_values("arm")  # fmt: skip
         wide = frame.pivot_table("measure", "alike", "value", sort=False)
-        first, *rest = wide.columns
+        first, *rest = [v for v in settings[name].map(str).unique() if v in wide] or [None]
         for value in rest:
             gaps = (wide[value] - wide[first]).dropna()
             if len(gaps):
                 found = stats.rate(gaps, pd.Series(gaps.index, gaps.index), is_share=False, seed=seed)
                 rows.append({"setting": name, "value": value, "baseline": first, "difference": found["rate"], "ci_low": found["ci_low"], "ci_high": found["ci_high"], "n_pairs": len(gaps)})  # fmt: skip
     return pd.DataFrame(rows, columns=["setting", "value", "baseline", "difference", "ci_low", "ci_high", "n_pairs"])
+
+
+def list_sizes(board: pd.DataFrame, settings: pd.DataFrame, *, arm: str) -> pd.DataFrame:
+    """Fidelity of one kind of user by the size of the model that plays it: one row a run whose simulator tells its size.
+
+    Columns ``run, simulator, size`` (billions of parameters), ``fidelity`` with its interval. Empty if no simulator varies.
+    """
+    columns = ["run", "simulator", "size", "fidelity", "fidelity_low", "fidelity_high"]
+    if "simulator" not in settings:
+        return pd.DataFrame(columns=columns)
+    own = board[board.index.get_level_values("arm") == arm].reset_index()
+    return own.assign(size=own["simulator"].map(str).map(read_size)).dropna(subset=["size", "fidelity"])[columns].sort_values("size")  # fmt: skip
+
+
+def measure_ceiling(formalism: pd.DataFrame) -> pd.DataFrame:
+    """How much more often each run's users show a habit than real ones: columns ``run, arm, feature, difference`` of shares."""
+    shares = formalism[~formalism["feature"].str.startswith("median")]
+    real = shares[shares["system"] == "real, all"].set_index(["run", "feature"])["share"]
+    simulated = shares[~shares["system"].str.startswith("real")]
+    keys = pd.MultiIndex.from_frame(simulated[["run", "feature"]])
+    return pd.DataFrame({"run": simulated["run"], "arm": simulated["system"], "feature": simulated["feature"], "difference": simulated["share"].to_numpy() - real.reindex(keys).to_numpy()})  # fmt: skip

@@ -287,15 +287,15 @@ def plot_amplification(table: pd.DataFrame) -> Axes:
 
 
 def plot_agreement(table: pd.DataFrame, x: str, y: list[str]) -> Axes:
-    """One measure against others, a panel each, every point named. Index: arm; NaN: not measured."""
+    """One measure against others, a panel each: a point an arm of a run, arms named once. Index: arm; NaN: not measured."""
     panes = plt.subplots(1, len(y), sharex=True, sharey=True, squeeze=False, figsize=(WIDTH, 3.4))[1][0]
     for axes, measure in zip(panes, y, strict=True):
         shown = table.dropna(subset=[x, measure])
         for arm, (colour, mark) in find_looks(list(shown.index)).items():
-            place = (shown.loc[arm, x], shown.loc[arm, measure])
-            axes.plot(*place, mark, color=colour)
-            axes.annotate(arm, place, (5, 4), textcoords="offset points", fontsize=8)
-        axes.set(xlabel=x, ylim=(-0.05, 1.1), title=f"{measure} (n = {len(shown)} arms)")
+            own = shown.loc[[arm]]
+            axes.plot(own[x], own[measure], mark, color=colour)
+            axes.annotate(arm, (own[x].iloc[0], own[measure].iloc[0]), (5, 4), textcoords="offset points", fontsize=8)
+        axes.set(xlabel=x, ylim=(-0.05, 1.1), title=f"{measure} (n = {len(shown)})")
         axes.margins(x=0.3)
     panes[0].set_ylabel("share")
     return panes[0]

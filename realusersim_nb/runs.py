@@ -37,17 +37,20 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.started = time.monotonic()
 
-    def save_table(self, table: pd.DataFrame, name: str) -> None:
-        """Write a table as parquet and csv."""
+    def save_table(self, table: pd.DataFrame, name: str, *, latex: bool = False) -> None:
+        """Write a table as parquet and csv, and for a paper as LaTeX (booktabs)."""
         flat = table.reset_index() if any(table.index.names) else table
         with replace_whole(self.folder / f"{name}.parquet") as path:
             flat.to_parquet(path, index=False)
         with replace_whole(self.folder / f"{name}.csv") as path:
             flat.to_csv(path, index=False)
+        if latex:
+            with replace_whole(self.folder / f"{name}.tex") as path:
+                flat.style.hide(axis="index").format(precision=3, na_rep="", escape="latex").to_latex(path, hrules=True)
 
     def save_figure(self, axes: Axes, name: str) -> None:
-        """Write a figure as png and svg."""
-        for kind in ("png", "svg"):
+        """Write a figure as png, svg and pdf."""
+        for kind in ("png", "svg", "pdf"):
             with replace_whole(self.folder / f"{name}.{kind}") as path:
                 axes.figure.savefig(path, format=kind)
 

@@ -26,7 +26,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from realusersim_nb import StudyStopped, endpoints, estimate, headless
+from realusersim_nb import StudyStopped, endpoints, estimate, headless, report
 from realusersim_nb.files import OUTPUTS, replace_whole, write_json
 
 State = Literal["finished", "failed", "begun", "new"]
@@ -162,6 +162,7 @@ def perform(run: PlannedRun) -> State:
         try:
             headless.run_notebooks(headless.find_notebooks(run.notebooks), run.parameters, run_name=run.name, log=log)
             headless.write_manifest(run.folder, run.parameters)
+            report.write_report(run.folder)
         except Exception as error:  # whatever it was, the other runs go on
             newest = max(run.folder.glob("[0-9][0-9]_*.ipynb"), default=None)
             ended = f"{error.ename}: {error.evalue}" if hasattr(error, "ename") else f"{type(error).__name__}: {error}"
@@ -234,6 +235,14 @@ def save_table(name: str, runs: list[PlannedRun], tags: list[str]) -> pd.DataFra
     with replace_whole(OUTPUTS / name / "sweep.csv") as path:
         table.to_csv(path, index=False)
     return table
+
+
+def write_up(name: str) -> Path:
+    """Compare the finished runs of a sweep by the notebook that does so, and write the sweep's report; its path."""
+    comparing = [path for path in headless.find_notebooks() if "sweep" in headless.read_parameters(path)]
+    with (OUTPUTS / name / "log.txt").open("a", encoding="utf-8") as log:
+        headless.run_notebooks(comparing, {"sweep": name}, run_name=name, log=log)
+    return report.write_report(OUTPUTS / name)
 
 
 # --- beforehand --------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ NAMES = {
     "budget_usd", "llm_mode", "turn_format", "max_user_messages", "max_steps", "systems", "k",
     "compared_extractor", "n_compared", "skip_steps", "reference",
     "agent_format", "released", "judge_calls", "judge_orders", "n_rejudged", "label_file", "directives", "facet_writer", "embedder",
-    "n_triplets", "annotator", "answer_file",
+    "n_triplets", "annotator", "answer_file", "sweep", "compared_arm",
 }  # fmt: skip
 
 
@@ -117,7 +117,9 @@ def test_tables_and_figures_leave_no_half_files(tmp_path, monkeypatch):
     table = pd.DataFrame({"arm": ["profile"], "rate": [0.5]}).set_index("arm")
     run.save_table(table, "scores")
     run.save_figure(table.plot(), "scores")
-    assert sorted(p.name for p in run.folder.iterdir()) == ["scores.csv", "scores.parquet", "scores.png", "scores.svg"]
+    run.save_table(table.rename(index={"profile": "task_only & 5 %"}), "latex", latex=True)
+    assert sorted(p.suffix for p in run.folder.glob("scores*")) == [".csv", ".parquet", ".pdf", ".png", ".svg"]
+    assert r"task\_only \& 5 \%" in (run.folder / "latex.tex").read_text() and not list(run.folder.glob(".*"))
     assert pd.read_csv(run.folder / "scores.csv").equals(pd.read_parquet(run.folder / "scores.parquet"))
 
 

@@ -8,13 +8,25 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 
-from realusersim_nb import clusters, headless, sweeps
+from realusersim_nb import (
+    clusters,
+    differences,
+    files,
+    headless,
+    leaderboard,
+    leaderboard_plots,
+    runs,
+    summary,
+    sweeps,
+)
 from realusersim_nb.__main__ import main
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
@@ -49,15 +61,15 @@ def plan(**content):
 
 
 def test_every_combination_is_a_run_in_a_folder_that_says_what_varies(place):
-    runs = plan(parameters={"n_cases": 2}, grid={"simulator": ["a/b", "c"]}, seeds=[1, 2])
-    assert [run.name for run in runs] == [
+    planned = plan(parameters={"n_cases": 2}, grid={"simulator": ["a/b", "c"]}, seeds=[1, 2])
+    assert [run.name for run in planned] == [
         "s/simulator=a_b,seed=1", "s/simulator=a_b,seed=2", "s/simulator=c,seed=1", "s/simulator=c,seed=2"
     ]  # fmt: skip
-    assert runs[1].parameters == {"n_cases": 2, "simulator": "a/b", "seed": 2} and runs[1].notebooks == ["00"]
+    assert planned[1].parameters == {"n_cases": 2, "simulator": "a/b", "seed": 2} and planned[1].notebooks == ["00"]
     assert [run.name for run in plan(runs=[{"simulator": "a"}, {"n_cases": 9}])] == ["s/simulator=a", "s/n_cases=9"]
-    assert [run.varied["seed"] for run in sweeps.choose_runs(runs, "*b,seed=*")] == [1, 2]
+    assert [run.varied["seed"] for run in sweeps.choose_runs(planned, "*b,seed=*")] == [1, 2]
     with pytest.raises(sweeps.SweepError, match="fits none of the 4 runs"):
-        sweeps.choose_runs(runs, "gpt")
+        sweeps.choose_runs(planned, "gpt")
 
 
 @pytest.mark.parametrize(
@@ -213,3 +225,76 @@ def test_results_come_as_they_end_and_failures_are_values():
 
 def divide(number):
     return 1 / number
+
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "notebooks" / "sweeps").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_fits_the_notebooks(path, monkeypatch):
+    monkeypatch.chdir(path.parents[2])
+    runs = sweeps.plan_runs(sweeps.read_sweep(path), path.stem)
+    assert len(runs) > 2 and all(run.varied for run in runs)
+
+
+# --- side by side ------------------------------------------------------------------------------
+
+
+def write_run(name, *, parameters, fidelity, js):
+    """A run as its notebooks would leave it, with two arms of these figures."""
+    made = runs.Run(name, "03_benchmark_fidelity")
+    rows = [{"judge": "measured", "arm": arm, "rate": rate, "ci_low": rate - 0.1, "ci_high": rate + 0.1, "n_cases": 9, "n_failed": 0} for arm, rate in fidelity.items()]  # fmt: skip
+    made.save_table(pd.DataFrame(rows), "fidelity")
+    made.save_table(pd.DataFrame(rows).rename(columns={"rate": "normalised"}), "normalised")
+    by_arm = {arm: {"rate": rate, "ci_low": rate - 0.1, "ci_high": rate + 0.1, "n_cases": 9, "n_failed": 0} for arm, rate in fidelity.items()}  # fmt: skip
+    made.finish(fidelity_by_judge={"measured": by_arm})
+    gap = runs.Run(name, "05_measure_gap")
+    gap.save_table(pd.DataFrame([{"system": arm, "above_floor": js, "floor": 0.1, "ci_low": js, "ci_high": js + 0.2} for arm in fidelity]), "gap")  # fmt: skip
+    gap.finish()
+    manifest = {"parameters": {"03_benchmark_fidelity": parameters}, "prompts": {"a.md": "1" * 64}, "versions": {"pandas": "2"}, "git_commit": None}  # fmt: skip
+    files.write_json(made.run_folder / "manifest.json", manifest)
+    return made.run_folder
+
+
+def test_settings_are_compared_between_runs_that_are_alike_in_all_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for simulator, bonus in (("big-70b", 0.3), ("small-7b", 0.0)):
+        for seed in (1, 2):
+            rates = {"task_only": 0.2 + bonus, "profile": 0.3 + bonus + seed / 100}
+            write_run(f"s/{simulator}{seed}", parameters={"simulator": simulator, "seed": seed, "n": 5, "run_name": simulator}, fidelity=rates, js=0.2 - bonus / 2)  # fmt: skip
+    folders = summary.find_runs("s")
+    settings = leaderboard.read_settings(folders)
+    assert list(settings) == ["simulator", "seed"]
+    board = leaderboard.rank_simulators(folders, settings)
+    assert board.index[0] == ("s/big-70b2", "profile") and len(board) == 8
+    assert board.loc[("s/small-7b1", "profile"), "above_floor"] == 0.2
+    changed = leaderboard.compare_settings(board, settings, "fidelity").set_index("setting")
+    assert changed.loc["simulator", ["baseline", "value", "n_pairs"]].tolist() == ["big-70b", "small-7b", 4]
+    assert changed.loc["simulator", "difference"] == pytest.approx(-0.3)
+    assert changed.loc["seed", "difference"] == pytest.approx(0.005)
+    assert leaderboard.compare_settings(board, settings, "shift").empty
+    ranks = leaderboard.compare_measures(board, arm="profile").set_index(["one", "other"])
+    assert ranks.loc[("fidelity", "normalised"), ["tau", "n"]].tolist() == [pytest.approx(1), 4]
+    assert ranks.loc[("fidelity", "above_floor"), "tau"] > 0.7  # a smaller gap is more like people
+    assert leaderboard.list_sizes(board, settings, arm="profile")["size"].tolist() == [7, 7, 70, 70]
+    assert leaderboard_plots.plot_board(board, settings) is not None
+    assert [leaderboard.read_size(name) for name in ("mixtral-8x7b-v0.1", "Qwen2.5-1.5B")] == [56, 1.5]
+    assert np.isnan(leaderboard.read_size("gpt-4o"))
+
+
+def test_two_runs_are_told_apart_by_what_made_them_and_what_they_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    one = write_run(
+        "one", parameters={"simulator": "<a>", "run_name": "one", "n": 5}, fidelity={"profile": 0.4}, js=0.1
+    )
+    two = write_run("two", parameters={"simulator": "b", "run_name": "two", "n": 5}, fidelity={"profile": 0.5}, js=0.1)
+    changed = differences.compare_makings(differences.read_manifest(one), differences.read_manifest(two))
+    assert changed.to_numpy().tolist() == [["parameter", "03 simulator", "<a>", "b"]]
+    numbers = differences.compare_numbers(one, two).set_index(["measure", "arm"])
+    assert numbers.loc[("fidelity by measured", "profile"), "change"] == pytest.approx(0.1)
+    for folder in (one, two):
+        (folder / "03_x.ipynb").touch()
+    assert main(["report", str(one), str(two)]) == 0 and "03 simulator" in capsys.readouterr().out
+    assert "&lt;a&gt;" in (two / "against_one.html").read_text()
+    (one / "manifest.json").write_text("{")
+    assert main(["report", str(one), str(two)]) == 2 and "not complete" in capsys.readouterr().err
