@@ -1,7 +1,7 @@
 # make run     the whole study on the embedded model: outputs/demo/report.html
 # make test    lint and tests
 # make lab     JupyterLab on the notebooks
-# make bench   what a call and a run cost, against the ideal and against peers (about twenty minutes)
+# make bench   what a call and a run cost, against the ideal and against peers (about half an hour)
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -34,6 +34,7 @@ bench: setup
 	$(BIN)/python benchmarks/bench_pt3.py
 	$(BIN)/python benchmarks/bench_agents.py
 	$(BIN)/python benchmarks/bench_gap.py
+	$(BIN)/python benchmarks/bench_sweep.py
 
 lab: setup
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb

@@ -102,6 +102,8 @@ def sweep(file: Path, dry_run: bool, workers: int, scheduler: str | None, only: 
     states = {run.name: sweeps.find_state(run) for run in runs}
     left_alone = {"finished"} if retry_failed else {"finished", "failed"}
     todo = [run for run in runs if states[run.name] not in left_alone]
+    if scheduler is None:  # elsewhere the keys are the workers' own
+        sweeps.check_keys(todo)
     with tqdm(total=len(runs), initial=len(runs) - len(todo), desc=file.stem, unit="run", disable=not todo) as bar:
         for ended in sweeps.perform_all(todo, workers=workers, scheduler=scheduler) if todo else ():
             for run, state in ended:
@@ -158,11 +160,16 @@ def parse_value(text: str):
 @cli.command()
 @click.argument("corpus")
 @click.option("--workers", type=int, metavar="N", help="Processes (default: one a core).")
+@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler instead.")
 @click.option("--skip", multiple=True, default=corpora.DEFAULT_SKIPPED, metavar="STEP", help="Leave a step out ('': none).", show_default=True)  # fmt: skip
-def curate(corpus: str, workers: int | None, skip: tuple) -> None:
+def curate(corpus: str, workers: int | None, scheduler: str | None, skip: tuple) -> None:
     """Curate a large CORPUS (a name, a hub id or a path) by several processes; notebooks then find it done."""
+    settings = {"skip_steps": [step for step in skip if step], "workers": workers}
+    from realusersim_nb import clusters  # slow to import
+
     try:
-        found = corpora.load(corpus, skip_steps=[step for step in skip if step], workers=workers)
+        with clusters.open_pool(scheduler) as pool:
+            found = corpora.load(corpus, pool=pool, **settings)
     except ValueError as error:  # an unknown step, a layout that cannot be read
         raise headless.ParameterError(str(error)) from error
     click.echo(found.funnel.to_string(index=False, na_rep=""))

@@ -6,6 +6,7 @@ import logging
 import platform
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def connect(*, workers: int = 1, scheduler: str | None = None) -> Iterator[Clien
     logging.getLogger("distributed").setLevel(logging.ERROR)
     dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1, "distributed.admin.tick.limit": "1h"})
     if scheduler is None:
-        settings = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None, "memory_limit": 0}
+        settings = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0", "memory_limit": 0}
         with LocalCluster(**settings) as cluster, Client(cluster) as client:
             yield client
         return
@@ -45,6 +46,16 @@ def connect(*, workers: int = 1, scheduler: str | None = None) -> Iterator[Clien
     with client:
         check_workers(client)
         yield client
+
+
+@contextmanager
+def open_pool(scheduler: str | None) -> Iterator[Executor | None]:
+    """The workers of a scheduler as an executor of Python's own kind; None without a scheduler."""
+    if scheduler is None:
+        yield None
+        return
+    with connect(scheduler=scheduler) as client, client.get_executor() as pool:
+        yield pool
 
 
 def check_workers(client: Client) -> None:

@@ -6,6 +6,7 @@ a path to JSONL, JSON or parquet, or a folder of them, in a layout that ``layout
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -45,19 +46,20 @@ def load(
     max_conversations: int | None = None,
     skip_steps: Iterable[str] = DEFAULT_SKIPPED,
     workers: int | None = None,
+    pool: Executor | None = None,
 ) -> Corpus:
     """Read and curate a corpus, by the steps of ``curation`` that are not in ``skip_steps``.
 
     ``max_conversations`` stops reading once that many are left (None: all). A large corpus is
-    curated by ``workers`` processes (None: one a core), once: what is left of it lies in
-    ``outputs/corpora``. Raises FileNotFoundError or ValueError with a sentence that says what to do.
+    curated by ``workers`` processes (None: one a core) or a ``pool`` of other machines, once: what is left of it
+    lies in ``outputs/corpora``. Raises FileNotFoundError or ValueError with a sentence that says what to do.
     """
     shards = find_shards(corpus)
     if max_conversations is not None or sum(shard.n_bytes for shard in shards) < SMALL:
         rows = (row for shard in shards for row in read_shard(shard))
         kept, funnel = curate_rows(rows, skip_steps=skip_steps, limit=max_conversations)
     else:
-        found, funnel = curate_shards(corpus, shards, skip_steps=skip_steps, workers=workers)
+        found, funnel = curate_shards(corpus, shards, skip_steps=skip_steps, workers=workers, pool=pool)
         kept = list(tqdm(found, "reading what is left", leave=False))
     table = funnel.tabulate()
     if not kept:

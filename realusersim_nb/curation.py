@@ -12,7 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -264,9 +264,9 @@ def curate_rows(
 
 
 def curate_shards(
-    corpus: str, shards: list[Shard], *, skip_steps: Iterable[str] = (), workers: int | None = None
-) -> tuple[Iterator[Conversation], Funnel]:
-    """The same for a corpus in shards, by several processes; conversations come as an iterator.
+    corpus: str, shards: list[Shard], *, skip_steps: Iterable[str] = (), workers: int | None = None, pool: Executor | None = None
+) -> tuple[Iterator[Conversation], Funnel]:  # fmt: skip
+    """The same for a corpus in shards, by several processes or a ``pool``; conversations come as an iterator.
 
     What each shard leaves lies in ``outputs/corpora/<digest of source, steps and code>``, so that
     neither a second run nor one after an interruption does it again.
@@ -276,8 +276,8 @@ def curate_shards(
     todo = [(number, shard) for number, shard in enumerate(shards) if not (folder / f"{number:05}.npz").exists()]
     work = partial(curate_shard, folder=folder, skip_steps=tuple(skip_steps))
     workers = min(workers or os.cpu_count() or 1, len(todo))
-    if workers > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    if todo and (pool or workers > 1):
+        with pool or ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             for _ in tqdm(pool.map(work, todo), "curating", len(todo), unit="shard"):
                 pass
     else:
@@ -310,10 +310,9 @@ def curate_shard(numbered: tuple[int, Shard], *, folder: Path, skip_steps: tuple
     write_lines(folder / f"{number:05}.jsonl", take_all())
     users = np.array(list(funnel.users.items()), dtype=np.int64).reshape(-1, 2)
     about = json.dumps({"counts": funnel.counts, "unreadable": funnel.unreadable})
+    saved = {"users": users, "signatures": np.array(signatures), "owners": np.array(owners, np.int64), "about": about}
     with replace_whole(folder / f"{number:05}.npz") as temporary:
-        np.savez(
-            temporary, users=users, signatures=np.array(signatures), owners=np.array(owners, np.int64), about=about
-        )
+        np.savez(temporary, **saved)
 
 
 def merge_shards(folder: Path, n_shards: int, skip_steps: Iterable[str]) -> tuple[Iterator[Conversation], Funnel]:

@@ -162,6 +162,17 @@ def read_price_table() -> dict[str, tuple[float, float]]:
     }
 
 
+def find_key(endpoint: Endpoint) -> str:
+    """The key of an endpoint, from the environment; EndpointError if there is none."""
+    key = os.environ.get(endpoint.api_key_env)
+    if not key:
+        raise EndpointError(
+            f"model {endpoint.model!r} needs the environment variable {endpoint.api_key_env}: set it "
+            "(any text will do for a server that asks for no key) and run again."
+        )
+    return key
+
+
 def connect(endpoint: Endpoint) -> ClientSession:
     """A session whose requests go to an endpoint; the embedded server is started when it is the one.
 
@@ -175,12 +186,7 @@ def connect(endpoint: Endpoint) -> ClientSession:
         except embedded.EmbeddedError as error:
             raise EndpointError(str(error)) from error
     else:
-        address, key = endpoint.address, os.environ.get(endpoint.api_key_env)
-    if not key:
-        raise EndpointError(
-            f"model {endpoint.model!r} needs the environment variable {endpoint.api_key_env}: set it "
-            "(any text will do for a server that asks for no key) and run again."
-        )
+        address, key = endpoint.address, find_key(endpoint)
     return ClientSession(
         base_url=f"{address.rstrip('/')}/",
         headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},

@@ -257,11 +257,23 @@ def estimate_runs(runs: list[PlannedRun]) -> pd.DataFrame:
     pace, rows = find_pace(), []
     for run in runs:
         state = find_state(run)
-        declared = {p.stem: headless.read_parameters(p) | headless.own_parameters(p, run.parameters) for p in headless.find_notebooks(run.notebooks)}  # fmt: skip
-        asked = estimate.estimate_run(declared)[["calls", "prompt_tokens", "completion_tokens", "cost_usd"]]
+        asked = estimate_run(run)[["calls", "prompt_tokens", "completion_tokens", "cost_usd"]]
         total = asked.sum(skipna=False) * (state != "finished")
         rows.append({"run": run.name, "state": state, "calls": total["calls"], "tokens": total["prompt_tokens"] + total["completion_tokens"], "cost_usd": total["cost_usd"], "minutes": total["calls"] * pace / 60})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def check_keys(runs: list[PlannedRun]) -> None:
+    """EndpointError for the first model that a run asks and whose key is not in the environment."""
+    for model in dict.fromkeys(model for run in runs for model in estimate_run(run)["model"]):
+        if (endpoint := endpoints.find_endpoint(model)) is not endpoints.EMBEDDED:
+            endpoints.find_key(endpoint)
+
+
+def estimate_run(run: PlannedRun) -> pd.DataFrame:
+    """What one run asks of models (see ``estimate``)."""
+    chosen = headless.find_notebooks(run.notebooks)
+    return estimate.estimate_run({path.stem: headless.read_parameters(path) | headless.own_parameters(path, run.parameters) for path in chosen})  # fmt: skip
 
 
 def find_pace() -> float:

@@ -7,7 +7,7 @@ import pytest
 from conftest import make_conversation
 from test_corpus import ENGLISH, wildchat_row
 
-from realusersim_nb import corpus, curation, layouts, privacy
+from realusersim_nb import clusters, corpus, curation, layouts, privacy
 
 FRENCH = ["Bonjour, pouvez-vous m'aider à écrire une lettre ?", "Merci, plus courte maintenant", "Encore une fois"]
 
@@ -73,10 +73,11 @@ def test_shards_give_what_one_pass_gives_whatever_the_workers(in_shards):
     shards = layouts.find_shards(str(in_shards))
     assert len(shards) == 4
     whole, funnel = curation.curate_rows(layouts.read_rows(str(in_shards)))
-    for workers in (1, 2):
-        found, counted = curation.curate_shards(f"w{workers}", shards, workers=workers)
-        assert list(found) == whole
-        pd.testing.assert_frame_equal(counted.tabulate(), funnel.tabulate())
+    with clusters.connect(workers=2) as client:
+        for settings in ({"workers": 1}, {"workers": 2}, {"pool": client.get_executor()}):
+            found, counted = curation.curate_shards(f"by {[*settings]} {settings.get('workers')}", shards, **settings)
+            assert list(found) == whole
+            pd.testing.assert_frame_equal(counted.tabulate(), funnel.tabulate())
 
 
 def test_interrupted_curation_goes_on_where_it_was(in_shards, monkeypatch):

@@ -150,6 +150,24 @@ def test_a_notebook_runs_on_its_own_with_plain_papermill_and_finds_the_same(run_
     pd.testing.assert_frame_equal(*gaps)
 
 
+def test_numbers_on_the_report_are_those_of_the_tables_which_it_links(run_folder):
+    page = (run_folder / "report.html").read_text()
+    fidelity = pd.read_parquet(run_folder / "03_benchmark_fidelity/fidelity.parquet")
+    success = pd.read_parquet(run_folder / "04_stress_test_agents/success.parquet").rename(columns={"success": "rate", "n_runs": "n_cases"})  # fmt: skip
+    for row in pd.concat([fidelity, success]).dropna(subset=["rate"]).itertuples():
+        assert f"{row.rate:.0%} (" in page and f"n = {row.n_cases}" in page
+    for row in pd.read_parquet(run_folder / "05_measure_gap/gap.parquet").itertuples():
+        assert f"JS {row.js:.3f} (floor to {row.floor_high:.3f}, n = {row.n})" in page
+    links = re.findall(r'href="([^"#]+)"', page)
+    assert len(links) > 40 and not [link for link in links if not link.startswith("http") and not (run_folder / link).exists()]  # fmt: skip
+
+
+def test_report_needs_no_network_and_holds_code_folded_and_what_made_the_run(run_folder):
+    page = (run_folder / "report.html").read_text()
+    assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"https?:", page)
+    assert "<summary>code</summary>" in page and "What made this run" in page and "judge_analysis.md" in page
+
+
 def answer_any(request):
     """A mock of every role: a value of the right kind for each field that is asked for, a point for each text."""
     if "input" in request:

@@ -144,6 +144,16 @@ def test_dry_run_lists_the_runs_and_asks_nobody(place, run, endpoint):
     assert not mock.requests and not (place / "outputs").exists()
 
 
+def test_a_key_that_is_missing_is_known_before_anything_runs(place, run, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr(sweeps.estimate, "plan_calls", lambda notebook, p, before: [("turn", p["simulator"], 1)])
+    (place / "s.yaml").write_text("grid: {simulator: [m, n]}")
+    _, err, status = run()
+    assert (
+        status == 2 and "'m' needs the environment variable OPENAI_API_KEY" in err and not (place / "outputs").exists()
+    )
+
+
 def find_workers(process):
     """Dask's worker processes: children of the command's children that run no notebook."""
     found = []

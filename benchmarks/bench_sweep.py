@@ -1,0 +1,72 @@
+"""What a sweep costs beside its notebooks, and how much faster four processes are.
+
+Notebook 03 on an endpoint that answers after a second, 6 runs one after the other and 48 on four processes; then the
+finished sweep once more. Overhead is the time of the 48 runs' processes that no cell of a notebook was at work:
+planning, starting kernels, writing files, the sweep's own page. `python benchmarks/bench_sweep.py`
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+from endpoint import start_endpoint
+
+LATENCY, ALONE, TOGETHER, WORKERS = 1.0, 6, 48, 4
+ROOT = Path(__file__).parent.parent
+SETTINGS = {
+    "simulator": "m", "corpus": str(ROOT / "data" / "sample.jsonl"), "judge": "m", "n_cases": 2, "max_concurrency": 4,
+    "max_user_messages": 5,
+}  # fmt: skip
+
+
+def run_sweep(folder: Path, name: str, n: int, *more: str) -> float:
+    """Seconds of a sweep over n seeds."""
+    content = {"notebooks": ["03"], "parameters": SETTINGS, "seeds": list(range(n))}
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "realusersim_nb", "sweep", f"{name}.yaml", *more]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0 and f"{n} finished" in done.stdout, done.stdout + done.stderr[-2000:]
+    return time.perf_counter() - started
+
+
+def add_cells(folder: Path, name: str) -> float:
+    """Seconds that cells of the runs' notebooks were at work, one after the other."""
+    total = 0.0
+    for path in (folder / "outputs" / name).glob("*/03_*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        total += sum(cell["metadata"].get("papermill", {}).get("duration") or 0 for cell in cells)
+    return total
+
+
+def tell(what: str, value: float, bound: float, *, at_most: bool = True) -> None:
+    """A line with a figure and its bound."""
+    holds = value <= bound if at_most else value >= bound
+    print(f"  {what:<28} {value:7.2f}   {'<=' if at_most else '>='} {bound}  {'holds' if holds else 'FAILS'}")
+
+
+def main() -> None:
+    """Print overhead, speed and the time of a finished sweep."""
+    with start_endpoint(latency=LATENCY) as url, tempfile.TemporaryDirectory() as place:
+        os.environ |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any"}
+        folder = Path(place)
+        (folder / "notebooks").symlink_to(ROOT / "notebooks")
+        alone = run_sweep(folder, "alone", ALONE)
+        together = run_sweep(folder, "together", TOGETHER, "--workers", str(WORKERS))
+        busy = add_cells(folder, "together")
+        again = run_sweep(folder, "together", TOGETHER)
+    print(
+        f"{ALONE} runs {alone:.0f} s, {busy:.0f} s of them in cells; {TOGETHER} runs on {WORKERS} processes {together:.0f} s"
+    )
+    tell("overhead / cells", alone / busy - 1, 0.1)
+    tell("times as fast", (alone / ALONE) / (together / TOGETHER), 3, at_most=False)
+    tell("finished, once more (s)", again, 5)
+
+
+if __name__ == "__main__":
+    main()
