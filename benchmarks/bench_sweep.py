@@ -61,9 +61,9 @@ def main() -> None:
         busy = add_cells(folder, "together")
         again = run_sweep(folder, "together", TOGETHER)
     print(
-        f"{ALONE} runs {alone:.0f} s, {busy:.0f} s of them in cells; {TOGETHER} runs on {WORKERS} processes {together:.0f} s"
+        f"{ALONE} runs {alone:.0f} s; {TOGETHER} on {WORKERS} processes {together:.0f} s, {busy / WORKERS:.0f} s in cells"
     )
-    tell("overhead / cells", alone / busy - 1, 0.1)
+    tell("overhead / cells", together * WORKERS / busy - 1, 0.1)
     tell("times as fast", (alone / ALONE) / (together / TOGETHER), 3, at_most=False)
     tell("finished, once more (s)", again, 5)
 

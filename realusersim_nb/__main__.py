@@ -121,7 +121,7 @@ def sweep(file: Path, dry_run: bool, workers: int, scheduler: str | None, only: 
 @click.argument("run_folder", type=FILE, metavar="outputs/RUN|outputs/SWEEP")
 @click.argument("other", type=FILE, required=False, metavar="[outputs/OTHER]")
 def make_report(run_folder: Path, other: Path | None) -> None:
-    """Make report.html of a run or a sweep again; of two runs, say what changed from the first to the second."""
+    """Make report.html of a run again, or of a sweep and all its runs; of two runs, say what changed from one to the other."""
     for folder in filter(None, (run_folder, other)):
         if not any(folder.glob("*.ipynb")):
             raise FileNotFoundError(f"{folder}: no executed notebook there; run `python -m realusersim_nb run` first.")
@@ -130,6 +130,8 @@ def make_report(run_folder: Path, other: Path | None) -> None:
         click.echo(f"{text}\n\n{page}")
         return
     summary.summarise(run_folder)
+    for path in tqdm(sorted(run_folder.glob("*/manifest.json")), "pages of the runs", disable=None, leave=False):
+        report.write_report(path.parent)
     click.echo(report.write_report(run_folder))
 
 

@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import logging
 import platform
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
@@ -45,6 +46,8 @@ def connect(*, workers: int = 1, scheduler: str | None = None) -> Iterator[Clien
         raise ClusterError(f"scheduler {scheduler}: nobody answers there ({error}); check the address, or leave --scheduler out.") from error  # fmt: skip
     with client:
         check_workers(client)
+        if "dashboard" in client.scheduler_info()["services"]:
+            print(f"Dask dashboard: {client.dashboard_link}", file=sys.stderr)
         yield client
 
 

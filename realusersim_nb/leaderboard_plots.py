@@ -1,10 +1,11 @@
 """The figures of many runs side by side; the look is that of ``plots``."""
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
 from realusersim_nb.leaderboard import MEASURES
-from realusersim_nb.plots import BLUE, GREY, find_looks, make_rows
+from realusersim_nb.plots import BLUE, GREY, WIDTH, find_looks, make_rows
 
 TITLES = {
     "fidelity": "fidelity",
@@ -43,13 +44,20 @@ def name_row(row: pd.Series, settings: pd.DataFrame) -> str:
 
 def plot_sizes(sized: pd.DataFrame) -> Axes:
     """Fidelity over the size of the model, logarithmic, with intervals (see ``leaderboard.list_sizes``)."""
-    [axes] = make_rows([""], title=f"Does a bigger model simulate better? (n = {len(sized)} runs)", xlabel="billions of parameters", height=2.6)  # fmt: skip
-    axes.set(yticks=[], ylim=(0, 1.05), xscale="log", ylabel="fidelity, 95 % interval")
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
-    axes.vlines(sized["size"], sized["fidelity_low"], sized["fidelity_high"], color=BLUE, lw=2, alpha=0.6)
-    axes.plot(sized["size"], sized["fidelity"], "o", color=BLUE)
-    for row in sized.itertuples():
-        axes.annotate(row.simulator, (row.size, row.fidelity), (5, 3), textcoords="offset points", fontsize=7)
+    axes = plt.subplots(figsize=(WIDTH, 3.4))[1]
+    title = f"Does a bigger model simulate better? (n = {len(sized)} runs)"
+    axes.set(
+        ylim=(0, 1.05), xscale="log", xlabel="billions of parameters", ylabel="fidelity, 95 % interval", title=title
+    )
+    for name, (colour, mark) in find_looks(list(sized["simulator"].unique())).items():
+        own = sized[sized["simulator"] == name]
+        axes.vlines(own["size"], own["fidelity_low"], own["fidelity_high"], color=colour, lw=2, alpha=0.5)
+        axes.plot(own["size"], own["fidelity"], mark, color=colour, label=name)
+    sizes = sorted(sized["size"].unique())
+    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes.minorticks_off()
+    axes.margins(x=0.1)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return axes
 
 

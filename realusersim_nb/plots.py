@@ -287,15 +287,15 @@ def plot_amplification(table: pd.DataFrame) -> Axes:
 
 
 def plot_agreement(table: pd.DataFrame, x: str, y: list[str]) -> Axes:
-    """One measure against others, a panel each: a point an arm of a run, arms named once. Index: arm; NaN: not measured."""
+    """One measure against others, a panel each: a point an arm of a run. Index: arm; NaN: not measured."""
     panes = plt.subplots(1, len(y), sharex=True, sharey=True, squeeze=False, figsize=(WIDTH, 3.4))[1][0]
     for axes, measure in zip(panes, y, strict=True):
         shown = table.dropna(subset=[x, measure])
         for arm, (colour, mark) in find_looks(list(shown.index)).items():
             own = shown.loc[[arm]]
-            axes.plot(own[x], own[measure], mark, color=colour)
-            axes.annotate(arm, (own[x].iloc[0], own[measure].iloc[0]), (5, 4), textcoords="offset points", fontsize=8)
+            axes.plot(own[x], own[measure], mark, color=colour, label=arm)
         axes.set(xlabel=x, ylim=(-0.05, 1.1), title=f"{measure} (n = {len(shown)})")
-        axes.margins(x=0.3)
+        axes.margins(x=0.1)
     panes[0].set_ylabel("share")
+    panes[-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return panes[0]

@@ -162,7 +162,6 @@ def perform(run: PlannedRun) -> State:
         try:
             headless.run_notebooks(headless.find_notebooks(run.notebooks), run.parameters, run_name=run.name, log=log)
             headless.write_manifest(run.folder, run.parameters)
-            report.write_report(run.folder)
         except Exception as error:  # whatever it was, the other runs go on
             newest = max(run.folder.glob("[0-9][0-9]_*.ipynb"), default=None)
             ended = f"{error.ename}: {error.evalue}" if hasattr(error, "ename") else f"{type(error).__name__}: {error}"
@@ -208,7 +207,9 @@ def tabulate(runs: list[PlannedRun], tags: list[str]) -> pd.DataFrame:
         rows.append(
             {"run": run.name, "state": find_state(run), **varied, **spent, "error": error, "tags": ",".join(tags)}
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    mixed = [name for name in {n for run in runs for n in run.varied} if table[name].map(type).nunique() > 1]
+    return table.astype(dict.fromkeys(mixed, str))  # parquet takes one kind a column
 
 
 def read_spent(folder: Path) -> dict[str, float]:
@@ -231,7 +232,7 @@ def save_table(name: str, runs: list[PlannedRun], tags: list[str]) -> pd.DataFra
     """Write ``sweep.parquet`` and ``sweep.csv`` (see ``tabulate``), and return the table."""
     table = tabulate(runs, tags)
     with replace_whole(OUTPUTS / name / "sweep.parquet") as path:
-        table.astype({column: str for column in table if table[column].map(type).nunique() > 1 and column not in ("error",)}).to_parquet(path, index=False)  # fmt: skip
+        table.to_parquet(path, index=False)
     with replace_whole(OUTPUTS / name / "sweep.csv") as path:
         table.to_csv(path, index=False)
     return table
@@ -308,10 +309,11 @@ def describe_run(run: PlannedRun) -> str:
 
 
 def describe_progress(runs: list[PlannedRun], states: dict[str, State]) -> str:
-    """What a bar says beside its numbers: failures, calls and cost so far, those of notebooks of unfinished runs too."""
+    """What a bar says beside its numbers: runs begun and failed, calls and cost so far, of unfinished runs too."""
     spent = pd.DataFrame([read_spent(run.folder) for run in runs]).sum()
     n_failed = sum(state == "failed" for state in states.values())
-    return f"{n_failed} failed, {spent['calls']:,.0f} calls, ${spent['cost_usd']:.2f}"
+    n_begun = sum(run.folder.exists() and states[run.name] not in ("finished", "failed") for run in runs)
+    return f"{n_begun} begun, {n_failed} failed, {spent['calls']:,.0f} calls, ${spent['cost_usd']:.2f}"
 
 
 def describe_table(table: pd.DataFrame) -> str:

@@ -68,6 +68,9 @@ def test_every_combination_is_a_run_in_a_folder_that_says_what_varies(place):
     assert planned[1].parameters == {"n_cases": 2, "simulator": "a/b", "seed": 2} and planned[1].notebooks == ["00"]
     assert [run.name for run in plan(runs=[{"simulator": "a"}, {"n_cases": 9}])] == ["s/simulator=a", "s/n_cases=9"]
     assert [run.varied["seed"] for run in sweeps.choose_runs(planned, "*b,seed=*")] == [1, 2]
+    table = sweeps.save_table("s", plan(runs=[{"simulator": "a"}, {"simulator": None}, {"n_cases": 9}]), ["t"])
+    assert table["simulator"].tolist()[:2] == ["a", "null"] and set(table["state"]) == {"new"}
+    assert pd.read_parquet("outputs/s/sweep.parquet")["n_cases"].iloc[2] == 9
     with pytest.raises(sweeps.SweepError, match="fits none of the 4 runs"):
         sweeps.choose_runs(planned, "gpt")
 
