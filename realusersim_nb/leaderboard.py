@@ -107,23 +107,22 @@ def compare_measures(board: pd.DataFrame, *, arm: str) -> pd.DataFrame:
 def compare_settings(board: pd.DataFrame, settings: pd.DataFrame, measure: str, *, seed: int = 0) -> pd.DataFrame:
     """What each setting changes: a measure under each value less that under the first, between runs alike in all else.
 
-    One row a setting and value: ``difference`` with its 95 % interval over pairs (arms of runs), ``n_pairs``. Settings
-    of which no two runs differ in nothing else are left out.
+    One row a setting and value: ``difference`` over arms with its 95 % interval, pairs of runs resampled (none with a
+    single pair), ``n_pairs`` of runs. Settings of which no two runs differ in nothing else are left out.
     """
-    rows = []
-    scored = board[measure].dropna()
-    for name in settings:
-        others = [other for other in settings if other != name]
-        keys = [board.loc[scored.index, other].map(repr) for other in others]
-        frame = pd.DataFrame({"value": board.loc[scored.index, name].map(str), "measure": scored})
-        frame["alike"] = ["|".join(parts) for parts in zip(*keys, scored.index.get_level_values("arm"), strict=True)] if keys else scored.index.get_level_values("arm")  # fmt: skip
-        wide = frame.pivot_table("measure", "alike", "value", sort=False)
+    rows, scored = [], board[measure].dropna()
+    told = board.loc[scored.index, list(settings)].map(repr)
+    for name in settings if len(scored) else ():
+        alike = ["|".join(row) for row in told.drop(columns=name).to_numpy()]
+        frame = pd.DataFrame({"value": board.loc[scored.index, name].map(str), "measure": scored, "alike": alike})
+        wide = frame.pivot_table("measure", ["alike", "arm"], "value", sort=False)
         first, *rest = [v for v in settings[name].map(str).unique() if v in wide] or [None]
         for value in rest:
             gaps = (wide[value] - wide[first]).dropna()
+            pairs = pd.Series(gaps.index.get_level_values("alike"), gaps.index)
             if len(gaps):
-                found = stats.rate(gaps, pd.Series(gaps.index, gaps.index), is_share=False, seed=seed)
-                rows.append({"setting": name, "value": value, "baseline": first, "difference": found["rate"], "ci_low": found["ci_low"], "ci_high": found["ci_high"], "n_pairs": len(gaps)})  # fmt: skip
+                found = stats.rate(gaps, pairs, is_share=False, seed=seed)
+                rows.append({"setting": name, "value": value, "baseline": first, "difference": found["rate"], "ci_low": found["ci_low"], "ci_high": found["ci_high"], "n_pairs": pairs.nunique()})  # fmt: skip
     return pd.DataFrame(rows, columns=["setting", "value", "baseline", "difference", "ci_low", "ci_high", "n_pairs"])
 
 

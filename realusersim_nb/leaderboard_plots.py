@@ -88,5 +88,5 @@ def plot_ceiling(ceiling: pd.DataFrame, *, arm: str) -> Axes:
         own = shown[shown["run"] == name]
         axes.plot(own["difference"], [features.index(f) for f in own["feature"]], mark, color=colour, alpha=0.8, label=name)  # fmt: skip
     if shown["run"].nunique() <= 12:
-        axes.figure.legend(loc="outside lower center", ncols=2, fontsize=7)
+        axes.figure.legend(loc="outside lower center", ncols=1, fontsize=7)
     return axes

@@ -282,7 +282,7 @@ def test_settings_are_compared_between_runs_that_are_alike_in_all_else(tmp_path,
     assert board.index[0] == ("s/big-70b2", "profile") and len(board) == 8
     assert board.loc[("s/small-7b1", "profile"), "above_floor"] == 0.2
     changed = leaderboard.compare_settings(board, settings, "fidelity").set_index("setting")
-    assert changed.loc["simulator", ["baseline", "value", "n_pairs"]].tolist() == ["big-70b", "small-7b", 4]
+    assert changed.loc["simulator", ["baseline", "value", "n_pairs"]].tolist() == ["big-70b", "small-7b", 2]
     assert changed.loc["simulator", "difference"] == pytest.approx(-0.3)
     assert changed.loc["seed", "difference"] == pytest.approx(0.005)
     assert leaderboard.compare_settings(board, settings, "shift").empty
