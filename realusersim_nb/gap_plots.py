@@ -60,10 +60,15 @@ def plot_shifts(features: pd.DataFrame) -> Axes:
     order = shown.groupby("feature")["shift"].apply(lambda s: s.abs().max()).sort_values(ascending=False).index
     xlabel = "real users = 0; standard deviations of real conversations"
     [axes] = make_rows(list(order), title="What is different about them", xlabel=xlabel, height=0.3)
+    return draw_systems(axes, shown.set_index("feature"), "shift", rows=list(order))
+
+
+def draw_systems(axes: Axes, table: pd.DataFrame, value: str, *, rows: list[str]) -> Axes:
+    """A mark for each system in each row (index of the table), with a line at 0 and a legend."""
     axes.axvline(0, color="black", lw=1)
-    for name, (colour, mark) in find_looks(in_order(shown["system"].unique())).items():
-        shifts = shown[shown["system"] == name].set_index("feature")["shift"].reindex(order)
-        axes.plot(shifts, range(len(order)), mark, color=colour, label=name)
+    for name, (colour, mark) in find_looks(in_order(table["system"].unique())).items():
+        own = table.loc[table["system"] == name, value].reindex(rows)
+        axes.plot(own, range(len(rows)), mark, color=colour, label=name)
     axes.figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return axes
 
@@ -89,9 +94,4 @@ def plot_facets(varied: pd.DataFrame) -> Axes:
     shown = varied[varied["choice"].isin(["", "facets"])]
     names = list(shown["variant"].unique())
     [axes] = make_rows(names, title="The gap by facet", xlabel="JS above the real-vs-real floor", height=0.35)
-    axes.axvline(0, color="black", lw=1)
-    for name, (colour, mark) in find_looks(in_order(shown["system"].unique())).items():
-        above = shown[shown["system"] == name].set_index("variant")["above_floor"].reindex(names)
-        axes.plot(above, range(len(names)), mark, color=colour, label=name)
-    axes.figure.legend(loc="outside lower center", ncols=3, fontsize=8)
-    return axes
+    return draw_systems(axes, shown.set_index("variant"), "above_floor", rows=names)
