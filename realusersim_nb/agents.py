@@ -36,7 +36,7 @@ from realusersim_nb.domains import (
     name_shared,
     play_gold,
 )
-from realusersim_nb.players import AGENTS, SimulatedUser, StockUser
+from realusersim_nb.players import SimulatedUser, StockUser, find_agent
 from realusersim_nb.records import AgentRun, Profile
 from realusersim_nb.replies import Said
 from realusersim_nb.simulators import Simulator
@@ -64,15 +64,14 @@ async def run_arms(
     max_steps: int = MAX_STEPS,
 ) -> list[AgentRun]:
     """Every task under every arm, ``n_trials`` times, in tau2's orchestrator; ``agent`` is a model's name,
-    ``agent_format`` the kind of agent it is (``AGENTS``).
+    ``agent_format`` the kind of agent it is (``players.find_agent``).
 
     Arms are kinds of simulated user (with turn format ``roles``, tau2's own told the persona), ``stock``,
     tau2's user as it is, and the bounds. A task keeps its profile (a seeded draw) and
     its seed in every arm, so arms can be compared in pairs. ``max_steps`` ends a run that does not
     end by itself; bounds always have tau2's 100. A run that fails is a row with its reason.
     """
-    if agent_format not in AGENTS:
-        raise ValueError(f"agent_format {agent_format!r} does not exist: expected one of {', '.join(AGENTS)}.")
+    find_agent(agent_format)
     simulators.check_arms(arms, known=(*get_args(Bound), STOCK, *simulators.ARMS))
     if domain == "telecom" and simulator.turn_format == "transcript" and set(arms) & set(simulators.ARMS):
         raise ValueError("users of domain 'telecom' have tools: take turn_format 'roles', or mock, airline or retail.")
@@ -126,7 +125,7 @@ async def run_task(
         return wait(simulator.models.ask(simulator.model, messages, tools=tools, seed=simulator.seed))
 
     def make_pair(environment: Environment) -> tuple[LocalAgent, BaseUser]:
-        player = AGENTS[agent_format](environment.get_tools(), environment.get_policy(), ask)
+        player = find_agent(agent_format)(environment.get_tools(), environment.get_policy(), ask)
         if arm == STOCK or simulator.turn_format == "roles":
             tools = environment.get_user_tools() if environment.user_tools else []
             return player, StockUser(task, tools, chat, persona)

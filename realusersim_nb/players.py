@@ -4,6 +4,7 @@ tau2's classes are synchronous: each is given a function that asks a model and w
 """
 
 import json
+import pkgutil
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -129,6 +130,31 @@ class FunctionCallingAgent(LLMAgent):
     def reply(self, messages: list[dict]) -> Said:
         """What to say or call next, after these messages in the format of OpenAI; an agent from outside has its own."""
         return self.ask(messages, self.offered)
+
+
+def find_agent(agent_format: str) -> Callable[[list[Tool], str, Ask], LocalAgent]:
+    """The kind of agent of this name, or one of your own: ``my_module:answer`` names a function in Python.
+
+    It is called with the messages so far and the tools, both in the format of OpenAI (the first message holds the
+    policy), and returns a text, or ``Said`` with the tools that are to be called. ValueError if there is neither.
+    """
+    if agent_format in AGENTS:
+        return AGENTS[agent_format]
+    try:
+        answer = pkgutil.resolve_name(agent_format) if ":" in agent_format else None
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"agent_format {agent_format!r}: there is no such function ({error}); put its file into the folder you work in.") from error  # fmt: skip
+    if not callable(answer):
+        raise ValueError(f"agent_format {agent_format!r} does not exist: expected one of {', '.join(AGENTS)}, or my_module:answer.")  # fmt: skip
+
+    class OwnAgent(FunctionCallingAgent):
+        """An agent whose replies are those of a function."""
+
+        def reply(self, messages: list[dict]) -> Said:
+            said = answer(messages, self.offered)
+            return said if isinstance(said, Said) else Said(str(said), [])
+
+    return OwnAgent
 
 
 def offer_tools(tools: list[Tool], messages: list) -> list[Tool]:

@@ -5,6 +5,7 @@ order, colour and mark everywhere (so they can be told in grey), bounds are grey
 black, and points have intervals rather than bars.
 """
 
+import warnings
 from itertools import cycle
 
 import matplotlib.pyplot as plt
@@ -30,6 +31,7 @@ WIDTH = 6.4  # inches, of every figure: the same size of type wherever two stand
 def set_style() -> None:
     """The look of every figure and table; called once at the top of a notebook."""
     pd.set_option("display.max_colwidth", None)
+    warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box in its place says the same
     sns.set_theme(style="whitegrid", context="notebook", font_scale=0.85)
     plt.rcParams.update({"figure.dpi": 110, "figure.constrained_layout.use": True, "axes.titlelocation": "left"})
 

@@ -64,6 +64,27 @@ def extract_measured(conversations: list[Conversation], messages: pd.DataFrame |
     ]
 
 
+def grow(messages: pd.DataFrame, user: str) -> list[Profile]:
+    """A user's measured profile after each of their messages, everybody else being as they are.
+
+    ``messages`` are the population's, as measured (``style.measure_conversations``). The last profile is that of
+    ``extract_measured``.
+    """
+    population, own = style.summarise(messages), messages[messages["user_id"] == user]
+    features = own[list(style.BY_NAME)].to_numpy()
+    found = []
+    for n in range(1, len(own) + 1):
+        read = own.head(n)
+        habits = style.summarise(read)
+        ranks = style.place(habits, population)
+        figures = (table.to_numpy()[0] for table in (habits, ranks, style.count_observations(read)))
+        commands = find_traits(read["text"].to_numpy(), features[:n], *figures)
+        found.append(
+            Profile(user_id=user, commands=commands, source_conversations=list(read["conversation_id"].unique()))
+        )
+    return found
+
+
 def find_traits(
     texts: np.ndarray, features: np.ndarray, values: np.ndarray, ranks: np.ndarray, observed: np.ndarray
 ) -> list[Command]:

@@ -138,13 +138,14 @@ async def roll_out(
     persona: str,
     *,
     max_user_messages: int = MAX_USER_MESSAGES,
+    heard: list[Message] | None = None,
 ) -> Transcript:
     """One simulated conversation about a case's goal; the original is never shown.
 
-    A call that fails ends it: the transcript then holds what there was, and the reason. A user who
+    ``heard`` is a list that fills while they speak, for who listens. A call that fails ends it: the transcript then holds what there was, and the reason. A user who
     fell out of its part is marked with the kind of lapse.
     """
-    messages: list[Message] = []
+    messages = [] if heard is None else heard
     about = {"case_id": case.case_id, "user_id": case.user_id, "arm": arm, "simulator": simulator.model}
     told, ended_by = {"persona": persona, "goal": case.goal, "context": case.key_context}, "max_turns"
     try:

@@ -55,6 +55,8 @@ class MockEndpoint:
                 endpoint.requests.append(request)
                 status, headers, body = make_answer(reply(request), self.headers["Authorization"])
                 content = json.dumps(body).encode()
+                if status == 200 and request.get("stream"):
+                    content, headers = split_answer(body), {"Content-Type": "text/event-stream"}
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(content)), **headers}.items():
                     self.send_header(name, value)
@@ -89,6 +91,18 @@ def make_answer(answer, authorization: str) -> tuple[int, dict, dict]:
         choice |= answer
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
     return 200, headers, {"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}
+
+
+def split_answer(body: dict) -> bytes:
+    """The same as server-sent events, a word at a time."""
+    [choice] = body["choices"]
+    words = [{"choices": [{"delta": {"content": f"{word} "}}]} for word in choice["message"]["content"].split(" ")]
+    words[-1]["choices"][0]["delta"]["content"] = words[-1]["choices"][0]["delta"]["content"][:-1]
+    ends = [
+        {"choices": [{"delta": {}, "finish_reason": choice["finish_reason"]}]},
+        {"choices": [], "usage": body["usage"]},
+    ]
+    return b"".join(b"data: %s\n\n" % json.dumps(part).encode() for part in [*words, *ends]) + b"data: [DONE]\n\n"
 
 
 @pytest.fixture(scope="session")

