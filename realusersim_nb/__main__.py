@@ -1,5 +1,6 @@
 """The command line: ``python -m realusersim_nb run|sweep|report|look|curate|cache``."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import click
 import yaml
 from tqdm import tqdm
 
-from realusersim_nb import StudyStopped, differences, endpoints, estimate, headless, report, summary, sweeps
+from realusersim_nb import StudyStopped, differences, endpoints, estimate, headless, parts, report, summary, sweeps
 from realusersim_nb import corpus as corpora
 from realusersim_nb.cache import Cache
 from realusersim_nb.columns import Columns
@@ -56,7 +57,8 @@ def cli() -> None:
 @click.option("-f", "file", type=FILE, metavar="PARAMS.yaml", help="Set parameters from a file.")
 @click.option("--run-name", help="Folder under outputs/ (default: the file's name, else 'run').")
 @click.option("--dry-run", is_flag=True, help="Only say how many calls, tokens and dollars it takes.")
-def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, dry_run: bool) -> None:
+@click.option("--scheduler", metavar="ADDRESS", help="Curate and measure on the workers of a Dask scheduler, such as tcp://host:8786.")  # fmt: skip
+def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, dry_run: bool, scheduler: str | None) -> None:  # fmt: skip
     """Run notebooks headless, in order: those numbered NN (such as 03), else all."""
     everything, chosen = headless.find_notebooks(), headless.find_notebooks(numbers)
     from_file = read_parameter_file(file) if file else {}
@@ -74,6 +76,7 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, d
         wanted = {path.stem: headless.read_parameters(path) | headless.own_parameters(path, parameters) for path in chosen}  # fmt: skip
         click.echo(estimate.describe_estimate(estimate.estimate_run(wanted)))
         return
+    use_scheduler(scheduler)
     lines = headless.run_notebooks(chosen, parameters, run_name=run_name)
     run_folder = OUTPUTS / run_name
     headless.write_manifest(run_folder, parameters)
@@ -82,6 +85,14 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, d
     click.echo(
         "\n".join(["", *lines, "", *summary.describe_sources(run_folder), table, "", f"Report: {page.resolve()}"])
     )
+
+
+def use_scheduler(address: str | None) -> None:
+    """Name the scheduler for this process and the kernels it starts; one that cannot be used is known at once."""
+    if address:
+        os.environ[parts.SCHEDULER] = address
+        with parts.open_pool():
+            pass
 
 
 @cli.command()
@@ -180,11 +191,9 @@ def look(corpus: str, told: tuple) -> None:
 def curate(corpus: str, workers: int | None, scheduler: str | None, skip: tuple) -> None:
     """Curate a large CORPUS (a name, a hub id or a path) by several processes; notebooks then find it done."""
     settings = {"skip_steps": [step for step in skip if step], "workers": workers}
-    from realusersim_nb import clusters  # slow to import
-
+    use_scheduler(scheduler)
     try:
-        with clusters.open_pool(scheduler) as pool:
-            found = corpora.load(corpus, pool=pool, **settings)
+        found = corpora.load(corpus, **settings)
     except ValueError as error:  # an unknown step, a layout that cannot be read
         raise headless.ParameterError(str(error)) from error
     click.echo(found.funnel.to_string(index=False, na_rep=""))

@@ -7,16 +7,16 @@ import platform
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import dask
 from distributed import CancelledError, Client, LocalCluster, wait
 from distributed.scheduler import KilledWorker
 
-from realusersim_nb import StudyStopped, headless
-from realusersim_nb.files import OUTPUTS
+from realusersim_nb import StudyStopped
+from realusersim_nb.files import NOTEBOOKS, OUTPUTS
 
 PATIENCE = 10  # seconds for a scheduler to answer
 TRIES = 4  # workers that may die over a run before it counts as failed
@@ -47,18 +47,14 @@ def connect(*, workers: int = 1, scheduler: str | None = None) -> Iterator[Clien
     with client:
         check_workers(client)
         if "dashboard" in client.scheduler_info()["services"]:
-            print(f"Dask dashboard: {client.dashboard_link}", file=sys.stderr)
+            tell_dashboard(client.dashboard_link)
         yield client
 
 
-@contextmanager
-def open_pool(scheduler: str | None) -> Iterator[Executor | None]:
-    """The workers of a scheduler as an executor of Python's own kind; None without a scheduler."""
-    if scheduler is None:
-        yield None
-        return
-    with connect(scheduler=scheduler) as client, client.get_executor() as pool:
-        yield pool
+@cache
+def tell_dashboard(link: str) -> None:
+    """Say once where the scheduler shows what it does."""
+    print(f"Dask dashboard: {link}", file=sys.stderr)
 
 
 def check_workers(client: Client) -> None:
@@ -80,8 +76,7 @@ def check_workers(client: Client) -> None:
 
 def describe_worker(token: str) -> dict[str, str]:
     """What must be alike for a worker's results to be those of this process."""
-    folder = headless.NOTEBOOKS
-    content = b"".join(path.read_bytes() for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")))
+    content = b"".join(path.read_bytes() for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
     versions = {name: importlib.metadata.version(name) for name in ("realusersim_nb", "distributed", "papermill")}
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),

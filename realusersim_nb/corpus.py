@@ -7,7 +7,6 @@ columns that ``columns`` does; ``look`` says what was understood of it.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -51,12 +50,11 @@ def load(
     max_conversations: int | None = None,
     skip_steps: Iterable[str] = DEFAULT_SKIPPED,
     workers: int | None = None,
-    pool: Executor | None = None,
 ) -> Corpus:
     """Read and curate a corpus, by the steps of ``curation`` that are not in ``skip_steps``.
 
     ``max_conversations`` stops reading once that many are left (None: all). A large corpus is
-    curated by ``workers`` processes (None: one a core) or a ``pool`` of other machines, once: what is left of it
+    curated by ``workers`` processes (None: one a core) or by other machines (``parts``), once: what is left of it
     lies in ``outputs/corpora``. Raises FileNotFoundError or ValueError with a sentence that says what to do.
     """
     shards = find_shards(corpus)
@@ -64,7 +62,7 @@ def load(
         rows = (row for shard in shards for row in read_shard(shard))
         kept, funnel = curate_rows(rows, skip_steps=skip_steps, limit=max_conversations)
     else:
-        found, funnel = curate_shards(corpus, shards, skip_steps=skip_steps, workers=workers, pool=pool)
+        found, funnel = curate_shards(corpus, shards, skip_steps=skip_steps, workers=workers)
         kept = list(tqdm(found, "reading what is left", leave=False))
     table = funnel.tabulate()
     if not kept and not funnel.counts["read"][0]:

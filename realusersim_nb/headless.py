@@ -18,11 +18,9 @@ import papermill
 from pydantic import TypeAdapter, ValidationError
 
 from realusersim_nb import StudyStopped, kernels
-from realusersim_nb.files import OUTPUTS, name_run, write_json
+from realusersim_nb.files import NOTEBOOKS, OUTPUTS, name_run, write_json
 from realusersim_nb.summary import describe_notebook, summarise
 from realusersim_nb.templates import hash_prompts
-
-NOTEBOOKS = Path("notebooks")
 
 
 class ParameterError(StudyStopped, ValueError):

@@ -11,11 +11,13 @@ ours: the paper names the dimensions, not how to measure them.
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from realusersim_nb.parts import map_parts
 from realusersim_nb.records import Conversation, Dimension
 from realusersim_nb.texts import strip_code
 
@@ -196,13 +198,18 @@ def measure_conversations(conversations: Iterable[Conversation], *, first: int |
     ``first`` measures only the first so many user messages of each conversation, so that real
     and simulated conversations of different length can be compared.
     """
-    rows = [
+    rows = map_parts(partial(measure_part, first=first), list(conversations), "measuring")
+    return pd.DataFrame(rows, columns=["user_id", "conversation_id", "turn", "text", *BY_NAME])
+
+
+def measure_part(conversations: list[Conversation], *, first: int | None) -> list[list]:
+    """The rows of ``measure_conversations`` for some of them."""
+    return [
         [conversation.user_id, conversation.conversation_id, turn, text, *features]
         for conversation in conversations
         for texts in [conversation.user_messages[:first]]
         for turn, (text, features) in enumerate(zip(texts, measure_texts(texts), strict=True))
     ]
-    return pd.DataFrame(rows, columns=["user_id", "conversation_id", "turn", "text", *BY_NAME])
 
 
 def summarise(messages: pd.DataFrame, by: str | list[str] = "user_id") -> pd.DataFrame:

@@ -1,13 +1,17 @@
 """Curation: every step does what its name says, counts what it leaves, and can be left out."""
 
 import json
+import os
+import signal
+from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import make_conversation
 from test_corpus import ENGLISH, wildchat_row
 
-from realusersim_nb import clusters, corpus, curation, layouts, privacy
+from realusersim_nb import clusters, corpus, curation, facets, layouts, parts, privacy, style
 
 FRENCH = ["Bonjour, pouvez-vous m'aider à écrire une lettre ?", "Merci, plus courte maintenant", "Encore une fois"]
 
@@ -69,15 +73,48 @@ def in_shards(tmp_path, monkeypatch):
     return tmp_path / "w.parquet"
 
 
-def test_shards_give_what_one_pass_gives_whatever_the_workers(in_shards):
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """Two real worker processes, named as the scheduler to use."""
+    monkeypatch.chdir(tmp_path)
+    with clusters.connect(workers=2) as client:
+        monkeypatch.setenv(parts.SCHEDULER, client.scheduler.address)
+        yield client
+
+
+def test_shards_give_what_one_pass_gives_whatever_the_workers(in_shards, request):
     shards = layouts.find_shards(str(in_shards))
     assert len(shards) == 4
     whole, funnel = curation.curate_rows(layouts.read_rows(str(in_shards)))
-    with clusters.connect(workers=2) as client:
-        for settings in ({"workers": 1}, {"workers": 2}, {"pool": client.get_executor()}):
-            found, counted = curation.curate_shards(f"by {[*settings]} {settings.get('workers')}", shards, **settings)
-            assert list(found) == whole
-            pd.testing.assert_frame_equal(counted.tabulate(), funnel.tabulate())
+    for name, workers in {"one": 1, "two": 2, "elsewhere": 1}.items():
+        if name == "elsewhere":
+            request.getfixturevalue("cluster")
+        found, counted = curation.curate_shards(name, shards, workers=workers)
+        assert list(found) == whole
+        pd.testing.assert_frame_equal(counted.tabulate(), funnel.tabulate())
+
+
+def test_measures_and_facets_by_workers_are_those_made_here(cluster, monkeypatch):
+    talks = [make_conversation("how are you", f"{i} and more", user=str(i)) for i in range(40)]
+    listed = facets.list_systems({"real": talks, "copy": talks}, first=2)
+    there = [style.measure_conversations(talks), facets.measure(listed)]
+    monkeypatch.setattr(parts, "PART", 7)
+    monkeypatch.setattr(parts, "map", None, raising=False)  # nothing is done here
+    pd.testing.assert_frame_equal(style.measure_conversations(talks), there[0])
+    pd.testing.assert_frame_equal(facets.measure(listed), there[1])
+
+
+def test_worker_killed_over_its_part_is_made_up_for(cluster, monkeypatch, tmp_path):
+    monkeypatch.setattr(parts, "PART", 3)
+    found = parts.map_parts(partial(die_once, mark=str(tmp_path / "died")), list(range(20)), "doubling")
+    assert found == [2 * i for i in range(20)] and (tmp_path / "died").exists()
+
+
+def die_once(numbers, *, mark):
+    if not Path(mark).exists():
+        Path(mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [2 * number for number in numbers]
 
 
 def test_interrupted_curation_goes_on_where_it_was(in_shards, monkeypatch):
