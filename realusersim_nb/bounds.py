@@ -1,4 +1,4 @@
-"""What any agent's score lies between: ``oracle`` plays a task's gold actions, ``do_nothing`` refuses.
+"""What any agent's score lies between: ``oracle`` plays a task's gold actions, ``do_nothing`` makes no call and says that this is all.
 
 Neither calls a model, and the scripted user beside them says nothing of its own.
 """

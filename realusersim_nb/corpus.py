@@ -6,7 +6,7 @@ columns that ``columns`` does; ``look`` says what was understood of it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -16,8 +16,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from realusersim_nb.columns import Columns, ColumnsError, complete, read_told, write_note
-from realusersim_nb.curation import SMALL, curate_rows, curate_shards
+from realusersim_nb.curation import SMALL, curate_rows, curate_shards, split_turns
 from realusersim_nb.layouts import find_columns, find_files, find_shards, parse_row, peek, read_rows, read_shard
+from realusersim_nb.privacy import mask
 from realusersim_nb.records import Conversation
 from realusersim_nb.texts import cut_at_word
 
@@ -156,8 +157,8 @@ def describe_columns(found: Columns | ColumnsError | None, path: str) -> list[st
 
 
 def preview(conversation: Conversation, *, n: int = 4) -> str:
-    """The beginning of a conversation as text, a message a line."""
-    lines = [f"  {m.role:<9}  {cut_at_word(' '.join(m.content.split()), 100)}" for m in conversation.messages[:n]]
+    """The beginning of a conversation as text, a message a line, private data masked."""
+    lines = [f"  {m.role:<9}  {cut_at_word(mask(' '.join(m.content.split())), 100)}" for m in conversation.messages[:n]]
     left = len(conversation.messages) - n
     return "\n".join([f"\n{conversation.conversation_id} (user {conversation.user_id})", *lines, *([f"  and {left} more"] if left > 0 else [])])  # fmt: skip
 
@@ -188,21 +189,36 @@ def draw_users(conversations: list[Conversation], n_users: int | None, *, seed: 
     return [c for c in conversations if c.user_id in drawn]
 
 
-def hold_out(conversations: Iterable[Conversation], *, seed: int) -> tuple[list[Conversation], list[Conversation]]:
+def hold_out(
+    conversations: Iterable[Conversation], *, seed: int, most: int | None = None
+) -> tuple[list[Conversation], list[Conversation]]:
     """Split into (for profiles, held out for cases): one conversation of each user who has more.
 
     Profiles never see a held-out conversation, so no example can leak into a case. Users with a
     single conversation keep it for their profile and give no case; nor do users of whom only
-    later parts of conversations are known, since a case begins where a conversation begins.
+    later parts of conversations are known, since a case begins where a conversation begins. Of what
+    is left for a profile ``most`` keeps only each user's first so many messages (None: all).
     """
     rng = np.random.default_rng(seed)
     profiled, held_out = [], []
     for own in group_by_user(conversations).values():
         openings = [i for i, c in enumerate(own) if not c.continues] if len(own) > 1 else []
         chosen = rng.choice(openings) if openings else None
-        profiled += [c for i, c in enumerate(own) if i != chosen]
+        profiled += keep_first((c for i, c in enumerate(own) if i != chosen), most)
         held_out += [c for i, c in enumerate(own) if i == chosen]
     return profiled, held_out
+
+
+def keep_first(conversations: Iterable[Conversation], most: int | None) -> Iterator[Conversation]:
+    """The conversations until the user has said ``most`` messages in all, the last one cut there (None: whole)."""
+    left = most
+    for conversation in conversations:
+        if left is None:
+            yield conversation
+        elif left > 0:
+            turns = split_turns(conversation.messages)[:left]
+            yield conversation.model_copy(update={"messages": [message for turn in turns for message in turn]})
+            left -= len(turns)
 
 
 def split_users(

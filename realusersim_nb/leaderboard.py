@@ -49,7 +49,7 @@ def rank_simulators(folders: list[Path], settings: pd.DataFrame) -> pd.DataFrame
     """The leaderboard: one row an arm of a run that was simulated, the best first.
 
     ``fidelity`` (0..1, by ``judged_by``: the measured one where it judged, else the first) and ``normalised``, its place
-    between a stranger (0) and the person (1); ``above_floor``, JS less the floor (0 or less: not told from real users);
+    between a stranger (0) and the person (1); ``above_floor``, JS less the mean of the floor (0 and below: as near as real users are to each other);
     ``shift``, agent success less that of ``task_only``; each with ``_low`` and ``_high``. ``n`` cases, ``n_failed``
     ``cost`` in USD a conversation of notebook 03, its judging included. Settings come first.
     """

@@ -48,11 +48,11 @@ def describe_roll_outs(
 
 async def simulate(
     simulator: Simulator, assistant: str, conversations: list[Conversation], *, extractor: str, arms: list[str],
-    n_cases: int, max_user_messages: int,
+    n_cases: int, max_user_messages: int, profile_messages: int | None = None,
 ) -> list[Transcript]:  # fmt: skip
     """From curated conversations to roll-outs in one call, for notebooks that begin after 03."""
     models, seed = simulator.models, simulator.seed
-    profiled, held_out = hold_out(conversations, seed=seed)
+    profiled, held_out = hold_out(conversations, seed=seed, most=profile_messages)
     found, _ = await profiles.extract(profiled, extractor, models=models, seed=seed)
     own = {profile.user_id: profile for profile in found}
     chosen = choose_cases([c for c in held_out if c.user_id in own], n_cases=n_cases, seed=seed)

@@ -18,7 +18,9 @@ from pydantic import ValidationError
 
 from realusersim_nb.cases import list_originals
 from realusersim_nb.files import read_lines, write_lines
+from realusersim_nb.profiles import render, tabulate
 from realusersim_nb.records import Case, Command, Conversation, Demographic, Dimension, JudgePrompt, Message, Profile
+from realusersim_nb.verification import forget
 
 PROFILES = Path("profiles/consolidated_user_profiles.jsonl")
 CASES = Path("evaluation/test_sets")
@@ -29,16 +31,25 @@ OURS = "realusersim_nb"  # the key under which stands what the layout has no pla
 def export(
     profiles: list[Profile], folder: str | Path, *, corpus: str = "not stated", licence: str = "not stated"
 ) -> Path:
-    """Write profiles in the released layout, with a data card; returns the profiles' file.
+    """Write profiles in the released layout, with a data card, and for other tools; returns the profiles' file.
 
-    Raises ValueError if what was written does not read back the same.
+    ``profiles.csv`` has a row a command; a line of ``tau2_personas.jsonl`` is a user's ``user_scenario.persona`` for
+    tasks of tau2-bench. Raises ValueError if what was written does not read back the same.
     """
     path = Path(folder) / PROFILES
     write_lines(path, (write_profile(profile) for profile in profiles))
     if list(read_profiles(folder)) != profiles:
         raise ValueError(f"{path}: the profiles do not read back as they were; this is a fault of the package.")
+    tabulate_examples(profiles).to_csv(Path(folder) / "profiles.csv", index=False)
+    write_lines(Path(folder) / "tau2_personas.jsonl", ({"user_id": p.user_id, "user_scenario": {"persona": render(p)}} for p in profiles))  # fmt: skip
     (Path(folder) / "README.md").write_text(describe(profiles, corpus=corpus, licence=licence), encoding="utf-8")
     return path
+
+
+def tabulate_examples(profiles: list[Profile]) -> pd.DataFrame:
+    """One row a command, with the figures behind it, and its examples in one cell, one a line."""
+    examples = ["\n".join(c.examples) for p in profiles for c in p.commands]
+    return tabulate(profiles).assign(examples=examples)
 
 
 def write_profile(profile: Profile) -> dict:
@@ -162,14 +173,18 @@ def find_judge_prompt(place: str | None) -> JudgePrompt | None:
 def take_cases(place: str, *, n_cases: int, seed: int) -> tuple[list[Case], dict[str, Profile], list[Conversation]]:
     """A seeded draw of released cases, their profiles by case and by user, and their original conversations.
 
-    Says how many there are, and how many stand on a conversation that another one has already.
+    A profile used on a case carries no example from that case's conversation. Says how many cases there are, how many
+    stand on a conversation that another one has already, and how many examples were left out.
     """
     found, profiles = read_cases(find_release(place))
-    own = {p.user_id: p for p in profiles} | {c.case_id: p for c, p in zip(found, profiles, strict=True)}
+    safe = [forget(p, original) for p, original in zip(profiles, list_originals(found), strict=True)]
+    leaked = sum(len(c.examples) for p in profiles for c in p.commands) - sum(len(c.examples) for p in safe for c in p.commands)  # fmt: skip
+    own = {p.user_id: p for p in profiles} | {c.case_id: p for c, p in zip(found, safe, strict=True)}
     cases = list({case.case_id: case for case in found}.values())  # a test set of all may hold those of the others
     twice = len(cases) - len({str(case.original) for case in cases})
     print(
-        f"{len(cases)} released cases of {len({c.user_id for c in cases})} users, {twice} on a conversation counted before"
+        f"{len(cases)} released cases of {len({c.user_id for c in cases})} users, {twice} on a conversation counted before; "
+        f"{leaked} examples from a case's own conversation left out of its profile"
     )
     return pd.Series(cases).sample(min(n_cases, len(cases)), random_state=seed).tolist(), own, list_originals(cases)
 
@@ -205,8 +220,11 @@ task_categories: [text-generation]
 conversations of `{corpus}` (licence of the source: {licence}) by realusersim_nb {version("realusersim_nb")},
 extractor `{profiles[0].extractor if profiles else "none"}`.
 
-One JSON object a line: `user_ip` (the source's user id), `demographics` (value, source, confidence, quote),
+`{PROFILES}`, one JSON object a line: `user_ip` (the source's user id), `demographics` (value, source, confidence, quote),
 `linguistic_profile` (background, commands with dimension, examples and the evidence behind them).
+
+The same as a table, a command a row: `profiles.csv`; as text to follow, for the field `user_scenario.persona` of a
+task of tau2-bench: `tau2_personas.jsonl`.
 
 **Made for** simulating users and measuring simulators. **Not for** finding out who a person is: mail
 addresses, telephone and card numbers and keys are masked, names in running text are not.

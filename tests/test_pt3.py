@@ -53,6 +53,7 @@ def test_each_arm_is_told_what_its_name_says():
     told = {arm: simulators.write_personas(arm, CASES, OWN, seed=1) for arm in simulators.ARMS}
     assert "Be a." in told["profile"][0] and "old a" in told["profile"][0]
     assert "Be a." in told["profile_no_examples"][0] and "old a" not in told["profile_no_examples"][0]
+    assert len(told["placebo"][0]) == len(told["profile"][0])
     assert "Be " not in told["task_only"][0] + told["placebo"][0] + told["directive"][0]
     for case, persona in zip(CASES, told["shuffled_profile"], strict=True):
         assert f"Be {case.user_id}." not in persona and "Be " in persona

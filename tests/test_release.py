@@ -2,10 +2,11 @@
 
 import json
 
+import pandas as pd
 import pytest
 from conftest import SAMPLE, make_conversation
 
-from realusersim_nb import corpus, profiles, release, verification
+from realusersim_nb import corpus, domains, profiles, release, verification
 from realusersim_nb.records import Case, Command, Demographic, JudgePrompt, Profile
 
 CONVERSATIONS = corpus.load(str(SAMPLE)).conversations
@@ -20,6 +21,18 @@ def test_profiles_read_back_the_same_and_have_a_card(tmp_path):
     assert list(release.read_profiles(tmp_path)) == found
     assert {"user_ip", "demographics", "linguistic_profile"} <= set(json.loads(path.read_text().splitlines()[0]))
     assert f"{len(found):,} executable profiles" in (tmp_path / "README.md").read_text()
+
+
+def test_profiles_are_there_for_other_tools_too(tmp_path):
+    found = profiles.extract_measured(CONVERSATIONS)
+    release.export(found, tmp_path)
+    table = pd.read_csv(tmp_path / "profiles.csv")
+    assert len(table) == sum(len(p.commands) for p in found)
+    assert table.loc[0, "examples"].splitlines() == next(p for p in found if p.commands).commands[0].examples
+    personas = [json.loads(line)["user_scenario"] for line in (tmp_path / "tau2_personas.jsonl").open()]
+    [task] = domains.load_tasks("mock", 1)
+    told = type(task.user_scenario)(**personas[0], instructions=task.user_scenario.instructions)
+    assert told.persona == profiles.render(found[0]) and len(personas) == len(found)
 
 
 def test_the_same_profiles_make_the_same_bytes(tmp_path):
@@ -84,9 +97,8 @@ def test_halves_share_no_user():
 def test_released_cases_and_judge_prompt_are_taken_and_doubles_are_told(tmp_path, capsys):
     talks = [make_conversation(f"how do i sort {u}", "now in reverse", user=u) for u in "abb"]
     cases = [Case(case_id=f"t{i}", user_id=t.user_id, goal="Sort.", key_context="", original=t.messages) for i, t in enumerate(talks)]  # fmt: skip
-    own = {
-        f"t{i}": Profile(user_id=t.user_id, background=f"of t{i}", extractor="released") for i, t in enumerate(talks)
-    }
+    leaky = [Command(dimension="formality", command="x", examples=["now in reverse", "well well"])]
+    own = {f"t{i}": Profile(user_id=t.user_id, background=f"of t{i}", commands=leaky, extractor="released") for i, t in enumerate(talks)}  # fmt: skip
     release.write_cases(cases, own, tmp_path)
     (tmp_path / release.JUDGE_PROMPT).write_text(
         "## SYSTEM PROMPT ##\nCompare {a}.\n\n## FORMATTING PROMPT ##\nGive JSON.\n"
@@ -94,7 +106,9 @@ def test_released_cases_and_judge_prompt_are_taken_and_doubles_are_told(tmp_path
     taken, profiles_of, originals = release.take_cases(str(tmp_path), n_cases=9, seed=1)
     assert {c.case_id for c in taken} == {"t0", "t1", "t2"} and len(originals) == 3
     assert all(profiles_of[c.case_id].background == f"of {c.case_id}" for c in taken)
-    assert "3 released cases of 2 users, 1 on a conversation counted before" in capsys.readouterr().out
+    assert all(profiles_of[c.case_id].commands[0].examples == ["well well"] for c in taken)
+    printed = capsys.readouterr().out
+    assert "3 released cases of 2 users, 1 on a conversation counted before; 3 examples" in printed
     assert release.find_judge_prompt(str(tmp_path)) == JudgePrompt(system="Compare {a}.", formatting="Give JSON.")
     (tmp_path / release.JUDGE_PROMPT).write_text("Compare.")
     with pytest.raises(ValueError, match="expected the sections SYSTEM PROMPT and FORMATTING PROMPT, found none"):

@@ -20,7 +20,7 @@ NAMES = {
     "budget_usd", "llm_mode", "turn_format", "max_user_messages", "max_steps", "systems", "k",
     "compared_extractor", "n_compared", "skip_steps", "reference",
     "agent_format", "released", "judge_calls", "judge_orders", "n_rejudged", "label_file", "directives", "facet_writer", "embedder",
-    "n_triplets", "annotator", "answer_file", "sweep", "compared_arm",
+    "n_triplets", "annotator", "answer_file", "sweep", "compared_arm", "columns", "profile_messages",
 }  # fmt: skip
 
 
