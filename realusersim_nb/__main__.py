@@ -8,7 +8,18 @@ import click
 import yaml
 from tqdm import tqdm
 
-from realusersim_nb import StudyStopped, differences, endpoints, estimate, headless, parts, report, summary, sweeps
+from realusersim_nb import (
+    StudyStopped,
+    differences,
+    endpoints,
+    estimate,
+    headless,
+    parts,
+    report,
+    stores,
+    summary,
+    sweeps,
+)
 from realusersim_nb import corpus as corpora
 from realusersim_nb.cache import Cache
 from realusersim_nb.columns import Columns
@@ -81,6 +92,7 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, d
     run_folder = OUTPUTS / run_name
     headless.write_manifest(run_folder, parameters)
     page = report.write_report(run_folder)
+    stores.put(run_folder)
     table = summary.spread_measures(summary.read_measures(run_folder)).to_string()
     click.echo(
         "\n".join(["", *lines, "", *summary.describe_sources(run_folder), table, "", f"Report: {page.resolve()}"])
@@ -111,7 +123,7 @@ def sweep(file: Path, dry_run: bool, workers: int, scheduler: str | None, only: 
         click.echo(sweeps.describe_estimate(sweeps.estimate_runs(runs)))
         return
     endpoints.read_endpoints()
-    states = {run.name: sweeps.find_state(run) for run in runs}
+    states = sweeps.find_states(runs)
     left_alone = {"finished"} if retry_failed else {"finished", "failed"}
     todo = [run for run in runs if states[run.name] not in left_alone]
     if scheduler is None:  # elsewhere the keys are the workers' own

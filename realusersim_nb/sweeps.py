@@ -26,7 +26,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from realusersim_nb import StudyStopped, endpoints, estimate, headless, report
+from realusersim_nb import StudyStopped, endpoints, estimate, headless, report, stores
 from realusersim_nb.files import OUTPUTS, replace_whole, write_json
 
 State = Literal["finished", "failed", "begun", "new"]
@@ -151,6 +151,14 @@ def find_state(run: PlannedRun) -> State:
     return "begun" if run.folder.exists() else "new"
 
 
+def find_states(runs: list[PlannedRun]) -> dict[str, State]:
+    """The state of each run by its name; what other machines have finished is fetched."""
+    for run in runs:
+        if find_state(run) != "finished":
+            stores.fetch(run.folder)
+    return {run.name: find_state(run) for run in runs}
+
+
 def perform(run: PlannedRun) -> State:
     """Execute a run's notebooks into its folder; what they print goes into ``log.txt`` there.
 
@@ -167,6 +175,8 @@ def perform(run: PlannedRun) -> State:
             ended = f"{error.ename}: {error.evalue}" if hasattr(error, "ename") else f"{type(error).__name__}: {error}"
             write_json(run.folder / "failed.json", {"notebook": newest.stem if newest else None, "error": ended})
             return "failed"
+        finally:
+            stores.put(run.folder)
     return "finished"
 
 
@@ -182,6 +192,8 @@ def perform_all(
 
     with clusters.connect(workers=workers, scheduler=scheduler) as client:
         for ended in clusters.perform_all(client, perform, runs):
+            for run, _ in ended:
+                stores.fetch(run.folder)
             yield [(run, keep_failure(run, result)) for run, result in ended]
 
 
@@ -243,7 +255,11 @@ def write_up(name: str) -> Path:
     comparing = [path for path in headless.find_notebooks() if "sweep" in headless.read_parameters(path)]
     with (OUTPUTS / name / "log.txt").open("a", encoding="utf-8") as log:
         headless.run_notebooks(comparing, {"sweep": name}, run_name=name, log=log)
-    return report.write_report(OUTPUTS / name)
+    page = report.write_report(OUTPUTS / name)
+    for path in (OUTPUTS / name).iterdir():  # the runs are there
+        if path.is_file() or path.stem in {notebook.stem for notebook in comparing}:
+            stores.put(path)
+    return page
 
 
 # --- beforehand --------------------------------------------------------------------------------

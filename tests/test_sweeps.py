@@ -24,6 +24,7 @@ from realusersim_nb import (
     leaderboard,
     leaderboard_plots,
     runs,
+    stores,
     summary,
     sweeps,
 )
@@ -200,34 +201,60 @@ def test_interrupted_sweep_says_how_to_go_on(place, run, endpoint):
     assert "3 finished" in run("--workers", "2")[0]
 
 
-def test_scheduler_that_is_not_there_or_sees_other_notebooks_is_a_sentence(place, run, tmp_path_factory):
+@pytest.fixture
+def elsewhere(tmp_path_factory):
+    """Another folder, and a Dask scheduler: ``elsewhere(worker=True)`` starts a worker there; gives the address."""
+    folder, started = tmp_path_factory.mktemp("elsewhere"), []
+
+    def start(what, *more):
+        command = [sys.executable, "-m", f"distributed.cli.dask_{what}", "--no-dashboard", *more]
+        started.append(subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL))
+
+    start("scheduler", "--port", "0", "--host", "127.0.0.1", "--scheduler-file", str(folder / "file"))
+    while not (folder / "file").exists():
+        time.sleep(0.1)
+    address = json.loads((folder / "file").read_text())["address"]
+    yield folder, address, lambda: start("worker", address, "--nthreads", "1")
+    for process in started[::-1]:
+        process.terminate()
+        process.wait()
+
+
+def test_scheduler_that_is_not_there_or_sees_other_notebooks_is_a_sentence(place, run, elsewhere):
     (place / "s.yaml").write_text("seeds: [1]")
     _, err, status = run("--scheduler", "tcp://127.0.0.1:9")
     assert status == 2 and "nobody answers there" in err
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--host", "127.0.0.1", "--scheduler-file", str(elsewhere / "file")]  # fmt: skip
-    with subprocess.Popen(dask, cwd=elsewhere, stderr=subprocess.DEVNULL) as scheduler:
-        while not (elsewhere / "file").exists():
-            time.sleep(0.1)
-        address = json.loads((elsewhere / "file").read_text())["address"]
-        try:
-            assert "has no workers" in run("--scheduler", address)[1]
-            command = [
-                sys.executable,
-                "-m",
-                "distributed.cli.dask_worker",
-                address,
-                "--no-dashboard",
-                "--nthreads",
-                "1",
-            ]
-            with subprocess.Popen(command, cwd=elsewhere, stderr=subprocess.DEVNULL) as worker:
-                while "has no workers" in (err := run("--scheduler", address)[1]):
-                    time.sleep(0.5)
-                worker.terminate()
-            assert "the notebooks is missing" in err and "start it with the same installation" in err
-        finally:
-            scheduler.terminate()
+    _, address, start_worker = elsewhere
+    assert "has no workers" in run("--scheduler", address)[1]
+    start_worker()
+    while "has no workers" in (err := run("--scheduler", address)[1]):
+        time.sleep(0.5)
+    assert "the notebooks is missing" in err and "start it with the same installation" in err
+
+
+def test_machines_without_a_shared_disk_share_a_store(place, run, elsewhere, endpoint, monkeypatch, tmp_path_factory):
+    """The worker has other outputs; what it has finished is here, and finished for a third machine too."""
+    mock = endpoint(lambda r: "yes")
+    folder, address, start_worker = elsewhere
+    (folder / "notebooks").symlink_to(place / "notebooks")
+    (place / "s.yaml").write_text("seeds: [1, 2]")
+    monkeypatch.setenv(stores.STORE, f"file://{tmp_path_factory.mktemp('store')}/study")
+    start_worker()
+    while "has no workers" in (printed := run("--scheduler", address))[1]:
+        time.sleep(0.5)
+    assert "2 runs: 2 finished; 6 calls" in printed[0]
+    assert (folder / "outputs/s/seed=1/manifest.json").exists() and (place / "outputs/s/seed=1/00_tiny.ipynb").exists()
+    third = tmp_path_factory.mktemp("third")
+    for name in ("notebooks", "s.yaml"):
+        (third / name).symlink_to(place / name)
+    monkeypatch.chdir(third)
+    assert "2 finished" in run()[0] and len(mock.requests) == 6
+    monkeypatch.setenv(stores.STORE, "nowhere://study")
+    _, err, status = run("--only", "seed=1", "--retry-failed")
+    assert status == 0, err  # finished here: nothing to ask the store
+    (third / "outputs/s/seed=1/manifest.json").unlink()
+    _, err, status = run()
+    assert status == 2 and "REALUSERSIM_OUTPUTS=nowhere://study: " in err and "check the address" in err
 
 
 def test_results_come_as_they_end_and_failures_are_values():
