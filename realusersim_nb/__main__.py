@@ -62,7 +62,10 @@ def cli() -> None:
 # --- runs --------------------------------------------------------------------------------------
 
 
-@cli.command()
+@cli.command(
+    short_help="Run notebooks headless, with any parameters.",
+    epilog="For instance: run 03 -p simulator my-model -p n_cases 50 --run-name mine",
+)
 @click.argument("numbers", nargs=-1, metavar="[NN]...")
 @click.option("-p", "typed", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter.")
 @click.option("-f", "file", type=FILE, metavar="PARAMS.yaml", help="Set parameters from a file.")
@@ -107,7 +110,7 @@ def use_scheduler(address: str | None) -> None:
             pass
 
 
-@cli.command()
+@cli.command(short_help="Run notebooks under many settings.")
 @click.argument("file", type=FILE, metavar="SWEEP.yaml")
 @click.option("--dry-run", is_flag=True, help="Only list the runs and what they take.")
 @click.option("--workers", type=click.IntRange(1), default=1, metavar="N", help="Runs at once, a process each.", show_default=True)  # fmt: skip
@@ -141,7 +144,7 @@ def sweep(file: Path, dry_run: bool, workers: int, scheduler: str | None, only: 
         click.echo(f"Report: {sweeps.write_up(file.stem).resolve()}")
 
 
-@cli.command("report")
+@cli.command("report", short_help="Make a report again, or compare two runs.")
 @click.argument("run_folder", type=FILE, metavar="outputs/RUN|outputs/SWEEP")
 @click.argument("other", type=FILE, required=False, metavar="[outputs/OTHER]")
 def make_report(run_folder: Path, other: Path | None) -> None:
@@ -183,7 +186,7 @@ def parse_value(text: str):
 # --- corpora and replies -----------------------------------------------------------------------
 
 
-@cli.command()
+@cli.command(short_help="Say what is understood of a corpus.")
 @click.argument("corpus")
 @click.option("-c", "told", nargs=2, multiple=True, metavar="NAME COLUMN", help=f"What a column holds; NAME is one of {', '.join(Columns.model_fields)}.")  # fmt: skip
 def look(corpus: str, told: tuple) -> None:
@@ -195,7 +198,7 @@ def look(corpus: str, told: tuple) -> None:
         raise headless.ParameterError(str(error)) from error
 
 
-@cli.command()
+@cli.command(short_help="Curate a large corpus, by several processes.")
 @click.argument("corpus")
 @click.option("--workers", type=int, metavar="N", help="Processes (default: one a core).")
 @click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler instead.")
@@ -211,7 +214,7 @@ def curate(corpus: str, workers: int | None, scheduler: str | None, skip: tuple)
     click.echo(found.funnel.to_string(index=False, na_rep=""))
 
 
-@cli.group("cache")
+@cli.group("cache", short_help="Look after the kept replies.")
 def cache_group() -> None:
     """Look after the kept replies (REALUSERSIM_CACHE names them)."""
 
@@ -223,7 +226,7 @@ def stats() -> None:
     click.echo(table.to_string(index=False) if len(table) else "No replies yet.")
 
 
-@cache_group.command()
+@cache_group.command(short_help="Write replies to a file.")
 @click.argument("file", type=FILE, metavar="FILE.jsonl.gz")
 @click.option("--model", help="Only those of this model.")
 def export(file: Path, model: str | None) -> None:
