@@ -38,6 +38,7 @@ lint: setup
 
 bench: setup
 	$(BIN)/python benchmarks/bench_calls.py
+	$(BIN)/python benchmarks/bench_embedded.py
 	$(BIN)/python benchmarks/bench_kill.py
 	$(BIN)/python benchmarks/bench_curation.py
 	$(BIN)/python benchmarks/bench_pt3.py

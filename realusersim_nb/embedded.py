@@ -32,6 +32,9 @@ N_WHEELS = 22
 CONTEXT = 16_384  # tokens a slot
 SLOTS = 2
 PATIENCE = 120  # seconds for the server to start
+CALM = {"GOMP_SPINCOUNT": "1000"}
+"""Threads that wait for each other sleep sooner: as fast on an idle machine, and where another program takes one of two
+cores, five times as fast (``benchmarks/bench_embedded.py``)."""
 
 
 class EmbeddedError(StudyStopped):
@@ -139,7 +142,7 @@ def start_server(model: Path, folder: Path) -> str:
     port = os.environ.get("REALUSERSIM_PORT", "0")
     command = [sys.executable, "-m", "realusersim_nb.embedded", str(model), str(folder), port]
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, env=CALM | os.environ)
     started = time.monotonic()
     while (url := find_server(folder)) is None:
         if process.poll() is not None or time.monotonic() - started > PATIENCE:

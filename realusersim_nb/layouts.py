@@ -129,15 +129,23 @@ def read_rows(corpus: str) -> Iterator[dict | str]:
 
 
 def is_on_hub(corpus: str) -> bool:
-    """Whether a name is one of ours or has the form of a hub id, and no file has it."""
-    return corpus in HUB or (re.fullmatch(r"[\w.-]+/[\w.-]+", corpus) is not None and not Path(corpus).exists())
+    """Whether a name is one of ours or has the form of a hub id, and is no path: no file has it, nor a file's ending."""
+    is_path = Path(corpus).exists() or Path(corpus).suffix in READERS
+    return corpus in HUB or (re.fullmatch(r"[\w.-]+/[\w.-]+", corpus) is not None and not is_path)
 
 
 def load_hub(corpus: str):
-    """A hub corpus as a stream; its parts are its files."""
+    """A hub corpus as a stream; its parts are its files. FileNotFoundError if the hub does not give it."""
     from datasets import load_dataset  # slow to import, and only the hub needs it
 
-    return load_dataset(HUB.get(corpus, corpus), split="train", streaming=True)
+    try:
+        return load_dataset(HUB.get(corpus, corpus), split="train", streaming=True)
+    except (OSError, ValueError) as error:  # of the hub, of the net, or of what lies there
+        problem = " ".join(str(error).split())[:200]
+        raise FileNotFoundError(
+            f"corpus {corpus!r}: no such file or folder here, and the hub did not give it ({problem}); "
+            "check the name and the connection, or give a path."
+        ) from error
 
 
 def find_sharegpt() -> Path:

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from pydantic import BaseModel
 
-from realusersim_nb import profiles
+from realusersim_nb import mistakes, profiles
 from realusersim_nb.files import OUTPUTS, read_records, replace_whole, write_json, write_lines
 from realusersim_nb.llm import Models, Usage
 from realusersim_nb.records import Conversation, Profile
@@ -32,6 +32,7 @@ class Run:
     def __init__(self, run_name: str, notebook: str):
         if Path.cwd().name == "notebooks":  # JupyterLab starts kernels beside the notebook
             os.chdir("..")
+        mistakes.tell_in_notebook()
         self.run_folder = OUTPUTS / run_name
         self.folder = self.run_folder / notebook
         self.folder.mkdir(parents=True, exist_ok=True)

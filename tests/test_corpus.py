@@ -235,6 +235,21 @@ def test_id_of_each_message_is_not_taken_for_that_of_the_conversation():
     assert columns.complete(columns.Columns(), rows).conversation_id is None
 
 
+@pytest.mark.parametrize("name", ["data/nothing.csv", "nowhere/", "no/such/place"])
+def test_path_that_is_not_there_is_no_name_on_the_hub(name):
+    with pytest.raises(FileNotFoundError, match="no such file or folder; give a path"):
+        corpus.load(name)
+
+
+def test_hub_that_does_not_answer_is_a_sentence(monkeypatch):
+    def refuse(*_, **__):
+        raise ConnectionError("Couldn't reach the Hub")
+
+    monkeypatch.setattr("datasets.load_dataset", refuse)
+    with pytest.raises(FileNotFoundError, match=r"'some/corpus': .*the hub did not give it \(Couldn't reach the Hub\)"):
+        corpus.load("some/corpus")
+
+
 def test_look_shows_the_beginning_of_known_layouts_too():
     text = corpus.look(str(SAMPLE), n=1)
     assert "12 conversations of 6 users" in text and "how do i sort a list of dicts" in text

@@ -183,6 +183,18 @@ def test_a_notebook_runs_on_its_own_with_plain_papermill_and_finds_the_same(run_
     pd.testing.assert_frame_equal(*gaps)
 
 
+def test_mistake_is_told_in_a_sentence_and_not_by_a_stack_trace(workplace):
+    """In a notebook as in the runner, and the cell fails all the same."""
+    with pytest.raises(papermill.PapermillExecutionError):
+        papermill.execute_notebook(workplace / "notebooks/02_explore_profiles.ipynb", workplace / "mistake.ipynb",
+                                   parameters={"corpus": "data/nothing.csv"}, cwd=workplace, progress_bar=False)  # fmt: skip
+    cells = nbformat.read(workplace / "mistake.ipynb", as_version=4).cells
+    [told] = [output.traceback for cell in cells for output in cell.get("outputs", []) if output.output_type == "error"]
+    assert (
+        told[0].startswith("corpus 'data/nothing.csv': no such file or folder") and "%tb" in told[1] and len(told) == 2
+    )
+
+
 def test_numbers_on_the_report_are_those_of_the_tables_which_it_links(run_folder):
     page = (run_folder / "report.html").read_text()
     fidelity = pd.read_parquet(run_folder / "03_benchmark_fidelity/fidelity.parquet")
