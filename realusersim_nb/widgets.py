@@ -1,6 +1,7 @@
 """ipywidgets browsers for notebooks; each shows something static where widgets cannot run."""
 
 import html
+import os
 from pathlib import Path
 
 import ipywidgets
@@ -23,8 +24,12 @@ SHOWN = 12  # messages of a user
 
 
 def present(widgets: list[ipywidgets.Widget], *, without: str) -> None:
-    """Show widgets; a page that cannot run them (a report, GitHub) shows the HTML ``without``."""
-    display({**ipywidgets.VBox(widgets)._repr_mimebundle_(), "text/html": without}, raw=True)
+    """Show widgets; a page that cannot run them (a report, GitHub) shows the HTML ``without``.
+
+    A headless run leaves that alone: an exported page takes widgets for the better of the two, and shows nothing.
+    """
+    bundle = {} if os.environ.get("REALUSERSIM_OWNER") else ipywidgets.VBox(widgets)._repr_mimebundle_()
+    display({**bundle, "text/html": without}, raw=True)
 
 
 def side_by_side(*pages: str) -> str:

@@ -207,6 +207,15 @@ def test_numbers_on_the_report_are_those_of_the_tables_which_it_links(run_folder
     assert len(links) > 40 and not [link for link in links if not link.startswith("http") and not (run_folder / link).exists()]  # fmt: skip
 
 
+def test_executed_notebook_exports_with_what_its_widgets_would_show(run_folder):
+    """As a page and as slides, also where no network brings the widgets' scripts."""
+    for name, kind in {"00_start_here": "slides", "02_explore_profiles": "html"}.items():
+        command = [sys.executable, "-m", "jupyter", "nbconvert", "--to", kind, "--no-input", "--stdout", f"{run_folder / name}.ipynb"]  # fmt: skip
+        page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert 'type="application/vnd.jupyter.widget-view+json"' not in page
+        assert {"slides": "messages read</b>", "html": "of users, "}[kind] in page
+
+
 def test_report_needs_no_network_and_holds_code_folded_and_what_made_the_run(run_folder):
     page = (run_folder / "report.html").read_text()
     assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"https?:", page)

@@ -29,6 +29,12 @@ def in_project(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
+def test_no_two_cells_have_one_id():
+    """Not across notebooks either: a report holds the cells of all."""
+    ids = [cell.id for path in NOTEBOOKS for cell in nbformat.read(path, 4).cells]
+    assert len(ids) == len(set(ids))
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 class TestNotebookForm:
     def test_has_one_parameters_cell_of_commented_literals_with_known_names(self, path):
