@@ -212,7 +212,7 @@ def test_executed_notebook_exports_with_what_its_widgets_would_show(run_folder):
     for name, kind in {"00_start_here": "slides", "02_explore_profiles": "html"}.items():
         command = [sys.executable, "-m", "jupyter", "nbconvert", "--to", kind, "--no-input", "--stdout", f"{run_folder / name}.ipynb"]  # fmt: skip
         page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert 'type="application/vnd.jupyter.widget-view+json"' not in page
+        assert '<script type="application/vnd.jupyter.widget-view+json"' not in page
         assert {"slides": "messages read</b>", "html": "of users, "}[kind] in page
 
 
