@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
+from realusersim_nb.bars import show_bar
 from realusersim_nb.columns import Columns, ColumnsError, complete, read_told, write_note
 from realusersim_nb.curation import SMALL, curate_rows, curate_shards, split_turns
 from realusersim_nb.layouts import find_columns, find_files, find_shards, parse_row, peek, read_rows, read_shard
@@ -64,7 +64,7 @@ def load(
         kept, funnel = curate_rows(rows, skip_steps=skip_steps, limit=max_conversations)
     else:
         found, funnel = curate_shards(corpus, shards, skip_steps=skip_steps, workers=workers)
-        kept = list(tqdm(found, "reading what is left", leave=False))
+        kept = list(show_bar(found, "reading what is left", leave=False))
     table = funnel.tabulate()
     if not kept and not funnel.counts["read"][0]:
         why = "; ".join(reason for reason, _ in funnel.unreadable.most_common(2)) or "it is empty"

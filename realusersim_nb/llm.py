@@ -10,7 +10,6 @@
 
 import asyncio
 import base64
-import os
 import sys
 import time
 from collections.abc import Coroutine, Iterable
@@ -20,10 +19,10 @@ from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from pydantic import BaseModel
-from tqdm import tqdm as terminal_bar
-from tqdm.auto import tqdm as notebook_bar
+from tqdm import tqdm
 
 from realusersim_nb import StudyStopped
+from realusersim_nb.bars import show_bar
 from realusersim_nb.cache import Cache
 from realusersim_nb.calls import (
     Line,
@@ -96,7 +95,7 @@ class Models:
         self._lines: dict[str, Line] = {}
         self._in_flight: dict[str, asyncio.Task] = {}
         self._reserved = 0.0  # USD that the calls in flight may cost at most
-        self._bar: terminal_bar | None = None
+        self._bar: tqdm | None = None
         self._shown = 0.0
 
     async def __aenter__(self) -> "Models":
@@ -188,8 +187,7 @@ class Models:
         """
         tasks = list(tasks)
         results, coming, newest = [None] * len(tasks), iter(enumerate(tasks)), [EXCHANGE.get()]
-        make_bar = terminal_bar if os.environ.get("REALUSERSIM_OWNER") else notebook_bar
-        self._bar = make_bar(total=len(tasks), desc=title, mininterval=0.5)
+        self._bar = show_bar(None, title, len(tasks))
 
         async def work() -> None:
             for number, task in coming:
@@ -340,4 +338,4 @@ class Models:
                 self._shown = time.monotonic()
 
     def _say(self, words: str) -> None:
-        terminal_bar.write(words, file=sys.stderr)
+        tqdm.write(words, file=sys.stderr)

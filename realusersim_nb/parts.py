@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from tqdm.auto import tqdm
+from realusersim_nb.bars import show_bar
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 SCHEDULER = "REALUSERSIM_SCHEDULER"
@@ -35,4 +35,4 @@ def map_parts(work: Callable[[list[Item]], list[Result]], items: list[Item], nam
         return [result for part in parts for result in work(part)]
     with open_pool() as pool:
         done = pool.map(work, parts) if pool else map(work, parts)
-        return [result for part in tqdm(done, name, len(parts), leave=False, mininterval=0.5) for result in part]
+        return [result for part in show_bar(done, name, len(parts), leave=False) for result in part]

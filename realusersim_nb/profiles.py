@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field
-from tqdm.auto import tqdm
 
 from realusersim_nb import style
+from realusersim_nb.bars import show_bar
 from realusersim_nb.corpus import group_by_user
 from realusersim_nb.faults import CallFailed
 from realusersim_nb.llm import Models
@@ -60,7 +60,7 @@ def extract_measured(conversations: list[Conversation], messages: pd.DataFrame |
             commands=find_traits(texts[places[user]], features[places[user]], *row),
             source_conversations=sources[user],
         )
-        for user, row in tqdm(zip(users.index, rows, strict=True), "profiles", len(users), mininterval=0.5)
+        for user, row in show_bar(zip(users.index, rows, strict=True), "profiles", len(users), leave=False)
     ]
 
 
