@@ -90,7 +90,12 @@ def cut_case(case: Case, n: int) -> Case:
 
 
 def choose_cases(held_out: list[Conversation], *, n_cases: int, seed: int) -> list[Conversation]:
-    """A seeded draw of held-out conversations, one a user; all if there are fewer."""
+    """A seeded draw of held-out conversations, one a user; all if there are fewer. ValueError if there is none."""
+    if not held_out:
+        raise ValueError(
+            "no conversation was held out to make a case of, since no user of this corpus has two: profiles (notebooks 01 "
+            "and 02), agents (04) and given systems (05, simulator null) work; for the rest give a corpus whose users come back."
+        )
     one_each = pd.Series([own[0] for own in group_by_user(held_out).values()])
     return one_each.sample(min(n_cases, len(one_each)), random_state=seed).tolist()
 

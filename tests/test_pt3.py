@@ -49,6 +49,11 @@ def judgement(arm, value, user="a"):
 # --- arms --------------------------------------------------------------------------------------
 
 
+def test_corpus_whose_users_never_come_back_gives_no_case_and_says_so():
+    with pytest.raises(ValueError, match=r"no user of this corpus has two.*give a corpus whose users come back"):
+        cases.choose_cases([], n_cases=4, seed=1)
+
+
 def test_each_arm_is_told_what_its_name_says():
     told = {arm: simulators.write_personas(arm, CASES, OWN, seed=1) for arm in simulators.ARMS}
     assert "Be a." in told["profile"][0] and "old a" in told["profile"][0]
