@@ -281,7 +281,8 @@ def plot_amplification(table: pd.DataFrame) -> Axes:
             y = names.index(row["directive"]) + (simulators.index(simulator) - (len(simulators) - 1) / 2) * step
             draw_row(axes, y, row, "amplification", look=look, text=f"{row['amplification']:.1f}")
         axes.plot([], [], look[1], color=look[0], label=simulator)
-    axes.legend(fontsize=8)
+    if simulators:
+        axes.legend(fontsize=8)
     return axes
 
 

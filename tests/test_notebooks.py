@@ -207,6 +207,14 @@ def test_numbers_on_the_report_are_those_of_the_tables_which_it_links(run_folder
     assert len(links) > 40 and not [link for link in links if not link.startswith("http") and not (run_folder / link).exists()]  # fmt: skip
 
 
+def test_nothing_but_bars_is_written_beside_the_outputs(run_folder):
+    """No library warns, no log runs along."""
+    cells = [cell for path in run_folder.glob("*.ipynb") for cell in nbformat.read(path, as_version=4).cells]
+    said = [output.text for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stderr"]
+    lines = [line for text in said for line in re.split(r"[\r\n]", text) if line.strip()]
+    assert lines and not [line for line in lines if not re.search(r"it/s|s/it|\?it|\d+it", line)]
+
+
 def test_executed_notebook_exports_with_what_its_widgets_would_show(run_folder):
     """As a page and as slides, also where no network brings the widgets' scripts."""
     for name, kind in {"00_start_here": "slides", "02_explore_profiles": "html"}.items():
