@@ -19,6 +19,7 @@ from realusersim_nb import StudyStopped, stores
 from realusersim_nb.files import NOTEBOOKS, OUTPUTS
 
 PATIENCE = 10  # seconds for a scheduler to answer
+SEEN = OUTPUTS / ".seen"  # what a worker reads, to show that it has the same outputs
 TRIES = 4  # workers that may die over a run before it counts as failed
 
 
@@ -60,13 +61,11 @@ def tell_dashboard(link: str) -> None:
 def check_workers(client: Client) -> None:
     """ClusterError for the first worker that is not like this process."""
     OUTPUTS.mkdir(exist_ok=True)
-    token = OUTPUTS / f".seen-{uuid.uuid4().hex}"
-    token.touch()
-    stores.put(token)
-    try:
-        found, own = client.run(describe_worker, token.name), describe_worker(token.name)
-    finally:
-        token.unlink()
+    token = uuid.uuid4().hex
+    SEEN.write_text(token)
+    stores.put(SEEN)
+    found, own = client.run(describe_worker, token), describe_worker(token)
+    SEEN.unlink()
     if not found:
         raise ClusterError("the scheduler has no workers; start some (`dask worker ADDRESS`) in the project's folder.")
     for address, described in found.items():
@@ -78,13 +77,14 @@ def check_workers(client: Client) -> None:
 def describe_worker(token: str) -> dict[str, str]:
     """What must be alike for a worker's results to be those of this process."""
     content = b"".join(path.read_bytes() for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
-    stores.fetch(OUTPUTS / token)
+    stores.fetch(SEEN)
+    is_shared = SEEN.exists() and SEEN.read_text() == token
     versions = {name: importlib.metadata.version(name) for name in ("realusersim_nb", "distributed", "papermill")}
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),
         **versions,
         "the notebooks": hashlib.sha256(content).hexdigest()[:12] if content else f"missing in {Path.cwd()}",
-        "the outputs folder": "shared" if (OUTPUTS / token).exists() else f"another one ({OUTPUTS.resolve()})",
+        "the outputs folder": "shared" if is_shared else f"another one ({OUTPUTS.resolve()})",
     }
 
 

@@ -74,9 +74,10 @@ def complete(told: Columns, rows: list[dict]) -> Columns:
     outer = list(dict.fromkeys(name for row in rows for name in row if name != found.turns))
     inner = list(dict.fromkeys(name for turn in list_turns(rows, found) for name in turn))
     repeated = [name for name in outer if found.turns or len({str(row.get(name)) for row in rows}) < len(rows)]
-    places = dict.fromkeys(("role", "content", "reply", "time"), inner) | {
+    places = {
         "conversation_id": repeated,
         "user_id": outer,
+        **dict.fromkeys(("role", "content", "reply", "time"), inner),
     }
     for kind, among in places.items():
         name = getattr(told, kind)
@@ -131,18 +132,18 @@ def regroup(rows: Iterable[dict | str], columns: Columns, *, file: str) -> Itera
         if isinstance(row, str):
             yield row
         elif columns.turns:
-            yield write_chat(row, list_turns([row], columns), columns, name=str(name or f"{file}/{number}"))
+            yield write_chat([row], list_turns([row], columns), columns, name=str(name or f"{file}/{number}"))
         elif columns.conversation_id and name in (None, ""):
             yield f"no value in column {columns.conversation_id!r}"
         else:
             grouped.setdefault(str(name or file), []).append(row)
     for name, own in grouped.items():
-        yield write_chat(own[0], put_in_order(own, columns.time), columns, name=name)
+        yield write_chat(own, put_in_order(own, columns.time), columns, name=name)
 
 
-def write_chat(row: dict, turns: list[dict], columns: Columns, *, name: str) -> dict:
-    """One conversation as a row of the layout ``messages``."""
-    user = row.get(columns.user_id) if columns.user_id else None
+def write_chat(rows: list[dict], turns: list[dict], columns: Columns, *, name: str) -> dict:
+    """One conversation as a row of the layout ``messages``; the user is the first that its rows name, else it is one."""
+    user = next((row[columns.user_id] for row in rows if columns.user_id and row.get(columns.user_id)), None)
     messages = [message for turn in turns for message in read_turn(turn, columns)]
     return {"id": name, "user_id": str(user or name), "messages": messages}
 

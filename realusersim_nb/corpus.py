@@ -125,10 +125,8 @@ def look(corpus: str, *, columns: dict[str, str | list[str]] | None = None, n: i
         told.append(f"Kept in {kept}.")
         shards = find_shards(corpus)
     found = [parse_row(row) for row in islice((row for shard in shards for row in read_shard(shard)), LOOK)]
-    readable, problems = (
-        [c for c in found if isinstance(c, Conversation)],
-        Counter(c for c in found if isinstance(c, str)),
-    )
+    readable = [c for c in found if isinstance(c, Conversation)]
+    problems = Counter(c for c in found if isinstance(c, str))
     for path in dict.fromkeys(shard.source for shard in shards if shard.stamp != "hub"):
         told += describe_columns(find_columns(Path(path)), path)
     enough = sum(len(c.user_messages) >= 3 for c in readable)
