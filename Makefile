@@ -47,7 +47,7 @@ bench: setup
 	$(BIN)/python benchmarks/bench_sweep.py
 
 lab: setup
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_start_here.ipynb
 
 # The figure of README.md, anew.
 figure: setup
