@@ -9,6 +9,7 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.mixture import GaussianMixture
 
 from realusersim_nb import embeddings, facets, gap
+from realusersim_nb.bars import show_bar
 from realusersim_nb.llm import Models
 
 MOST = 6000  # conversations of all systems together: agglomerative clustering keeps a distance for every two
@@ -67,10 +68,11 @@ async def vary(
     async def embed(texts: list[str], by: str) -> np.ndarray:
         return await embeddings.make(by, texts, own.index, models=models, seed=seed)
 
-    found = [measure(own, points, choice="", variant=BASE, k=k, seed=seed)]
-    found += [measure(own, points, choice="seed", variant=str(seed + i), k=k, seed=seed + i) for i in range(1, 6)]
-    found += [measure(own, points, choice="k", variant=str(n), k=n, seed=seed) for n in (k // 2, 2 * k) if 2 <= n <= len(own)]  # fmt: skip
-    found += [measure(own, points, choice="clusterer", variant=name, k=k, seed=seed) for name in CLUSTERERS if name != "k-means"]  # fmt: skip
+    plan = [{"choice": "", "variant": BASE}]
+    plan += [{"choice": "seed", "variant": str(seed + i), "seed": seed + i} for i in range(1, 6)]
+    plan += [{"choice": "k", "variant": str(n), "k": n} for n in (k // 2, 2 * k) if 2 <= n <= len(own)]
+    plan += [{"choice": "clusterer", "variant": name} for name in CLUSTERERS if name != "k-means"]
+    found = [measure(own, points, **{"k": k, "seed": seed, **varied}) for varied in show_bar(plan, "other choices", leave=False)]  # fmt: skip
     texts = await embed(facets.join(own), other)
     found += [measure(own, texts, choice="embedder", variant=other, k=k, seed=seed)]
     names = facets.list_names(own)

@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
 from realusersim_nb import judges, stats
+from realusersim_nb.bars import show_bar
 from realusersim_nb.llm import Models
 from realusersim_nb.records import Case, Judgement, Transcript
 
@@ -97,7 +98,7 @@ def measure_trust(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     real = verdicts[verdicts["arm"].isin(["same_user", "other_user"])].dropna(subset="match")
     whole = pd.concat([real, real.assign(dimension="index")])
     rows = []
-    for (judge, dimension), own in whole.groupby(["judge", "dimension"], sort=False):
+    for (judge, dimension), own in show_bar(whole.groupby(["judge", "dimension"], sort=False), "judges", leave=False):
         wide = own.pivot_table("match", "user_id", "arm").reindex(columns=["other_user", "same_user"]).dropna()
         if len(wide):
             auc = stats.measure_auc(*wide.to_numpy().T, seed=seed)

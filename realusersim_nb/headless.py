@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -14,11 +15,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
+import nbformat
 import papermill
 from pydantic import TypeAdapter, ValidationError
 
 from realusersim_nb import StudyStopped, kernels
-from realusersim_nb.files import NOTEBOOKS, OUTPUTS, name_run, write_json
+from realusersim_nb.files import NOTEBOOKS, OUTPUTS, name_run, replace_whole, write_json
 from realusersim_nb.summary import describe_notebook, summarise
 from realusersim_nb.templates import hash_prompts
 
@@ -107,17 +109,40 @@ def subtract_cost(parameters: dict, folder: Path) -> dict:
 
 def run_notebook(notebook: Path, run_name: str, parameters: dict, *, log: TextIO) -> None:
     """Execute one notebook with those of the parameters that it has."""
+    executed = OUTPUTS / run_name / notebook.name
     with kernels.take_kernel() as kernel:
-        papermill.execute_notebook(
-            str(notebook),
-            str(OUTPUTS / run_name / notebook.name),
-            parameters={**own_parameters(notebook, parameters), "run_name": run_name},
-            kernel_name="python3",
-            progress_bar=False,  # the notebook's own bars are shown instead
-            request_save_on_cell_execute=False,  # every half minute is enough, and at the end or an error
-            stderr_file=log,
-            km=kernel,
-        )
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                str(executed),
+                parameters={**own_parameters(notebook, parameters), "run_name": run_name},
+                kernel_name="python3",
+                progress_bar=False,  # the notebook's own bars are shown instead
+                request_save_on_cell_execute=False,  # every half minute is enough, and at the end or an error
+                stderr_file=log,
+                km=kernel,
+            )
+        finally:
+            settle_bars(executed)
+
+
+def settle_bars(executed: Path) -> None:
+    """Leave of each bar in an executed notebook what it came to: a page would show all of its states as lines."""
+    notebook = nbformat.read(executed, as_version=4)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                output.text = "".join(f"{line}\n" for line in map(overwrite, output.text.split("\n")) if line.strip())
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("text") != ""]
+    with replace_whole(executed) as path:
+        nbformat.write(notebook, path)
+
+
+def overwrite(line: str) -> str:
+    """A line as a terminal leaves it where a carriage return begins it anew."""
+    states = re.sub(r"\x1b\[\w", "", line).split("\r")
+    return next(filter(None, reversed(states)), "")
 
 
 def write_manifest(run_folder: Path, parameters: dict) -> None:

@@ -212,6 +212,7 @@ def test_nothing_but_bars_is_written_beside_the_outputs(run_folder):
     cells = [cell for path in run_folder.glob("*.ipynb") for cell in nbformat.read(path, as_version=4).cells]
     said = [output.text for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stderr"]
     lines = [line for text in said for line in re.split(r"[\r\n]", text) if line.strip()]
+    assert not [text for text in said if "\r" in text]  # of each bar only what it came to
     assert lines and not [line for line in lines if not re.search(r"it/s|s/it|\?it|\d+it", line)]
 
 

@@ -149,6 +149,20 @@ def test_budget_is_the_whole_runs(tmp_path, monkeypatch):
     assert headless.subtract_cost({"seed": 1}, tmp_path / "x") == {"seed": 1}
 
 
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [
+        ("a: 0%\ra: 50%\ra: 100%", "a: 100%"),
+        ("a: 0%\r      \r", "      "),
+        ("plain", "plain"),
+        ("a\r\x1b[A", "a"),
+        ("", ""),
+    ],
+)
+def test_bar_comes_to_what_a_terminal_shows_at_its_end(written, left):
+    assert headless.overwrite(written) == left
+
+
 def test_next_kernel_is_started_meanwhile_and_only_taken_where_it_would_be_the_same(tmp_path, monkeypatch):
     """A kernel takes over folder and environment when it starts, so one from elsewhere is not used."""
     monkeypatch.chdir(tmp_path)
