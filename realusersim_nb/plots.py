@@ -300,5 +300,6 @@ def plot_agreement(table: pd.DataFrame, x: str, y: list[str]) -> Axes:
         axes.set(xlabel=x, ylim=(-0.05, 1.1), title=f"{measure} (n = {len(shown)})")
         axes.margins(x=0.1)
     panes[0].set_ylabel("share")
-    panes[-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    if panes[-1].get_legend_handles_labels()[0]:
+        panes[-1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return panes[0]
