@@ -123,7 +123,8 @@ def run_notebook(notebook: Path, run_name: str, parameters: dict, *, log: TextIO
                 km=kernel,
             )
         finally:
-            settle_bars(executed)
+            if executed.exists():  # else it was interrupted before anything was saved
+                settle_bars(executed)
 
 
 def settle_bars(executed: Path) -> None:

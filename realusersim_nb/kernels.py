@@ -5,6 +5,7 @@ runs would wait for most of that again and again.
 """
 
 import atexit
+import logging
 import os
 import sys
 import tempfile
@@ -61,6 +62,9 @@ def take_kernel() -> Iterator[Kernel]:
     IDLE.add(STARTED.next)
     try:
         yield kernel
+    except KeyboardInterrupt:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what was under way in the kernel is of no interest
+        raise
     finally:
         kernel.stop()
 

@@ -189,10 +189,11 @@ def test_a_sweep_on_four_processes_is_carried_through_when_workers_are_killed(pl
     assert not list((place / "outputs/s").glob("*/failed.json"))
 
 
-def test_interrupted_sweep_says_how_to_go_on(place, run, endpoint):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_interrupted_sweep_says_how_to_go_on(place, run, endpoint, workers):
     mock = endpoint(lambda r: time.sleep(0.3) or "yes")
     (place / "s.yaml").write_text("grid: {n_cases: [6]}\nseeds: [1, 2, 3]")
-    process = start(place, "--workers", "2")
+    process = start(place, "--workers", workers)
     while not mock.requests:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
