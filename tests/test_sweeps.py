@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -105,9 +106,12 @@ def test_a_wrong_file_is_a_sentence(tmp_path):
 
 
 def start(place, *more):
-    """The command in a process of its own."""
+    """The command in a process of its own, which Ctrl-C reaches wherever the tests were started."""
     command = [sys.executable, "-m", "realusersim_nb", "sweep", "s.yaml", *more]
-    return subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(
+        command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed
+    )
 
 
 @pytest.fixture
