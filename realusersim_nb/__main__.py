@@ -96,10 +96,12 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, d
     headless.write_manifest(run_folder, parameters)
     page = report.write_report(run_folder)
     stores.put(run_folder)
-    table = summary.spread_measures(summary.read_measures(run_folder)).to_string()
-    click.echo(
-        "\n".join(["", *lines, "", *summary.describe_sources(run_folder), table, "", f"Report: {page.resolve()}"])
-    )
+    measures = summary.read_measures(run_folder)
+    told = [
+        *summary.describe_sources(run_folder),
+        *([summary.spread_measures(measures).to_string()] if len(measures) else []),
+    ]
+    click.echo("\n".join(["", *lines, "", *told, "", f"Report: {page.resolve()}"]))
 
 
 def use_scheduler(address: str | None) -> None:
