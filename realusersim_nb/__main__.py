@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (StudyStopped, FileNotFoundError) as error:
         return complain(str(error), 2)
     except headless.papermill.PapermillExecutionError as error:
-        kept = "What was done is kept; run the same command again to go on from there."
+        kept = "What was done is kept; mend that and run the same command again to go on from there."
         return complain(f"notebook stopped: {error.ename}: {error.evalue}\n{kept}", 1)
     except OSError as error:  # a full disk, a folder that cannot be written
         return complain(f"{error}; mend that and run the same command again to go on.", 1)
