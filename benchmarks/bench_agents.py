@@ -19,20 +19,21 @@ LATENCY, CONCURRENCY, REPEATS = 0.1, 32, 3
 
 async def run_ours() -> tuple[float, int]:
     """Seconds and runs of this package."""
-    from realusersim_nb import agents, domains
-    from realusersim_nb.llm import Models
+    from realusersim_nb.agents.environment import load_tasks
+    from realusersim_nb.agents.runner import run_arms
+    from realusersim_nb.llm.models import Models
     from realusersim_nb.records import Profile
-    from realusersim_nb.simulators import Simulator
+    from realusersim_nb.simulators.users import Simulator
 
     tasks, profiles = (
-        domains.load_tasks("retail"),
+        load_tasks("retail"),
         [Profile(user_id=str(i), background=f"Person {i}.") for i in range(300)],
     )
     arms = ["task_only", "profile", "shuffled_profile"]
     started = time.perf_counter()
     async with Models(max_concurrency=CONCURRENCY) as models:
         player = Simulator(models, "m", "roles")
-        runs = await agents.run_arms(
+        runs = await run_arms(
             player, "retail", tasks, arms, profiles, agent="m", agent_format="function_calling"
         )
     assert all(run.ended_by == "user_stop" for run in runs), {run.error or run.ended_by for run in runs}
@@ -44,15 +45,24 @@ def run_tau2() -> tuple[float, int]:
     from tau2.registry import registry
     from tau2.run import run_tasks
 
-    from realusersim_nb import agents  # noqa: F401  quiets tau2
+    pass
 
     llm = {"api_base": os.environ["OPENAI_BASE_URL"], "api_key": "any"}
     started = time.perf_counter()
     found = run_tasks(
-        "retail", registry.get_tasks_loader("retail")("base"), "llm_agent", "user_simulator", llm_agent="openai/m",
-        llm_args_agent=llm, llm_user="openai/m", llm_args_user=llm, num_trials=REPEATS, console_display=False,
-        max_concurrency=CONCURRENCY, log_level="ERROR",
-    )  # fmt: skip
+        "retail",
+        registry.get_tasks_loader("retail")("base"),
+        "llm_agent",
+        "user_simulator",
+        llm_agent="openai/m",
+        llm_args_agent=llm,
+        llm_user="openai/m",
+        llm_args_user=llm,
+        num_trials=REPEATS,
+        console_display=False,
+        max_concurrency=CONCURRENCY,
+        log_level="ERROR",
+    )
     assert all(run.termination_reason.value == "user_stop" for run in found.simulations)
     return time.perf_counter() - started, len(found.simulations)
 
@@ -60,7 +70,14 @@ def run_tau2() -> tuple[float, int]:
 def measure(side: str, folder: str) -> float:
     """Seconds of one side in a process of its own."""
     environment = {**os.environ, "REALUSERSIM_CACHE": str(Path(folder) / "replies.sqlite")}
-    done = subprocess.run([sys.executable, __file__, side], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, __file__, side],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=True,
+    )
     seconds, n = done.stdout.split()[-2:]
     assert int(n) == 114 * REPEATS, n
     return float(seconds)

@@ -24,7 +24,7 @@ async def call_with_package(concurrency: int) -> float:
     """All calls through ``Models.run_all``, cache writes included."""
     from pydantic import BaseModel
 
-    from realusersim_nb.llm import Models
+    from realusersim_nb.llm.models import Models
 
     class Answer(BaseModel):
         number: int
@@ -75,15 +75,27 @@ def main() -> None:
                 found[who, n].append(measure(who, n, cache))
                 if (who, n) == ("package", 64):
                     rerun.append(measure(who, n, cache))
-        peaks = {key: measure(*key, Path(folder) / f"{key[1]}.sqlite", traced=True)[1] for key in found if key[1] != 64}
+        peaks = {
+            key: measure(*key, Path(folder) / f"{key[1]}.sqlite", traced=True)[1]
+            for key in found
+            if key[1] != 64
+        }
     seconds = {key: statistics.median(s for s, _ in runs) for key, runs in found.items()}
     memory = {key: statistics.median(m for _, m in runs) for key, runs in found.items()}
     ideal = CALLS / 64 * LATENCY
     per_call = (memory["package", 256] - memory["package", 32]) / (256 - 32)
     peer = (memory["client", 256] - memory["client", 32]) / (256 - 32)
     print(f"{CALLS:,} calls of {LATENCY * 1000:.0f} ms, median of {ROUNDS}")
-    report("time / ideal, 64 in flight", seconds["package", 64] / ideal, "<=", 1.3, seconds["client", 64] / ideal)
-    report("calls/s / bare client's, 256 in flight", seconds["client", 256] / seconds["package", 256], ">=", 0.8, 1.0)
+    report(
+        "time / ideal, 64 in flight", seconds["package", 64] / ideal, "<=", 1.3, seconds["client", 64] / ideal
+    )
+    report(
+        "calls/s / bare client's, 256 in flight",
+        seconds["client", 256] / seconds["package", 256],
+        ">=",
+        0.8,
+        1.0,
+    )
     objects = [(peaks[who, 256] - peaks[who, 32]) / (256 - 32) for who in ("package", "client")]
     report("KB of Python objects a call in flight", objects[0], "<", 20, objects[1])
     report("KB of resident memory a call in flight", per_call, "<", 20, peer)
@@ -96,7 +108,9 @@ def main() -> None:
 def report(what: str, value: float, sign: str, bound: float, peer: float) -> None:
     """One line: the measure, its bound, and the bare client's value."""
     holds = {"<=": value <= bound, ">=": value >= bound, "<": value < bound}[sign]
-    print(f"  {what:<42} {value:6.2f}   {sign} {bound:<4} {'holds' if holds else 'FAILS'}   bare client {peer:.2f}")
+    print(
+        f"  {what:<42} {value:6.2f}   {sign} {bound:<4} {'holds' if holds else 'FAILS'}   bare client {peer:.2f}"
+    )
 
 
 if __name__ == "__main__":
@@ -109,6 +123,8 @@ if __name__ == "__main__":
             tracemalloc.start()
         seconds = asyncio.run(work(int(sys.argv[2])))
         peak = (
-            tracemalloc.get_traced_memory()[1] / 1024 if traced else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            tracemalloc.get_traced_memory()[1] / 1024
+            if traced
+            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         )
         print(seconds, peak)

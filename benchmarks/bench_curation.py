@@ -19,15 +19,36 @@ import pyarrow.parquet as pq
 
 ROWS, GROUP = int(os.environ.get("BENCH_ROWS", 1_000_000)), 20_000
 TURN = pa.struct(
-    [("content", pa.string()), ("country", pa.string()), ("hashed_ip", pa.string()), ("header", pa.struct([("accept-language", pa.string()), ("user-agent", pa.string())])),
-     ("language", pa.string()), ("redacted", pa.bool_()), ("role", pa.string()), ("state", pa.string()), ("timestamp", pa.timestamp("us")), ("toxic", pa.bool_()),
-     ("turn_identifier", pa.int64())]
-)  # fmt: skip
+    [
+        ("content", pa.string()),
+        ("country", pa.string()),
+        ("hashed_ip", pa.string()),
+        ("header", pa.struct([("accept-language", pa.string()), ("user-agent", pa.string())])),
+        ("language", pa.string()),
+        ("redacted", pa.bool_()),
+        ("role", pa.string()),
+        ("state", pa.string()),
+        ("timestamp", pa.timestamp("us")),
+        ("toxic", pa.bool_()),
+        ("turn_identifier", pa.int64()),
+    ]
+)
 SCHEMA = pa.schema(
-    [("conversation_hash", pa.string()), ("model", pa.string()), ("timestamp", pa.timestamp("us")), ("conversation", pa.list_(TURN)), ("turn", pa.int64()),
-     ("language", pa.string()), ("toxic", pa.bool_()), ("redacted", pa.bool_()), ("state", pa.string()), ("country", pa.string()), ("hashed_ip", pa.string()),
-     ("header", pa.struct([("accept-language", pa.string()), ("user-agent", pa.string())]))]
-)  # fmt: skip
+    [
+        ("conversation_hash", pa.string()),
+        ("model", pa.string()),
+        ("timestamp", pa.timestamp("us")),
+        ("conversation", pa.list_(TURN)),
+        ("turn", pa.int64()),
+        ("language", pa.string()),
+        ("toxic", pa.bool_()),
+        ("redacted", pa.bool_()),
+        ("state", pa.string()),
+        ("country", pa.string()),
+        ("hashed_ip", pa.string()),
+        ("header", pa.struct([("accept-language", pa.string()), ("user-agent", pa.string())])),
+    ]
+)
 ENGLISH = """
     how do i write a short function that reads the file and gives me back all of the names in it please make this
     text better and shorter can you explain why the second one is not what we want
@@ -61,7 +82,16 @@ def make_group(number: int) -> pa.Table:
                     }
                 )
         model = draw.choice(["gpt-4o-2024-08-06", "gpt-3.5-turbo-0613", "gpt-4o-mini", "gpt-4"])
-        rows.append({"conversation_hash": f"{number}-{i}", "model": model, "conversation": said, "turn": turns, "toxic": draw.random() < 0.3, "hashed_ip": user})  # fmt: skip
+        rows.append(
+            {
+                "conversation_hash": f"{number}-{i}",
+                "model": model,
+                "conversation": said,
+                "turn": turns,
+                "toxic": draw.random() < 0.3,
+                "hashed_ip": user,
+            }
+        )
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
@@ -79,7 +109,8 @@ def watch_memory(found: list[float], stop: threading.Event) -> None:
 
 def main() -> None:
     """Print rows a second for one and two workers, and the peak of memory."""
-    from realusersim_nb import corpus, curation
+    from realusersim_nb.corpus import loading, sources
+    from realusersim_nb.corpus import shards as curated
 
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "wildchat.parquet"
@@ -87,13 +118,15 @@ def main() -> None:
         print(f"{ROWS:,} rows, {path.stat().st_size / 1e6:.0f} MB on disk")
         seconds = {}
         for workers in (2, 1):
-            curation.FOLDER = Path(name) / f"curated-{workers}"
+            curated.CORPORA = Path(name) / f"curated-{workers}"
             memory, stop = [0.0], threading.Event()
             watcher = threading.Thread(target=watch_memory, args=(memory, stop))
             watcher.start()
             started = time.perf_counter()
-            shards = corpus.find_shards(str(path))
-            left, funnel = curation.curate_shards(str(path), shards, workers=workers, skip_steps=corpus.DEFAULT_SKIPPED)
+            shards = sources.find_shards(str(path))
+            left, funnel = curated.curate_shards(
+                str(path), shards, workers=workers, skip_steps=loading.DEFAULT_SKIPPED
+            )
             n = sum(1 for _ in left)
             seconds[workers] = time.perf_counter() - started
             stop.set(), watcher.join()
@@ -102,7 +135,9 @@ def main() -> None:
             )
             if workers == 2:
                 fast, small = ROWS / seconds[2] >= 5000, max(memory) < 1
-                print(f"    >= 5,000 rows/s {'holds' if fast else 'FAILS'}   < 1 GB {'holds' if small else 'FAILS'}")
+                print(
+                    f"    >= 5,000 rows/s {'holds' if fast else 'FAILS'}   < 1 GB {'holds' if small else 'FAILS'}"
+                )
     print(f"  two workers take {seconds[2] / seconds[1]:.2f} of one's time")
     print(funnel.tabulate().to_string(index=False))
 

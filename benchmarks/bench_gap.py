@@ -37,13 +37,15 @@ def measure_gap(points: np.ndarray, restarts: int) -> float:
     """The first simulator's JS by this package."""
     import pandas as pd
 
-    from realusersim_nb import embeddings, gap
+    from realusersim_nb.gap import divergence, embeddings, facets
 
-    names = [gap.REAL, *(f"simulator {i}" for i in range(len(points) // N - 1))]
+    names = [facets.REAL, *(f"simulator {i}" for i in range(len(points) // N - 1))]
     index = pd.MultiIndex.from_product([names, map(str, range(N))], names=["system", "conversation_id"])
     users = pd.Series(index.get_level_values("conversation_id"), index)
-    labels = pd.Series(gap.cluster(embeddings.reduce(points), k=K, seed=0, restarts=restarts), index)
-    return gap.measure(labels, users, k=K, seed=0)["js"].iloc[0]
+    labels = pd.Series(
+        divergence.cluster_points(embeddings.reduce_dimensions(points), k=K, seed=0, restarts=restarts), index
+    )
+    return divergence.measure_gap(labels, users, k=K, seed=0)["js"].iloc[0]
 
 
 def measure_mauve(points: np.ndarray) -> float:
@@ -66,11 +68,15 @@ def main() -> None:
     """Print times, memory, bounds and the ratio."""
     seconds, megabytes = measure("gap")
     print(f"{2 * N:,} conversations, {SIZE:,} dimensions, k = {K}, 5 restarts")
-    print(f"  seconds                  {seconds:8.1f}   <= {SECONDS}  {'holds' if seconds <= SECONDS else 'FAILS'}")
+    print(
+        f"  seconds                  {seconds:8.1f}   <= {SECONDS}  {'holds' if seconds <= SECONDS else 'FAILS'}"
+    )
     tell_memory("gap", megabytes)
     if importlib.util.find_spec("mauve"):
         theirs, their_megabytes = measure("mauve")
-        print(f"  time / mauve-text        {seconds / theirs:8.2f}   ({theirs:.1f} s, {their_megabytes:,.0f} MB)")
+        print(
+            f"  time / mauve-text        {seconds / theirs:8.2f}   ({theirs:.1f} s, {their_megabytes:,.0f} MB)"
+        )
     else:
         print("  mauve-text is not installed: nothing to compare with")
     seconds, megabytes = measure("many")
@@ -81,7 +87,9 @@ def main() -> None:
 def tell_memory(side: str, megabytes: float) -> None:
     """A line with the peak and its bound."""
     most = MEGABYTES[side]
-    print(f"  megabytes                {megabytes:8,.0f}   <= {most:,}  {'holds' if megabytes <= most else 'FAILS'}")
+    print(
+        f"  megabytes                {megabytes:8,.0f}   <= {most:,}  {'holds' if megabytes <= most else 'FAILS'}"
+    )
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from pathlib import Path
 import psutil
 from endpoint import start_endpoint
 
-from realusersim_nb.cache import Cache
-from realusersim_nb.calls import request_key
-from realusersim_nb.endpoints import Endpoint
+from realusersim_nb.llm.cache import Cache
+from realusersim_nb.llm.endpoints import Endpoint
+from realusersim_nb.llm.requests import request_key
 
 ROOT = Path(__file__).parent.parent
 KILLS, KEY = 20, "a-key-that-must-be-nowhere"
@@ -61,14 +61,21 @@ def wait_for(log: Path, n_requests: int, process: subprocess.Popen) -> None:
 def read_tables(folder: Path) -> dict[str, bytes]:
     """What the run leaves for others to read, by name."""
     files = (folder / "outputs" / "r").glob("0?_*/*.*")
-    return {f"{f.parent.name}/{f.name}": f.read_bytes() for f in files if f.suffix in (".csv", ".jsonl", ".parquet")}
+    return {
+        f"{f.parent.name}/{f.name}": f.read_bytes()
+        for f in files
+        if f.suffix in (".csv", ".jsonl", ".parquet")
+    }
 
 
 def read_keys(log: Path, service: str) -> list[set[str]]:
     """For each request in the endpoint's log, the cache keys under which its reply may lie."""
     requests = [json.loads(line)["request"] for line in log.read_text().splitlines()] if log.exists() else []
     endpoint = Endpoint(model="m", base_url=service)
-    return [{request_key(endpoint, request, sample) for sample in (0, 1_000_000, 2_000_000)} for request in requests]
+    return [
+        {request_key(endpoint, request, sample) for sample in (0, 1_000_000, 2_000_000)}
+        for request in requests
+    ]
 
 
 def main() -> None:
@@ -92,14 +99,21 @@ def main() -> None:
             assert number < KILLS or process.wait() == 0, (war / "log.txt").read_text()[-2000:]
             asked = read_keys(log, url)
             again += sum(bool(keys & kept) for keys in asked[seen:])
-            seen, kept = len(asked), {reply.key for reply in Cache(war / "outputs" / "replies.sqlite").replies()}
+            seen, kept = (
+                len(asked),
+                {reply.key for reply in Cache(war / "outputs" / "replies.sqlite").replies()},
+            )
         same = read_tables(peace) == read_tables(war) and len(read_tables(peace)) > 5
         leaks = [f for f in Path(name).rglob("*") if f.is_file() and KEY.encode() in f.read_bytes()]
     print(f"{kills} kills of a run of {seconds:.0f} s and {n_peace} requests")
     print(f"  requests whose reply was kept already   {again:4}   == 0 {'holds' if again == 0 else 'FAILS'}")
     print(f"  tables the same, byte by byte           {same!s:>4}   {'holds' if same else 'FAILS'}")
-    print(f"  files that hold the key                 {len(leaks):4}   == 0 {'holds' if not leaks else 'FAILS'}")
-    print(f"  (requests in all {seen - n_peace}: {seen - 2 * n_peace} were under way when their run was killed)")
+    print(
+        f"  files that hold the key                 {len(leaks):4}   == 0 {'holds' if not leaks else 'FAILS'}"
+    )
+    print(
+        f"  (requests in all {seen - n_peace}: {seen - 2 * n_peace} were under way when their run was killed)"
+    )
 
 
 if __name__ == "__main__":

@@ -20,9 +20,13 @@ from endpoint import start_endpoint
 LATENCY, ALONE, TOGETHER, WORKERS = 1.0, 6, 48, 4
 ROOT = Path(__file__).parent.parent
 SETTINGS = {
-    "simulator": "m", "corpus": str(ROOT / "data" / "sample.jsonl"), "judge": "m", "n_cases": 2, "max_concurrency": 4,
+    "simulator": "m",
+    "corpus": str(ROOT / "data" / "sample.jsonl"),
+    "judge": "m",
+    "n_cases": 2,
+    "max_concurrency": 4,
     "max_user_messages": 5,
-}  # fmt: skip
+}
 
 
 def run_sweep(folder: Path, name: str, n: int, *more: str) -> float:
@@ -61,7 +65,9 @@ def main() -> None:
         together = run_sweep(folder, "together", TOGETHER, "--workers", str(WORKERS))
         busy = add_cells(folder, "together/*/03_*.ipynb") / WORKERS + add_cells(folder, "together/06_*.ipynb")
         again = run_sweep(folder, "together", TOGETHER)
-    print(f"{ALONE} runs {alone:.0f} s; {TOGETHER} on {WORKERS} processes {together:.0f} s, {busy:.0f} s in cells")
+    print(
+        f"{ALONE} runs {alone:.0f} s; {TOGETHER} on {WORKERS} processes {together:.0f} s, {busy:.0f} s in cells"
+    )
     tell("overhead / cells", together / busy - 1, 0.1)
     tell("times as fast", (alone / ALONE) / (together / TOGETHER), 3, at_most=False)
     tell("finished, once more (s)", again, 5)

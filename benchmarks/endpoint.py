@@ -19,11 +19,24 @@ from contextlib import contextmanager
 from aiohttp import web
 
 FAULTS = {
-    "reset": None, "stall": None, "half_body": None, "page": None, "no_choices": None,
-    "408": 408, "409": 409, "429": 429, "429_date": 429, "500": 500, "503": 503,
-    "empty": "", "truncated": '{"number": ', "invalid": '{"numb": 1}', "prose": "Let me think about that.",
-    "think": "<think>What could it be?</think>", "refusal": None,
-}  # fmt: skip
+    "reset": None,
+    "stall": None,
+    "half_body": None,
+    "page": None,
+    "no_choices": None,
+    "408": 408,
+    "409": 409,
+    "429": 429,
+    "429_date": 429,
+    "500": 500,
+    "503": 503,
+    "empty": "",
+    "truncated": '{"number": ',
+    "invalid": '{"numb": 1}',
+    "prose": "Let me think about that.",
+    "think": "<think>What could it be?</think>",
+    "refusal": None,
+}
 """Every way to answer badly: an HTTP status, a text, or something of its own."""
 
 
@@ -61,18 +74,29 @@ def call_tool(request: dict) -> list[dict]:
     offered = {tool["function"]["name"] for tool in request.get("tools") or []}
     if "calculate" not in offered or request["messages"][-1]["role"] != "user":
         return []
-    return [{"id": "1", "type": "function", "function": {"name": "calculate", "arguments": '{"expression": "1 + 1"}'}}]
+    return [
+        {
+            "id": "1",
+            "type": "function",
+            "function": {"name": "calculate", "arguments": '{"expression": "1 + 1"}'},
+        }
+    ]
 
 
-def complete(text: str, *, finish_reason: str = "stop", refusal: str | None = None, calls: list[dict] = ()) -> dict:
+def complete(
+    text: str, *, finish_reason: str = "stop", refusal: str | None = None, calls: list[dict] = ()
+) -> dict:
     """A completion with this text, or with these tool calls."""
     message = {"role": "assistant", "content": None if calls else text, "refusal": refusal}
     message |= {"tool_calls": calls} if calls else {}
     return {
-        "id": "x", "object": "chat.completion", "created": 0, "model": "mock",
+        "id": "x",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "mock",
         "choices": [{"index": 0, "finish_reason": finish_reason, "message": message}],
         "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
-    }  # fmt: skip
+    }
 
 
 async def misbehave(fault: str, request: web.Request) -> web.StreamResponse:

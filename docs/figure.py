@@ -7,7 +7,9 @@ import hashlib
 import inspect
 from pathlib import Path
 
-from realusersim_nb import corpus, plots, reliability, style
+from realusersim_nb.corpus import loading, splits
+from realusersim_nb.plots import profiles, theme
+from realusersim_nb.profiles import reliability, style
 
 PATH = Path(__file__).parent / "spread.png"
 SEED = 1
@@ -15,19 +17,23 @@ SEED = 1
 
 def measure() -> tuple:
     """The habits of ShareGPT's users, and of users to whom the same messages are dealt out by chance (notebook 02)."""
-    profiled, _ = corpus.hold_out(corpus.load("sharegpt").conversations, seed=SEED)
+    profiled, _ = splits.hold_out(loading.load_corpus("sharegpt").conversations, seed=SEED)
     messages = style.measure_conversations(profiled)
-    return style.summarise(messages), style.summarise(reliability.shuffle_users(messages, seed=SEED))
+    return style.summarise_users(messages), style.summarise_users(
+        reliability.shuffle_users(messages, seed=SEED)
+    )
 
 
 def digest(users, dealt) -> str:
     """sha256 over the numbers, rounded, and the code of the figure."""
     numbers = "".join(table.describe([0.1, 0.5, 0.9]).round(6).to_csv() for table in (users, dealt))
-    return hashlib.sha256((numbers + inspect.getsource(plots.plot_spread)).encode()).hexdigest()
+    return hashlib.sha256((numbers + inspect.getsource(profiles.plot_spread)).encode()).hexdigest()
 
 
 if __name__ == "__main__":
-    plots.set_style()
+    theme.set_style()
     users, dealt = measure()
-    plots.plot_spread(users, dealt).figure.savefig(PATH, dpi=110, metadata={"Made from": digest(users, dealt)})
+    profiles.plot_spread(users, dealt).figure.savefig(
+        PATH, dpi=110, metadata={"Made from": digest(users, dealt)}
+    )
     print(PATH)

@@ -8,23 +8,16 @@ import click
 import yaml
 from tqdm import tqdm
 
-from realusersim_nb import (
-    StudyStopped,
-    differences,
-    endpoints,
-    estimate,
-    headless,
-    parts,
-    report,
-    stores,
-    summary,
-    sweeps,
-)
-from realusersim_nb import corpus as corpora
-from realusersim_nb.cache import Cache
-from realusersim_nb.columns import Columns
+from realusersim_nb import files
+from realusersim_nb.corpus import loading
+from realusersim_nb.corpus.columns import Columns
+from realusersim_nb.errors import MissingFileError, StudyError
 from realusersim_nb.files import OUTPUTS
-from realusersim_nb.replies import write_replies
+from realusersim_nb.llm import endpoints
+from realusersim_nb.llm.cache import Cache
+from realusersim_nb.llm.replies import write_replies
+from realusersim_nb.parallel import batches
+from realusersim_nb.runs import comparison, estimate, notebooks, report, summary, sweeps
 
 FILE = click.Path(path_type=Path)
 
@@ -38,9 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (StudyStopped, FileNotFoundError) as error:
+    except StudyError as error:
         return complain(str(error), 2)
-    except headless.papermill.PapermillExecutionError as error:
+    except notebooks.papermill.PapermillExecutionError as error:
         kept = "What was done is kept; mend that and run the same command again to go on from there."
         return complain(f"notebook stopped: {error.ename}: {error.evalue}\n{kept}", 1)
     except OSError as error:  # a full disk, a folder that cannot be written
@@ -71,35 +64,49 @@ def cli() -> None:
 @click.option("-f", "file", type=FILE, metavar="PARAMS.yaml", help="Set parameters from a file.")
 @click.option("--run-name", help="Folder under outputs/ (default: the file's name, else 'run').")
 @click.option("--dry-run", is_flag=True, help="Only say how many calls, tokens and dollars it takes.")
-@click.option("--scheduler", metavar="ADDRESS", help="Curate and measure on the workers of a Dask scheduler, such as tcp://host:8786.")  # fmt: skip
-def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, dry_run: bool, scheduler: str | None) -> None:  # fmt: skip
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Curate and measure on the workers of a Dask scheduler, such as tcp://host:8786.",
+)
+def run(
+    numbers: tuple,
+    typed: tuple,
+    file: Path | None,
+    run_name: str | None,
+    dry_run: bool,
+    scheduler: str | None,
+) -> None:
     """Run notebooks headless, in order: those numbered NN (such as 03), else all."""
-    everything, chosen = headless.find_notebooks(), headless.find_notebooks(numbers)
+    everything, chosen = notebooks.find_notebooks(), notebooks.find_notebooks(numbers)
     from_file = read_parameter_file(file) if file else {}
-    headless.check_parameters(from_file, everything)
+    notebooks.check_parameters(from_file, everything)
     from_line = {name: parse_value(value) for name, value in typed}
-    headless.check_parameters(from_line, chosen)
+    notebooks.check_parameters(from_line, chosen)
     parameters = {**from_file, **from_line}
     run_name = run_name or parameters.pop("run_name", None) or (file.stem if file else "run")
     if Path(run_name).name != run_name or run_name.startswith("."):
-        raise headless.ParameterError(
+        raise notebooks.ParameterError(
             f"run name {run_name!r}: expected a plain folder name, without slashes or a leading dot."
         )
     endpoints.read_endpoints()  # a mistake in it is better known now than in the third notebook
     if dry_run:
-        wanted = {path.stem: headless.read_parameters(path) | headless.own_parameters(path, parameters) for path in chosen}  # fmt: skip
+        wanted = {
+            path.stem: notebooks.read_parameters(path) | notebooks.own_parameters(path, parameters)
+            for path in chosen
+        }
         click.echo(estimate.describe_estimate(estimate.estimate_run(wanted)))
         return
     use_scheduler(scheduler)
-    lines = headless.run_notebooks(chosen, parameters, run_name=run_name)
+    lines = notebooks.run_notebooks(chosen, parameters, run_name=run_name)
     run_folder = OUTPUTS / run_name
-    headless.write_manifest(run_folder, parameters)
+    notebooks.write_manifest(run_folder, parameters)
     page = report.write_report(run_folder)
-    stores.put(run_folder)
+    files.upload(run_folder)
     measures = summary.read_measures(run_folder)
     told = [
         *summary.describe_sources(run_folder),
-        *([summary.spread_measures(measures).to_string()] if len(measures) else []),
+        *([summary.pivot_measures(measures).to_string()] if len(measures) else []),
     ]
     click.echo("\n".join(["", *lines, "", *told, "", f"Report: {page.resolve()}"]))
 
@@ -107,25 +114,36 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, d
 def use_scheduler(address: str | None) -> None:
     """Name the scheduler for this process and the kernels it starts; one that cannot be used is known at once."""
     if address:
-        os.environ[parts.SCHEDULER] = address
-        with parts.open_pool():
+        os.environ[batches.SCHEDULER] = address
+        with batches.open_pool():
             pass
 
 
 @cli.command(short_help="Run notebooks under many settings.")
 @click.argument("file", type=FILE, metavar="SWEEP.yaml")
 @click.option("--dry-run", is_flag=True, help="Only list the runs and what they take.")
-@click.option("--workers", type=click.IntRange(1), default=1, metavar="N", help="Runs at once, a process each.", show_default=True)  # fmt: skip
-@click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler, such as tcp://host:8786.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    metavar="N",
+    help="Runs at once, a process each.",
+    show_default=True,
+)
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler, such as tcp://host:8786."
+)
 @click.option("--only", metavar="FILTER", help="Runs whose name holds this text or fits this pattern.")
 @click.option("--retry-failed", is_flag=True, help="Also runs that have failed before.")
-def sweep(file: Path, dry_run: bool, workers: int, scheduler: str | None, only: str | None, retry_failed: bool) -> None:
+def sweep(
+    file: Path, dry_run: bool, workers: int, scheduler: str | None, only: str | None, retry_failed: bool
+) -> None:
     """Run the notebooks under every setting of a sweep file; what is finished is not run again."""
     described = sweeps.read_sweep(file)
     everything = sweeps.plan_runs(described, file.stem)
     runs = sweeps.choose_runs(everything, only)
     if dry_run:
-        click.echo(sweeps.describe_estimate(sweeps.estimate_runs(runs)))
+        click.echo(sweeps.describe_sweep_estimate(sweeps.estimate_runs(runs)))
         return
     endpoints.read_endpoints()
     states = sweeps.find_states(runs)
@@ -133,17 +151,19 @@ def sweep(file: Path, dry_run: bool, workers: int, scheduler: str | None, only: 
     todo = [run for run in runs if states[run.name] not in left_alone]
     if scheduler is None:  # elsewhere the keys are the workers' own
         sweeps.check_keys(todo)
-    with tqdm(total=len(runs), initial=len(runs) - len(todo), desc=file.stem, unit="run", disable=not todo) as bar:
-        for ended in sweeps.perform_all(todo, workers=workers, scheduler=scheduler) if todo else ():
+    with tqdm(
+        total=len(runs), initial=len(runs) - len(todo), desc=file.stem, unit="run", disable=not todo
+    ) as bar:
+        for ended in sweeps.execute_all(todo, workers=workers, scheduler=scheduler) if todo else ():
             for run, state in ended:
                 states[run.name] = state
                 bar.write(sweeps.describe_run(run), file=sys.stderr)
                 bar.update()
             bar.set_postfix_str(sweeps.describe_progress(runs, states))
-    table = sweeps.save_table(file.stem, everything, described.tags)
+    table = sweeps.save_sweep_table(file.stem, everything, described.tags)
     click.echo(sweeps.describe_table(table))
     if todo and (table["state"] == "finished").any():
-        click.echo(f"Report: {sweeps.write_up(file.stem).resolve()}")
+        click.echo(f"Report: {sweeps.write_sweep_report(file.stem).resolve()}")
 
 
 @cli.command("report", short_help="Make a report again, or compare two runs.")
@@ -153,13 +173,17 @@ def make_report(run_folder: Path, other: Path | None) -> None:
     """Make report.html of a run again, or of a sweep and all its runs; of two runs, say what changed from one to the other."""
     for folder in filter(None, (run_folder, other)):
         if not any(folder.glob("*.ipynb")):
-            raise FileNotFoundError(f"{folder}: no executed notebook there; run `python -m realusersim_nb run` first.")
+            raise MissingFileError(
+                f"{folder}: no executed notebook there; run `python -m realusersim_nb run` first."
+            )
     if other:
-        page, text = differences.write_page(run_folder, other)
+        page, text = comparison.write_page(run_folder, other)
         click.echo(f"{text}\n\n{page}")
         return
-    summary.summarise(run_folder)
-    for path in tqdm(sorted(run_folder.glob("*/manifest.json")), "pages of the runs", disable=None, leave=False):
+    summary.write_summary(run_folder)
+    for path in tqdm(
+        sorted(run_folder.glob("*/manifest.json")), "pages of the runs", disable=None, leave=False
+    ):
         report.write_report(path.parent)
     click.echo(report.write_report(run_folder))
 
@@ -167,13 +191,13 @@ def make_report(run_folder: Path, other: Path | None) -> None:
 def read_parameter_file(path: Path) -> dict:
     """A flat mapping of parameter names to values; ParameterError if it is something else."""
     if not path.exists():
-        raise headless.ParameterError(f"parameter file {path}: no such file.")
+        raise notebooks.ParameterError(f"parameter file {path}: no such file.")
     try:
         content = yaml.safe_load(path.read_text()) or {}
     except yaml.YAMLError as error:
-        raise headless.ParameterError(f"parameter file {path}: not YAML: {error}") from error
+        raise notebooks.ParameterError(f"parameter file {path}: not YAML: {error}") from error
     if not isinstance(content, dict):
-        raise headless.ParameterError(f"parameter file {path}: expected lines 'name: value'.")
+        raise notebooks.ParameterError(f"parameter file {path}: expected lines 'name: value'.")
     return content
 
 
@@ -190,30 +214,38 @@ def parse_value(text: str):
 
 @cli.command(short_help="Say what is understood of a corpus.")
 @click.argument("corpus")
-@click.option("-c", "told", nargs=2, multiple=True, metavar="NAME COLUMN", help=f"What a column holds; NAME is one of {', '.join(Columns.model_fields)}.")  # fmt: skip
+@click.option(
+    "-c",
+    "told",
+    nargs=2,
+    multiple=True,
+    metavar="NAME COLUMN",
+    help=f"What a column holds; NAME is one of {', '.join(Columns.model_fields)}.",
+)
 def look(corpus: str, told: tuple) -> None:
     """Say what is understood of a CORPUS and show three conversations; what -c tells of its columns is kept beside it."""
     columns = {name: parse_value(value) if name in ("users", "assistants") else value for name, value in told}
-    try:
-        click.echo(corpora.look(corpus, columns=columns))
-    except ValueError as error:
-        raise headless.ParameterError(str(error)) from error
+    click.echo(loading.describe_corpus(corpus, columns=columns))
 
 
 @cli.command(short_help="Curate a large corpus, by several processes.")
 @click.argument("corpus")
 @click.option("--workers", type=int, metavar="N", help="Processes (default: one a core).")
 @click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler instead.")
-@click.option("--skip", multiple=True, default=corpora.DEFAULT_SKIPPED, metavar="STEP", help="Leave a step out ('': none).", show_default=True)  # fmt: skip
+@click.option(
+    "--skip",
+    multiple=True,
+    default=loading.DEFAULT_SKIPPED,
+    metavar="STEP",
+    help="Leave a step out ('': none).",
+    show_default=True,
+)
 def curate(corpus: str, workers: int | None, scheduler: str | None, skip: tuple) -> None:
     """Curate a large CORPUS (a name, a hub id or a path) by several processes; notebooks then find it done."""
     settings = {"skip_steps": [step for step in skip if step], "workers": workers}
     use_scheduler(scheduler)
-    try:
-        found = corpora.load(corpus, **settings)
-    except ValueError as error:  # an unknown step, a layout that cannot be read
-        raise headless.ParameterError(str(error)) from error
-    click.echo(found.funnel.to_string(index=False, na_rep=""))
+    curated = loading.load_corpus(corpus, **settings)
+    click.echo(curated.funnel.to_string(index=False, na_rep=""))
 
 
 @cli.group("cache", short_help="Look after the kept replies.")
@@ -250,7 +282,9 @@ def load(file: Path) -> None:
 def prune(model: str | None, older_than: float | None, yes: bool) -> None:
     """Remove replies; without --yes only say how many."""
     if model is None and older_than is None:
-        raise headless.ParameterError("cache prune: say which replies, by --model NAME or --older-than DAYS.")
+        raise notebooks.ParameterError(
+            "cache prune: say which replies, by --model NAME or --older-than DAYS."
+        )
     n = Cache().prune(model=model, older_than_days=older_than, dry_run=not yes)
     click.echo(f"{n} replies removed" if yes else f"{n} replies would be removed; add --yes to do it")
 

@@ -7,17 +7,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import fsspec
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+from realusersim_nb.errors import InputError, StudyError
+
+# DOC """Outputs at any address that fsspec knows (``REALUSERSIM_OUTPUTS=s3://bucket/study``), for machines that share no disk.
+# DOC
+# DOC Work is done in the folder ``outputs/`` here; what is whole is put there, and what another machine made is fetched.
+# DOC Without that variable nothing here does anything. Credentials are those that fsspec's own drivers read.
+# DOC """
+
 R = TypeVar("R", bound=BaseModel)
 NOTEBOOKS, OUTPUTS = Path("notebooks"), Path("outputs")  # in the folder where a run is begun
-
-
-def name_run(folder: Path) -> str:
-    """The name of a run by its folder: what follows ``outputs``, ``RUN`` or ``SWEEP/RUN``."""
-    above = [number for number, part in enumerate(folder.parts) if part == OUTPUTS.name]
-    return "/".join(folder.parts[above[-1] + 1 :]) if above else folder.name
 
 
 @contextmanager
@@ -45,7 +48,9 @@ def write_lines(path: str | Path, rows: Iterable[BaseModel | dict]) -> Path:
     """Write one record or JSON object a line; returns the path."""
     with replace_whole(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row in rows:
-            text = row.model_dump_json() if isinstance(row, BaseModel) else json.dumps(row, ensure_ascii=False)
+            text = (
+                row.model_dump_json() if isinstance(row, BaseModel) else json.dumps(row, ensure_ascii=False)
+            )
             file.write(text + "\n")
     return Path(path)
 
@@ -57,7 +62,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[str, dict]]:
             try:
                 yield f"{path}, line {number}", json.loads(line)
             except ValueError as error:
-                raise ValueError(
+                raise InputError(
                     f"{path}, line {number}: not JSON ({error}); remove the line or the file and run again."
                 ) from error
 
@@ -68,7 +73,60 @@ def read_records(path: str | Path, record: type[R]) -> Iterator[R]:
         try:
             yield record.model_validate(row)
         except ValueError as error:
-            raise ValueError(
+            raise InputError(
                 f"{place}: expected a {record.__name__}, but {error.errors()[0]['msg']}; "
                 "remove the line or the file and run again."
             ) from error
+
+
+OUTPUTS_URL = "REALUSERSIM_OUTPUTS"
+UPLOADED_LAST = ("manifest.json",)  # what says that the rest is there
+
+
+class StoreError(StudyError):
+    """A store that cannot be read or written; its text says what to do."""
+
+
+def upload(path: Path) -> None:
+    """Put a file or folder under outputs/ into the store, with what says that it is whole at the end."""
+    if os.environ.get(OUTPUTS_URL):
+        system, root = open_store()
+        files = [file for file in sorted([path, *path.rglob("*")]) if file.is_file()]
+        try:
+            for file in sorted(files, key=lambda file: file.name in UPLOADED_LAST):
+                target = f"{root}/{file.relative_to(OUTPUTS).as_posix()}"
+                system.makedirs(target.rpartition("/")[0], exist_ok=True)
+                system.put_file(str(file), target)
+        except OSError as error:
+            raise explain_store_error(error) from error
+
+
+def download(path: Path) -> None:
+    """Bring what the store has at a path under outputs/, in place of what is there; nothing if it has nothing."""
+    if not os.environ.get(OUTPUTS_URL):
+        return
+    system, root = open_store()
+    try:
+        found = system.find(f"{root}/{path.relative_to(OUTPUTS).as_posix()}")
+        for place in sorted(found, key=lambda place: place.endswith(UPLOADED_LAST)):
+            with replace_whole(OUTPUTS / place[len(root) + 1 :]) as temporary:
+                system.get_file(place, str(temporary))
+    except OSError as error:
+        raise explain_store_error(error) from error
+
+
+def open_store() -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system of the store, and the place in it; StoreError if its driver is missing or refuses."""
+    try:
+        system, root = fsspec.url_to_fs(os.environ[OUTPUTS_URL])
+    except (ImportError, ValueError, OSError) as error:
+        raise explain_store_error(error) from error
+    return system, root.rstrip("/")
+
+
+def explain_store_error(error: Exception) -> StoreError:
+    """What stopped it, and what can be done."""
+    told = " ".join(str(error).split()) or type(error).__name__
+    return StoreError(
+        f"{OUTPUTS_URL}={os.environ[OUTPUTS_URL]}: {told}; check the address and its credentials, or install the driver that it names."
+    )

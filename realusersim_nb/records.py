@@ -60,7 +60,7 @@ class Conversation(Record):
     @property
     def user_messages(self) -> list[str]:
         """What the user wrote, in order."""
-        return user_messages(self.messages)
+        return list_user_messages(self.messages)
 
 
 class Demographic(Record):
@@ -126,7 +126,7 @@ Order = Literal["real_first", "simulated_first"]
 class Transcript(Record):
     """One conversation to be judged: simulated, or real when the arm is a bound.
 
-    ``lapse``: how the simulated user fell out of its part, if it did (see ``lapses``).
+    ``lapse``: how the simulated user fell out of its part, if it did (see ``role_breaks``).
     """
 
     case_id: str
@@ -191,6 +191,6 @@ class AgentRun(Record):
     messages: list[dict] = []
 
 
-def user_messages(messages: Iterable[Message]) -> list[str]:
+def list_user_messages(messages: Iterable[Message]) -> list[str]:
     """The contents of the user's messages, in order."""
     return [message.content for message in messages if message.role == "user"]

@@ -9,11 +9,25 @@ from scipy.stats import DegenerateDataWarning, binomtest, bootstrap, norm, permu
 from sklearn.metrics import roc_auc_score
 
 RESAMPLES = 2000
-DIFFERENCE = ["arm", "baseline", "difference", "ci_low", "ci_high", "p", "n_pairs", "spread", "detectable"]
-NORMAL = norm.ppf(0.975) + norm.ppf(0.8)  # standard errors of a difference seen at 5 % in 80 % of large studies
+PAIRED_COLUMNS = [
+    "arm",
+    "baseline",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "p",
+    "n_pairs",
+    "spread",
+    "detectable",
+]
+NORMAL = norm.ppf(0.975) + norm.ppf(
+    0.8
+)  # standard errors of a difference seen at 5 % in 80 % of large studies
 
 
-def rate(values: pd.Series, clusters: pd.Series, *, is_share: bool = True, seed: int = 0) -> dict[str, float]:
+def estimate_rate(
+    values: pd.Series, clusters: pd.Series, *, is_share: bool = True, seed: int = 0
+) -> dict[str, float]:
     """Mean of the values with its 95 % interval, resampling whole clusters.
 
     Returns ``rate, ci_low, ci_high`` (in the values' unit) and ``n`` (values).
@@ -27,11 +41,11 @@ def rate(values: pd.Series, clusters: pd.Series, *, is_share: bool = True, seed:
     if len(sums) > 1 and is_share and mean in (0.0, 1.0):
         low, high = binomtest(round(mean * len(sums)), len(sums)).proportion_ci()
     else:
-        low, high = resample((sums, counts), divide_sums, seed=seed)
+        low, high = bootstrap_interval((sums, counts), divide_sums, seed=seed)
     return {"rate": mean, "ci_low": low, "ci_high": high, "n": int(counts.sum())}
 
 
-def score(
+def tabulate_rates(
     table: pd.DataFrame, value: str, *, by: str | list[str], unit: str, item: str | list[str], seed: int = 0
 ) -> pd.DataFrame:
     """A rate for each combination of ``by``: one row each, in the order met, index ``by``.
@@ -43,11 +57,11 @@ def score(
     for key, own in table.groupby(by, sort=False):
         scored = own.dropna(subset=value)
         n, n_all = (len(some[item].drop_duplicates()) for some in (scored, own))
-        rows[key] = {**rate(scored[value], scored[unit], seed=seed), "n": n, "n_failed": n_all - n}
+        rows[key] = {**estimate_rate(scored[value], scored[unit], seed=seed), "n": n, "n_failed": n_all - n}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(by)
 
 
-def resample(
+def bootstrap_interval(
     columns: tuple[np.ndarray, ...], statistic: Callable[..., float], *, seed: int, draws: int = RESAMPLES
 ) -> tuple[float, float]:
     """95 % percentile interval of ``statistic(*columns)``; what stands in one row (a user, a task) is drawn together.
@@ -78,11 +92,13 @@ def measure_auc(lower: np.ndarray, higher: np.ndarray, *, seed: int) -> dict[str
     def measure(lower: np.ndarray, higher: np.ndarray) -> float:
         return roc_auc_score(np.repeat([0, 1], [len(lower), len(higher)]), np.concatenate([lower, higher]))
 
-    low, high = resample((lower, higher), measure, seed=seed, draws=500)
+    low, high = bootstrap_interval((lower, higher), measure, seed=seed, draws=500)
     return {"auc": float(measure(lower, higher)), "ci_low": low, "ci_high": high}
 
 
-def difference(table: pd.DataFrame, value: str, *, arm: str, baseline: str, pair_by: str, seed: int = 0) -> dict:
+def compare_paired(
+    table: pd.DataFrame, value: str, *, arm: str, baseline: str, pair_by: str, seed: int = 0
+) -> dict:
     """Paired difference arm - baseline of ``value``, over the units present in both.
 
     ``table`` has columns ``arm``, ``pair_by`` (user or task) and ``value``; repeats within a unit
@@ -91,16 +107,25 @@ def difference(table: pd.DataFrame, value: str, *, arm: str, baseline: str, pair
     difference. ``spread`` is their standard deviation, ``detectable`` the smallest true difference that
     so many pairs, spread as these are, show in 80 % of studies.
     """
-    wide = table.groupby([pair_by, "arm"])[value].mean().unstack("arm").reindex(columns=[arm, baseline]).dropna()
+    wide = (
+        table.groupby([pair_by, "arm"])[value].mean().unstack("arm").reindex(columns=[arm, baseline]).dropna()
+    )
     gaps = (wide[arm] - wide[baseline]).astype(float)
-    found = rate(gaps, pd.Series(gaps.index, index=gaps.index), is_share=False, seed=seed)
+    found = estimate_rate(gaps, pd.Series(gaps.index, index=gaps.index), is_share=False, seed=seed)
     return {
-        "arm": arm, "baseline": baseline, "difference": found["rate"], "ci_low": found["ci_low"], "ci_high": found["ci_high"],
-        "p": flip_signs(gaps.to_numpy(), seed=seed), "n_pairs": len(gaps), "spread": gaps.std(), "detectable": find_detectable(gaps.to_numpy()),
-    }  # fmt: skip
+        "arm": arm,
+        "baseline": baseline,
+        "difference": found["rate"],
+        "ci_low": found["ci_low"],
+        "ci_high": found["ci_high"],
+        "p": test_by_sign_flips(gaps.to_numpy(), seed=seed),
+        "n_pairs": len(gaps),
+        "spread": gaps.std(),
+        "detectable": find_minimum_detectable_effect(gaps.to_numpy()),
+    }
 
 
-def find_detectable(gaps: np.ndarray) -> float:
+def find_minimum_detectable_effect(gaps: np.ndarray) -> float:
     """The smallest true mean gap that a paired test at 5 % finds in 80 % of studies; NaN below 3 pairs or without spread."""
     if len(gaps) < 3 or np.std(gaps) == 0:
         return float("nan")
@@ -108,7 +133,7 @@ def find_detectable(gaps: np.ndarray) -> float:
     return float(quantiles * np.std(gaps, ddof=1) / len(gaps) ** 0.5)
 
 
-def flip_signs(gaps: np.ndarray, *, seed: int = 0) -> float:
+def test_by_sign_flips(gaps: np.ndarray, *, seed: int = 0) -> float:
     """Two-sided p of the mean gap being 0, by flipping signs (exact up to 13 pairs, else 10,000 draws); NaN without pairs."""
     if len(gaps) < 2:
         return 1.0 if len(gaps) else float("nan")

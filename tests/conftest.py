@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sql
 
-from realusersim_nb.llm import Models
+from realusersim_nb.llm.models import Models
 from realusersim_nb.records import Conversation, Message
 
 SAMPLE = Path(__file__).parent.parent / "data" / "sample.jsonl"
@@ -24,7 +24,9 @@ SAMPLE = Path(__file__).parent.parent / "data" / "sample.jsonl"
 def make_conversation(*texts: str, user: str = "u", number: int = 0) -> Conversation:
     """A conversation in which the user says these texts and the assistant says 'ok'."""
     messages = [
-        m for text in texts for m in (Message(role="user", content=text), Message(role="assistant", content="ok"))
+        m
+        for text in texts
+        for m in (Message(role="user", content=text), Message(role="assistant", content="ok"))
     ]
     return Conversation(conversation_id=f"{user}-{number}", user_id=user, messages=messages)
 
@@ -80,7 +82,9 @@ class MockEndpoint:
 
 def make_answer(answer, authorization: str) -> tuple[int, dict, dict]:
     """Status, headers and body of what the mock says; errors echo the key, as bad gateways do."""
-    status, headers = answer if isinstance(answer, tuple) else (answer if isinstance(answer, int) else 200, {})
+    status, headers = (
+        answer if isinstance(answer, tuple) else (answer if isinstance(answer, int) else 200, {})
+    )
     if status != 200:
         return status, headers, {"error": {"message": f"no, {authorization}"}}
     if isinstance(answer, list):
@@ -96,13 +100,18 @@ def make_answer(answer, authorization: str) -> tuple[int, dict, dict]:
 def split_answer(body: dict) -> bytes:
     """The same as server-sent events, a word at a time."""
     [choice] = body["choices"]
-    words = [{"choices": [{"delta": {"content": f"{word} "}}]} for word in choice["message"]["content"].split(" ")]
+    words = [
+        {"choices": [{"delta": {"content": f"{word} "}}]} for word in choice["message"]["content"].split(" ")
+    ]
     words[-1]["choices"][0]["delta"]["content"] = words[-1]["choices"][0]["delta"]["content"][:-1]
     ends = [
         {"choices": [{"delta": {}, "finish_reason": choice["finish_reason"]}]},
         {"choices": [], "usage": body["usage"]},
     ]
-    return b"".join(b"data: %s\n\n" % json.dumps(part).encode() for part in [*words, *ends]) + b"data: [DONE]\n\n"
+    return (
+        b"".join(b"data: %s\n\n" % json.dumps(part).encode() for part in [*words, *ends])
+        + b"data: [DONE]\n\n"
+    )
 
 
 @pytest.fixture(scope="session")

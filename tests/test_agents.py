@@ -8,27 +8,38 @@ import pandas as pd
 import pytest
 from conftest import with_models
 
-from realusersim_nb import agents, domains
-from realusersim_nb.cache import Cache
+from realusersim_nb.agents import environment, runner
+from realusersim_nb.agents.scores import (
+    adjust_for_covariates,
+    compare_success,
+    measure_pass_k,
+    pool_runs,
+    score_success,
+    tabulate_runs,
+)
+from realusersim_nb.llm.cache import Cache
 from realusersim_nb.records import Command, Profile
-from realusersim_nb.simulators import Simulator
+from realusersim_nb.simulators.users import Simulator
 
 PROFILES = [
-    Profile(user_id=f"u{i}", commands=[Command(dimension="formality", command=f"Be u{i}.")]) for i in range(300)
+    Profile(user_id=f"u{i}", commands=[Command(dimension="formality", command=f"Be u{i}.")])
+    for i in range(300)
 ]
 
 
-def run(arms, tasks, tmp_path, agent="m", max_concurrency=2, turn_format="transcript", domain="mock", **settings):
+def run(
+    arms, tasks, tmp_path, agent="m", max_concurrency=2, turn_format="transcript", domain="mock", **settings
+):
     def work(models):
         player = Simulator(models, "m", turn_format)
-        return agents.run_arms(player, domain, tasks, arms, PROFILES, agent=agent, max_steps=10, **settings)
+        return runner.run_arms(player, domain, tasks, arms, PROFILES, agent=agent, max_steps=10, **settings)
 
     return with_models(work, cache=Cache(tmp_path / "replies.sqlite"), max_concurrency=max_concurrency)
 
 
 def test_oracle_solves_what_doing_nothing_does_not(tmp_path):
-    tasks = domains.load_tasks("mock")
-    runs = agents.tabulate(run(["oracle", "do_nothing"], tasks, tmp_path)).pivot(
+    tasks = environment.load_tasks("mock")
+    runs = tabulate_runs(run(["oracle", "do_nothing"], tasks, tmp_path)).pivot(
         index="task_id", columns="arm", values="success"
     )
     assert len(runs) == 9
@@ -37,22 +48,28 @@ def test_oracle_solves_what_doing_nothing_does_not(tmp_path):
     assert runs["do_nothing"].sum() == 1
 
 
-@pytest.mark.parametrize(("domain", "n", "idle"), [("airline", 50, 19), ("retail", 114, 7), ("telecom", 114, 0)])
+@pytest.mark.parametrize(
+    ("domain", "n", "idle"), [("airline", 50, 19), ("retail", 114, 7), ("telecom", 114, 0)]
+)
 def test_oracle_solves_every_task_and_doing_nothing_few(domain, n, idle, tmp_path):
-    runs = agents.tabulate(run(["oracle", "do_nothing"], domains.load_tasks(domain), tmp_path, domain=domain))
+    runs = tabulate_runs(
+        run(["oracle", "do_nothing"], environment.load_tasks(domain), tmp_path, domain=domain)
+    )
     assert runs.groupby("arm")["success"].agg(["sum", "count"]).T.to_dict() == {
         "oracle": {"sum": n, "count": n},
         "do_nothing": {"sum": idle, "count": n},
     }
     # what all these runs changed was their own
-    assert domains.read_database(domain) == domains.registry.get_env_constructor(domain)().tools.db
+    assert environment.read_database(domain) == environment.registry.get_env_constructor(domain)().tools.db
 
 
 def test_changes_say_what_is_there_and_what_should_be():
-    task = next(t for t in domains.load_tasks("mock") if t.id == "update_task_1")
-    expected, found = domains.play_gold("mock", task), domains.make_environment("mock")
-    assert domains.compare_databases(expected, expected) == []
-    assert domains.compare_databases(expected, found) == ["tasks.task_1.status: 'completed' expected, 'pending' found"]
+    task = next(t for t in environment.load_tasks("mock") if t.id == "update_task_1")
+    expected, found = environment.play_gold("mock", task), environment.make_environment("mock")
+    assert environment.compare_databases(expected, expected) == []
+    assert environment.compare_databases(expected, found) == [
+        "tasks.task_1.status: 'completed' expected, 'pending' found"
+    ]
 
 
 def make_reply(steps):
@@ -71,11 +88,13 @@ def make_reply(steps):
 def fill(request, *, done):
     """A value for every field of a simulated user's reply; when done, no part is left."""
     fields = request["response_format"]["json_schema"]["schema"]["properties"]
-    return {name: int(not done) if field["type"] == "integer" else "task please" for name, field in fields.items()}
+    return {
+        name: int(not done) if field["type"] == "integer" else "task please" for name, field in fields.items()
+    }
 
 
 def create_task_1():
-    return [task for task in domains.load_tasks("mock") if task.id == "create_task_1"]
+    return [task for task in environment.load_tasks("mock") if task.id == "create_task_1"]
 
 
 def test_constrained_agent_does_a_task_through_tau2(endpoint, tmp_path):
@@ -92,7 +111,10 @@ def test_constrained_agent_does_a_task_through_tau2(endpoint, tmp_path):
 def call(name, arguments, text=None):
     """A choice in which a model calls one tool; ``arguments`` are JSON text."""
     called = [{"id": "1", "type": "function", "function": {"name": name, "arguments": arguments}}]
-    return {"finish_reason": "tool_calls", "message": {"role": "assistant", "content": text, "tool_calls": called}}
+    return {
+        "finish_reason": "tool_calls",
+        "message": {"role": "assistant", "content": text, "tool_calls": called},
+    }
 
 
 def play_function_calling(steps):
@@ -119,7 +141,11 @@ def test_function_calling_agent_does_a_task_and_is_replayed_from_the_cache(endpo
 
 
 def test_tool_call_that_cannot_be_read_is_asked_for_again_and_then_a_row(endpoint, tmp_path):
-    endpoint(play_function_calling([call("create_task", '{"user_id": '), call("create_task", CREATE), "It is done."]))
+    endpoint(
+        play_function_calling(
+            [call("create_task", '{"user_id": '), call("create_task", CREATE), "It is done."]
+        )
+    )
     assert run(["task_only"], create_task_1(), tmp_path, agent_format="function_calling")[0].success
     endpoint(play_function_calling(itertools.repeat(call("create_task", '{"user_id": '))))
     (tmp_path / "replies.sqlite").unlink()
@@ -127,10 +153,17 @@ def test_tool_call_that_cannot_be_read_is_asked_for_again_and_then_a_row(endpoin
     assert found.success is None and "invalid: a tool call cannot be read" in found.error
 
 
-def test_stock_user_is_tau2s_own_and_an_arm_in_roles_is_the_same_with_our_manner_for_its_persona(endpoint, tmp_path):
-    mock = endpoint(lambda r: json.dumps({"customer_wants": "x", "step": {"action": "reply", "message": "Yes?"}})
-                    if "response_format" in r else "###STOP###")  # fmt: skip
-    task = next(t for t in domains.load_tasks("mock") if t.user_scenario.persona)
+def test_stock_user_is_tau2s_own_and_an_arm_in_roles_is_the_same_with_our_manner_for_its_persona(
+    endpoint, tmp_path
+):
+    mock = endpoint(
+        lambda r: (
+            json.dumps({"customer_wants": "x", "step": {"action": "reply", "message": "Yes?"}})
+            if "response_format" in r
+            else "###STOP###"
+        )
+    )
+    task = next(t for t in environment.load_tasks("mock") if t.user_scenario.persona)
     found = run(["stock", "profile"], [task], tmp_path, turn_format="roles", max_concurrency=1)
     assert [r.ended_by for r in found] == ["user_stop", "user_stop"]
     stock, profile = (r["messages"][0]["content"] for r in mock.requests if "response_format" not in r)
@@ -141,8 +174,10 @@ def test_stock_user_is_tau2s_own_and_an_arm_in_roles_is_the_same_with_our_manner
 
 def test_users_of_telecom_use_their_tools(endpoint, tmp_path):
     said = iter([call("check_network_status", "{}"), "It says no service.", "###STOP###"])
-    mock = endpoint(lambda r: next(said) if "playing the role of a customer" in str(r) else "Please check the network.")
-    task = domains.load_tasks("telecom", 1)
+    mock = endpoint(
+        lambda r: next(said) if "playing the role of a customer" in str(r) else "Please check the network."
+    )
+    task = environment.load_tasks("telecom", 1)
     settings = {"domain": "telecom", "agent_format": "function_calling"}
     found = run(["stock"], task, tmp_path, **settings)[0]
     called = [c for m in found.messages for c in m.get("tool_calls") or []]
@@ -156,7 +191,7 @@ def test_users_of_telecom_use_their_tools(endpoint, tmp_path):
 def test_many_runs_at_once_do_not_wait_for_each_other(endpoint, tmp_path):
     """More runs than asyncio's pool of threads has places, where the cache needs one too."""
     endpoint(make_reply(itertools.repeat({"action": "reply", "message": "And then?"})))
-    found = run(["task_only"], domains.load_tasks("mock"), tmp_path, n_trials=5, max_concurrency=45)
+    found = run(["task_only"], environment.load_tasks("mock"), tmp_path, n_trials=5, max_concurrency=45)
     assert [r.ended_by for r in found] == ["max_steps"] * 45
 
 
@@ -177,40 +212,51 @@ def test_reply_that_breaks_a_run_is_a_row_with_its_reason(endpoint, tmp_path):
     found = run(["task_only", "oracle"], create_task_1(), tmp_path)
     assert found[0].success is None and "CallFailed" in found[0].error
     assert found[1].success is True
-    scores = agents.score(agents.tabulate(found))
+    scores = score_success(tabulate_runs(found))
     assert scores["n_failed"].to_dict() == {"task_only": 1, "oracle": 0}
 
 
 def test_a_task_keeps_its_profile_in_every_arm_and_shuffled_is_another():
-    tasks = domains.load_tasks("mock")
-    drawn = agents.draw_profiles(tasks, PROFILES, seed=4)
-    assert drawn == agents.draw_profiles(tasks, PROFILES, seed=4)
+    tasks = environment.load_tasks("mock")
+    drawn = runner.draw_profiles(tasks, PROFILES, seed=4)
+    assert drawn == runner.draw_profiles(tasks, PROFILES, seed=4)
     assert all(own != other for own, other in drawn.values())
 
 
 def test_pass_k_of_a_hand_computed_example_and_the_tasks_that_three_points_need():
     wins = {"a": [1, 1, 1, 1], "b": [1, 1, 0, 0]}  # pass^2: (1 + 1/6) / 2
-    rows = [{"arm": "task_only", "task_id": t, "trial": i, "success": float(w)} for t, own in wins.items() for i, w in enumerate(own)]  # fmt: skip
-    table = agents.measure_pass(pd.DataFrame(rows)).set_index("k")["pass_k"]
+    rows = [
+        {"arm": "task_only", "task_id": t, "trial": i, "success": float(w)}
+        for t, own in wins.items()
+        for i, w in enumerate(own)
+    ]
+    table = measure_pass_k(pd.DataFrame(rows)).set_index("k")["pass_k"]
     assert table.round(4).to_dict() == {1: 0.75, 2: 0.5833, 3: 0.5, 4: 0.5}
     rows += [{**row, "arm": "profile", "success": float(row["task_id"] == "a")} for row in rows]
     rows += [{**row, "task_id": "c"} for row in rows if row["task_id"] == "b"]
-    pair = agents.compare_arms(pd.DataFrame(rows)).loc[0]
+    pair = compare_success(pd.DataFrame(rows)).loc[0]
     assert pair["difference"] == pytest.approx(-1 / 3)
     assert pair["tasks_for_3_points"] == 727  # ((1.96 + 0.84) x 0.2887 / 0.03)^2
 
 
 def test_unknown_domain_and_arm_are_named(tmp_path):
     with pytest.raises(ValueError, match="domain 'hotel'"):
-        domains.load_tasks("hotel")
+        environment.load_tasks("hotel")
     with pytest.raises(ValueError, match="arm 'sleepy'"):
         run(["sleepy"], [], tmp_path)
-    with pytest.raises(ValueError, match="agent_format 'telepathy' does not exist: expected one of constrained"):
+    with pytest.raises(
+        ValueError, match="agent_format 'telepathy' does not exist: expected one of constrained"
+    ):
         run(["task_only"], [], tmp_path, agent_format="telepathy")
 
 
-def test_endpoint_that_goes_down_in_mid_run_is_a_row_and_a_rerun_goes_on_from_there(endpoint, tmp_path, quick):
-    answer, is_up = make_reply(itertools.cycle([CALL_CREATE, {"action": "reply", "message": "It is done."}])), []
+def test_endpoint_that_goes_down_in_mid_run_is_a_row_and_a_rerun_goes_on_from_there(
+    endpoint, tmp_path, quick
+):
+    answer, is_up = (
+        make_reply(itertools.cycle([CALL_CREATE, {"action": "reply", "message": "It is done."}])),
+        [],
+    )
     mock = endpoint(lambda request: answer(request) if is_up or len(mock.requests) == 1 else 503)
     found = run(["task_only", "oracle"], create_task_1(), tmp_path)
     assert found[0].success is None and "CallFailed: " in found[0].error and found[1].success is True
@@ -236,17 +282,42 @@ def test_differences_held_equal_find_a_known_effect_and_say_nothing_where_they_c
     for task, (arm, effect) in itertools.product(range(300), [("task_only", 0.0), ("profile", -0.3)]):
         words = int(rng.integers(20, 200))
         won = rng.random() < 0.8 + effect - 0.001 * words
-        rows.append({"task_id": str(task), "trial": 0, "arm": arm, "simulator": "m", "success": won, "manner_words": words})  # fmt: skip
+        rows.append(
+            {
+                "task_id": str(task),
+                "trial": 0,
+                "arm": arm,
+                "simulator": "m",
+                "success": won,
+                "manner_words": words,
+            }
+        )
     runs = pd.DataFrame(rows)
-    told = agents.adjust(runs, ["manner_words"]).loc["profile"]
+    told = adjust_for_covariates(runs, ["manner_words"]).loc["profile"]
     assert told["ci_low"] < -0.3 < told["ci_high"] < 0
     length_is_arm = runs.assign(manner_words=np.where(runs["arm"] == "profile", 100, 8))
-    assert agents.adjust(length_is_arm, ["manner_words"])["adjusted"].isna().all()
-    assert agents.adjust(runs.head(4), ["manner_words"])["adjusted"].isna().all()
+    assert adjust_for_covariates(length_is_arm, ["manner_words"])["adjusted"].isna().all()
+    assert adjust_for_covariates(runs.head(4), ["manner_words"])["adjusted"].isna().all()
 
 
 def test_several_simulators_are_scored_apart_and_pooled():
-    rows = [{"domain": "mock", "agent": "x", "task_id": t, "trial": 0, "arm": "task_only", "simulator": m, "success": float(m == "a")} for t in "xyz" for m in "ab"]  # fmt: skip
-    pooled = agents.score(agents.pool(pd.DataFrame(rows + rows[:1])), by=["scope", "arm"])
-    assert pooled["success"].to_dict() == {("a", "task_only"): 1, ("b", "task_only"): 0, ("pooled", "task_only"): 0.5}
+    rows = [
+        {
+            "domain": "mock",
+            "agent": "x",
+            "task_id": t,
+            "trial": 0,
+            "arm": "task_only",
+            "simulator": m,
+            "success": float(m == "a"),
+        }
+        for t in "xyz"
+        for m in "ab"
+    ]
+    pooled = score_success(pool_runs(pd.DataFrame(rows + rows[:1])), by=["scope", "arm"])
+    assert pooled["success"].to_dict() == {
+        ("a", "task_only"): 1,
+        ("b", "task_only"): 0,
+        ("pooled", "task_only"): 0.5,
+    }
     assert pooled.loc[("pooled", "task_only"), "n_runs"] == 6

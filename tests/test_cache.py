@@ -10,9 +10,8 @@ import pytest
 import sqlalchemy as sql
 
 from realusersim_nb import __main__ as cli
-from realusersim_nb import cache as caches
-from realusersim_nb.cache import Cache
-from realusersim_nb.replies import CacheError, Reply, read_replies, write_replies
+from realusersim_nb.llm.cache import ABOUT, Cache
+from realusersim_nb.llm.replies import CacheError, Reply, read_replies, write_replies
 
 
 def reply(key: str, text: str = "red", **more) -> Reply:
@@ -34,8 +33,8 @@ def test_first_reply_to_a_key_stays_and_is_what_everybody_gets(place):
 
 PROCESS = """
 import sys
-from realusersim_nb.cache import Cache
-from realusersim_nb.replies import Reply
+from realusersim_nb.llm.cache import Cache
+from realusersim_nb.llm.replies import Reply
 who, cache = sys.argv[1], Cache(sys.argv[2])
 for i in range(60):
     cache.put([Reply(key=f"common{i}", model="m", text=who), Reply(key=f"{who}-{i}", model="m", text=who)])
@@ -76,7 +75,7 @@ def test_cache_of_the_second_schema_is_brought_up_to_date_and_keeps_its_replies(
 
 def test_cache_of_a_newer_schema_is_refused_with_what_to_do(place):
     with Cache(place).engine.begin() as connection:
-        connection.execute(caches.ABOUT.update().values(value="99"))
+        connection.execute(ABOUT.update().values(value="99"))
     with pytest.raises(CacheError, match=r"newer version .* update the package, or name another cache"):
         Cache(place)
 

@@ -7,61 +7,85 @@ import pandas as pd
 import pytest
 from conftest import SAMPLE, make_conversation
 
-from realusersim_nb import columns, corpus, curation, layouts
+from realusersim_nb.corpus import columns, curation, formats, loading, sources, splits
 
 REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "realsim"
-ENGLISH = ["how do i sort a list in python", "now do it in reverse order please", "and what about a dictionary"]
+ENGLISH = [
+    "how do i sort a list in python",
+    "now do it in reverse order please",
+    "and what about a dictionary",
+]
 
 
 def wildchat_row(texts=ENGLISH, **more):
     turns = [
-        turn for t in texts for turn in ({"role": "user", "content": t}, {"role": "assistant", "content": "Sure."})
+        turn
+        for t in texts
+        for turn in ({"role": "user", "content": t}, {"role": "assistant", "content": "Sure."})
     ]
     return {"conversation_hash": "h", "hashed_ip": "ip", "model": "gpt-4o", "conversation": turns, **more}
 
 
 def sharegpt_row(texts=ENGLISH, conversation_id="abc_0"):
-    turns = [turn for t in texts for turn in ({"from": "human", "value": t}, {"from": "gpt", "value": "Sure."})]
+    turns = [
+        turn for t in texts for turn in ({"from": "human", "value": t}, {"from": "gpt", "value": "Sure."})
+    ]
     return {"id": conversation_id, "conversations": turns}
 
 
 def test_same_rows_are_read_from_jsonl_json_and_parquet(tmp_path):
-    rows = [wildchat_row([*ENGLISH, f"{w} {w}s {w}ing {w}ed {w}ly"], hashed_ip=str(i)) for i, w in enumerate("xyz")]
+    rows = [
+        wildchat_row([*ENGLISH, f"{w} {w}s {w}ing {w}ed {w}ly"], hashed_ip=str(i))
+        for i, w in enumerate("xyz")
+    ]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "a.json").write_text(json.dumps(rows))
     pd.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
-    found = [corpus.load(str(tmp_path / f"a.{kind}")).conversations for kind in ("jsonl", "json", "parquet")]
+    found = [
+        loading.load_corpus(str(tmp_path / f"a.{kind}")).conversations
+        for kind in ("jsonl", "json", "parquet")
+    ]
     assert found[0] == found[1] == found[2]
     assert [c.user_id for c in found[0]] == ["0", "1", "2"]
-    assert len(corpus.load(str(tmp_path), skip_steps=["no near-duplicate"]).conversations) == 9
+    assert len(loading.load_corpus(str(tmp_path), skip_steps=["no near-duplicate"]).conversations) == 9
 
 
 def test_file_cut_off_inside_a_record_keeps_its_whole_records(tmp_path):
     text = json.dumps([sharegpt_row(conversation_id=f"abc_{i}") for i in range(3)])
     (tmp_path / "cut.json").write_text(text[:-40])
-    found = corpus.load(str(tmp_path / "cut.json"), skip_steps=["no near-duplicate"])
+    found = loading.load_corpus(str(tmp_path / "cut.json"), skip_steps=["no near-duplicate"])
     assert [c.conversation_id for c in found.conversations] == ["abc_0", "abc_1"]
     assert sum(found.unreadable.values()) == 1
 
 
 def test_parts_of_one_sharegpt_id_are_one_user_and_later_parts_continue():
-    parsed = [layouts.parse_row(sharegpt_row(conversation_id=i)) for i in ("abc_0", "abc_12")]
+    parsed = [formats.parse_row(sharegpt_row(conversation_id=i)) for i in ("abc_0", "abc_12")]
     assert [(c.user_id, c.continues) for c in parsed] == [("abc", False), ("abc", True)]
 
 
 @pytest.mark.parametrize(
     "row",
-    ["text", None, 3, {}, {"conversation": None, "conversation_hash": "h"}, {"conversation": [{"role": "user"}], "conversation_hash": "h"},
-     {"conversation": [{"role": "wizard", "content": "x"}], "conversation_hash": "h"}, {"conversations": [{"from": "human"}], "id": "a"},
-     {"conversations": "abc", "id": "a"}],
-)  # fmt: skip
+    [
+        "text",
+        None,
+        3,
+        {},
+        {"conversation": None, "conversation_hash": "h"},
+        {"conversation": [{"role": "user"}], "conversation_hash": "h"},
+        {"conversation": [{"role": "wizard", "content": "x"}], "conversation_hash": "h"},
+        {"conversations": [{"from": "human"}], "id": "a"},
+        {"conversations": "abc", "id": "a"},
+    ],
+)
 def test_bad_row_becomes_a_reason_not_an_exception(row):
-    assert isinstance(layouts.parse_row(row), str)
+    assert isinstance(formats.parse_row(row), str)
 
 
 def test_unreadable_rows_are_counted_with_their_reason(tmp_path):
-    (tmp_path / "a.jsonl").write_text(json.dumps(wildchat_row()) + "\n{broken\n" + json.dumps({"foo": 1}) + "\n")
-    found = corpus.load(str(tmp_path / "a.jsonl"))
+    (tmp_path / "a.jsonl").write_text(
+        json.dumps(wildchat_row()) + "\n{broken\n" + json.dumps({"foo": 1}) + "\n"
+    )
+    found = loading.load_corpus(str(tmp_path / "a.jsonl"))
     assert len(found.conversations) == 1
     assert set(found.unreadable.values()) == {1} and len(found.unreadable) == 2
 
@@ -70,7 +94,11 @@ def test_pleasantries_are_trimmed_from_both_ends_only():
     conversation = make_conversation(
         "hi there", "sort this list", "thanks", "now in reverse", "thank you so much!", "bye"
     )
-    assert curation.trim_pleasantries(conversation).user_messages == ["sort this list", "thanks", "now in reverse"]
+    assert curation.trim_pleasantries(conversation).user_messages == [
+        "sort this list",
+        "thanks",
+        "now in reverse",
+    ]
     assert curation.trim_pleasantries(make_conversation("hello", "thanks")) is None
     assert not curation.is_pleasantry("thanks but the third one still fails")
 
@@ -78,39 +106,45 @@ def test_pleasantries_are_trimmed_from_both_ends_only():
 def test_held_out_conversations_are_one_a_user_and_never_profiled():
     conversations = [make_conversation(*ENGLISH, user=u, number=n) for u in "abc" for n in range(3)]
     conversations.append(make_conversation(*ENGLISH, user="single"))
-    profiled, held_out = corpus.hold_out(conversations, seed=3)
+    profiled, held_out = splits.hold_out(conversations, seed=3)
     assert sorted(c.user_id for c in held_out) == ["a", "b", "c"]
     assert not {c.conversation_id for c in profiled} & {c.conversation_id for c in held_out}
     assert len(profiled) + len(held_out) == len(conversations)
-    assert corpus.hold_out(conversations, seed=3)[1] == held_out
+    assert splits.hold_out(conversations, seed=3)[1] == held_out
 
 
 def test_a_case_never_begins_in_the_middle():
     own = [make_conversation(*ENGLISH, number=n).model_copy(update={"continues": n > 0}) for n in range(4)]
-    assert [c.conversation_id for c in corpus.hold_out(own, seed=0)[1]] == ["u-0"]
+    assert [c.conversation_id for c in splits.hold_out(own, seed=0)[1]] == ["u-0"]
 
 
 def test_tau_bench_trajectory_and_own_transcripts_are_read(tmp_path):
-    traj = [{"role": "system", "content": "policy"}, {"role": "user", "content": "hi"}, {"role": "assistant", "content": None},
-            {"role": "tool", "content": "{}"}, {"role": "assistant", "content": "done"}, {"role": "user", "content": "###STOP###"}]  # fmt: skip
+    traj = [
+        {"role": "system", "content": "policy"},
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": None},
+        {"role": "tool", "content": "{}"},
+        {"role": "assistant", "content": "done"},
+        {"role": "user", "content": "###STOP###"},
+    ]
     (tmp_path / "a.json").write_text(json.dumps([{"task_id": 7, "trial": 1, "traj": traj}]))
-    assert corpus.read_transcripts(str(tmp_path / "a.json"))[0].user_messages == ["hi"]
+    assert loading.read_transcripts(str(tmp_path / "a.json"))[0].user_messages == ["hi"]
 
 
 @pytest.mark.parametrize("name", ["no/such/file.jsonl", "missing.json"])
 def test_missing_file_is_named(name):
     with pytest.raises(FileNotFoundError, match="no such file"):
-        corpus.load(name)
+        loading.load_corpus(name)
 
 
 def test_sample_is_whole():
-    found = corpus.load(str(SAMPLE))
+    found = loading.load_corpus(str(SAMPLE))
     assert (len(found.conversations), found.n_users, sum(found.unreadable.values())) == (12, 6, 0)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="no real conversations beside the project")
 def test_real_conversations_are_read_from_a_folder():
-    found = corpus.load(str(REAL))
+    found = loading.load_corpus(str(REAL))
     assert len(found.conversations) > 550
     [(reason, count)] = found.unreadable.items()
     assert reason.startswith("which column says who speaks?") and count == 1  # scenarios.json
@@ -127,16 +161,17 @@ def write_lines(path, rows):
 
 def test_released_simulators_hold_both_sides_and_must_play_the_same_conversations(tmp_path):
     rows = [
-        {"id": str(i), "real_messages": say("fix it"), "simulated_messages": say("Please fix it.")} for i in range(3)
+        {"id": str(i), "real_messages": say("fix it"), "simulated_messages": say("Please fix it.")}
+        for i in range(3)
     ]
     paths = {name: write_lines(tmp_path / f"{name}.jsonl", rows) for name in ("one", "two")}
-    assert [c.user_messages for c in corpus.read_systems(paths)["two"]] == [["Please fix it."]] * 3
-    real = [layouts.parse_row(row) for row in rows]
+    assert [c.user_messages for c in loading.read_systems(paths)["two"]] == [["Please fix it."]] * 3
+    real = [formats.parse_row(row) for row in rows]
     assert [(c.user_id, c.user_messages) for c in real] == [(str(i), ["fix it"]) for i in range(3)]
     write_lines(tmp_path / "two.jsonl", rows[1:])
     with pytest.raises(ValueError, match="'one' and 'two' do not play the same conversations: id '0'"):
-        corpus.read_systems(paths)
-    assert layouts.parse_row({"id": 1, "real_messages": ["fix it"]}).startswith(
+        loading.read_systems(paths)
+    assert formats.parse_row({"id": 1, "real_messages": ["fix it"]}).startswith(
         "a field is missing or of the wrong type"
     )
 
@@ -149,14 +184,17 @@ def test_result_file_of_tau2_bench_is_read_run_by_run(tmp_path):
     ]
     runs = [{"id": f"r{i}", "task_id": "7", "messages": messages} for i in range(2)]
     (tmp_path / "results.json").write_text(json.dumps({"info": {}, "tasks": [], "simulations": runs}))
-    found = corpus.read_transcripts(str(tmp_path / "results.json"))
-    assert [(c.conversation_id, c.user_id, c.user_messages) for c in found] == [("r0", "7", ["cancel it"]), ("r1", "7", ["cancel it"])]  # fmt: skip
+    found = loading.read_transcripts(str(tmp_path / "results.json"))
+    assert [(c.conversation_id, c.user_id, c.user_messages) for c in found] == [
+        ("r0", "7", ["cancel it"]),
+        ("r1", "7", ["cancel it"]),
+    ]
 
 
 def test_profiles_can_be_made_from_a_users_first_messages_alone():
     talks = [make_conversation(*"abc", user="u", number=i) for i in range(3)]
     for most, lengths in {1: [1], 4: [3, 1], 9: [3, 3], None: [3, 3]}.items():
-        profiled, held_out = corpus.hold_out(talks, seed=1, most=most)
+        profiled, held_out = splits.hold_out(talks, seed=1, most=most)
         assert [len(c.user_messages) for c in profiled] == lengths and len(held_out[0].user_messages) == 3
     assert profiled[0].messages[-1].role == "assistant"
 
@@ -174,7 +212,7 @@ NAMED = "chat,who,said\n1,Anna,how do i reset it\n1,Botty,press the button\n1,An
 
 
 def read_all(path):
-    return [layouts.parse_row(row) for row in layouts.read_rows(str(path))]
+    return [formats.parse_row(row) for row in sources.read_rows(str(path))]
 
 
 def spoken(conversation):
@@ -183,10 +221,14 @@ def spoken(conversation):
 
 def test_support_export_is_grouped_by_ticket_and_put_in_order_of_time(tmp_path):
     (tmp_path / "support.csv").write_text(SUPPORT, encoding="utf-8-sig")
-    first, second, reason = sorted(read_all(tmp_path / "support.csv"), key=lambda found: getattr(found, "user_id", "x"))
+    first, second, reason = sorted(
+        read_all(tmp_path / "support.csv"), key=lambda found: getattr(found, "user_id", "x")
+    )
     assert spoken(first) == [
-        ("user", "my order never came; what now"), ("assistant", "Sorry to hear that"), ("user", "it was promised, last week"),
-    ]  # fmt: skip
+        ("user", "my order never came; what now"),
+        ("assistant", "Sorry to hear that"),
+        ("user", "it was promised, last week"),
+    ]
     assert (second.conversation_id, reason) == ("T2", "no value in column 'Ticket'")
 
 
@@ -205,21 +247,29 @@ def test_what_cannot_be_guessed_is_asked_for_until_it_is_told_and_then_kept(tmp_
     path = tmp_path / "names.csv"
     path.write_text(NAMED)
     told = {}
-    for question, answer in {"content=COLUMN": {"content": "said"}, "'Anna', 'Botty'": {"users": ["Anna"]}}.items():
+    for question, answer in {
+        "content=COLUMN": {"content": "said"},
+        "'Anna', 'Botty'": {"users": ["Anna"]},
+    }.items():
         with pytest.raises(ValueError, match=question):
-            raise ValueError(corpus.look(str(path), columns=told))
+            raise ValueError(loading.describe_corpus(str(path), columns=told))
         told |= answer
-    assert "content is 'said'" in (text := corpus.look(str(path), columns=told)) and "press the button" in text
+    assert (
+        "content is 'said'" in (text := loading.describe_corpus(str(path), columns=told))
+        and "press the button" in text
+    )
     assert spoken(read_all(path)[0])[1] == ("assistant", "press the button")  # by every reader from now on
-    with pytest.raises(ValueError, match="no column 'nowhere' for role; the columns are 'chat', 'who', 'said'"):
-        corpus.look(str(path), columns=told | {"role": "nowhere"})
+    with pytest.raises(
+        ValueError, match="no column 'nowhere' for role; the columns are 'chat', 'who', 'said'"
+    ):
+        loading.describe_corpus(str(path), columns=told | {"role": "nowhere"})
     assert spoken(read_all(path)[0])[1] == ("assistant", "press the button")  # what was kept stays
 
 
 def test_corpus_that_cannot_be_read_says_what_to_tell(tmp_path):
     (tmp_path / "names.csv").write_text(NAMED)
     with pytest.raises(ValueError, match=r"no conversation could be read: which column holds what is said\?"):
-        corpus.load(str(tmp_path / "names.csv"))
+        loading.load_corpus(str(tmp_path / "names.csv"))
 
 
 @pytest.mark.parametrize("note", ["columns: {", "[1]", "colour: red"])
@@ -227,18 +277,18 @@ def test_damaged_note_of_columns_is_named(tmp_path, note):
     (tmp_path / "names.csv").write_text(NAMED)
     (tmp_path / "columns.yaml").write_text(note)
     with pytest.raises(ValueError, match=r"columns\.yaml"):
-        corpus.load(str(tmp_path / "names.csv"))
+        loading.load_corpus(str(tmp_path / "names.csv"))
 
 
 def test_id_of_each_message_is_not_taken_for_that_of_the_conversation():
     rows = [{"id": i, "sender": who, "text": "x"} for i, who in enumerate(["user", "bot", "user"])]
-    assert columns.complete(columns.Columns(), rows).conversation_id is None
+    assert columns.complete_columns(columns.Columns(), rows).conversation_id is None
 
 
 @pytest.mark.parametrize("name", ["data/nothing.csv", "nowhere/", "no/such/place"])
 def test_path_that_is_not_there_is_no_name_on_the_hub(name):
     with pytest.raises(FileNotFoundError, match="no such file or folder; give a path"):
-        corpus.load(name)
+        loading.load_corpus(name)
 
 
 def test_hub_that_does_not_answer_is_a_sentence(monkeypatch):
@@ -246,10 +296,12 @@ def test_hub_that_does_not_answer_is_a_sentence(monkeypatch):
         raise ConnectionError("Couldn't reach the Hub")
 
     monkeypatch.setattr("datasets.load_dataset", refuse)
-    with pytest.raises(FileNotFoundError, match=r"'some/corpus': .*the hub did not give it \(Couldn't reach the Hub\)"):
-        corpus.load("some/corpus")
+    with pytest.raises(
+        FileNotFoundError, match=r"'some/corpus': .*the hub did not give it \(Couldn't reach the Hub\)"
+    ):
+        loading.load_corpus("some/corpus")
 
 
 def test_look_shows_the_beginning_of_known_layouts_too():
-    text = corpus.look(str(SAMPLE), n=1)
+    text = loading.describe_corpus(str(SAMPLE), n=1)
     assert "12 conversations of 6 users" in text and "how do i sort a list of dicts" in text

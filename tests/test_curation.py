@@ -11,9 +11,18 @@ import pytest
 from conftest import make_conversation
 from test_corpus import ENGLISH, wildchat_row
 
-from realusersim_nb import clusters, corpus, curation, facets, layouts, parts, privacy, style
+from realusersim_nb.corpus import curation, loading, pii, shards, sources
+from realusersim_nb.corpus.shards import curate_shard, curate_shards
+from realusersim_nb.gap import facets
+from realusersim_nb.parallel import batches
+from realusersim_nb.parallel.cluster import connect
+from realusersim_nb.profiles import style
 
-FRENCH = ["Bonjour, pouvez-vous m'aider à écrire une lettre ?", "Merci, plus courte maintenant", "Encore une fois"]
+FRENCH = [
+    "Bonjour, pouvez-vous m'aider à écrire une lettre ?",
+    "Merci, plus courte maintenant",
+    "Encore une fois",
+]
 
 
 def rows():
@@ -26,15 +35,26 @@ def rows():
         wildchat_row(other, hashed_ip="mini", model="gpt-4o-mini-2024-07-18"),
         wildchat_row(FRENCH, hashed_ip="fr"),
         wildchat_row(["hi there", *other[:2]], hashed_ip="short"),
-        {"conversation_hash": "x", "hashed_ip": "alone", "conversation": [{"role": "user", "content": "anybody?"}]},
+        {
+            "conversation_hash": "x",
+            "hashed_ip": "alone",
+            "conversation": [{"role": "user", "content": "anybody?"}],
+        },
         {"foo": 1},
     ]
 
 
 LEFT = {
-    "read": 7, "not toxic": 6, "both sides speak": 5, "assistant is GPT-4o": 4, "English": 3,
-    "pleasantries trimmed": 3, "3+ user turns": 2, "private data masked": 2, "no near-duplicate": 1,
-}  # fmt: skip
+    "read": 7,
+    "not toxic": 6,
+    "both sides speak": 5,
+    "assistant is GPT-4o": 4,
+    "English": 3,
+    "pleasantries trimmed": 3,
+    "3+ user turns": 2,
+    "private data masked": 2,
+    "no near-duplicate": 1,
+}
 
 
 def test_funnel_counts_what_each_step_leaves_and_changes():
@@ -56,18 +76,18 @@ def test_any_step_can_be_left_out(name):
 def test_nothing_left_names_the_step_that_left_nothing(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps(wildchat_row(FRENCH)))
     with pytest.raises(ValueError, match=r"step 'English' left none of them.*skip_steps"):
-        corpus.load(str(tmp_path / "a.jsonl"))
+        loading.load_corpus(str(tmp_path / "a.jsonl"))
     (tmp_path / "a.jsonl").write_text('{"foo": 1}\n')
     with pytest.raises(ValueError, match=r"no conversation could be read: which column says who speaks\?"):
-        corpus.load(str(tmp_path / "a.jsonl"))
+        loading.load_corpus(str(tmp_path / "a.jsonl"))
 
 
 @pytest.fixture
 def in_shards(tmp_path, monkeypatch):
     """A parquet file of WildChat's schema in five shards, and a folder for what is curated."""
-    monkeypatch.setattr(curation, "FOLDER", tmp_path / "corpora")
-    monkeypatch.setattr(curation, "SMALL", 0)
-    monkeypatch.setattr(layouts, "BLOCK", 1)
+    monkeypatch.setattr(shards, "CORPORA", tmp_path / "corpora")
+    monkeypatch.setattr(shards, "SMALL", 0)
+    monkeypatch.setattr(sources, "BLOCK", 1)
     many = [wildchat_row([*ENGLISH[:2], f"{w} {w}ly {w}ing {w}ed {w}s"], hashed_ip=w) for w in "abcdefghij"]
     pd.DataFrame(many + many[:2]).to_parquet(tmp_path / "w.parquet", row_group_size=3)
     return tmp_path / "w.parquet"
@@ -77,19 +97,19 @@ def in_shards(tmp_path, monkeypatch):
 def cluster(tmp_path, monkeypatch):
     """Two real worker processes, named as the scheduler to use."""
     monkeypatch.chdir(tmp_path)
-    with clusters.connect(workers=2) as client:
-        monkeypatch.setenv(parts.SCHEDULER, client.scheduler.address)
+    with connect(workers=2) as client:
+        monkeypatch.setenv(batches.SCHEDULER, client.scheduler.address)
         yield client
 
 
 def test_shards_give_what_one_pass_gives_whatever_the_workers(in_shards, request):
-    shards = layouts.find_shards(str(in_shards))
+    shards = sources.find_shards(str(in_shards))
     assert len(shards) == 4
-    whole, funnel = curation.curate_rows(layouts.read_rows(str(in_shards)))
+    whole, funnel = curation.curate_rows(sources.read_rows(str(in_shards)))
     for name, workers in {"one": 1, "two": 2, "elsewhere": 1}.items():
         if name == "elsewhere":
             request.getfixturevalue("cluster")
-        found, counted = curation.curate_shards(name, shards, workers=workers)
+        found, counted = curate_shards(name, shards, workers=workers)
         assert list(found) == whole
         pd.testing.assert_frame_equal(counted.tabulate(), funnel.tabulate())
 
@@ -97,16 +117,16 @@ def test_shards_give_what_one_pass_gives_whatever_the_workers(in_shards, request
 def test_measures_and_facets_by_workers_are_those_made_here(cluster, monkeypatch):
     talks = [make_conversation("how are you", f"{i} and more", user=str(i)) for i in range(40)]
     listed = facets.list_systems({"real": talks, "copy": talks}, first=2)
-    there = [style.measure_conversations(talks), facets.measure(listed)]
-    monkeypatch.setattr(parts, "PART", 7)
-    monkeypatch.setattr(parts, "map", None, raising=False)  # nothing is done here
+    there = [style.measure_conversations(talks), facets.measure_facets(listed)]
+    monkeypatch.setattr(batches, "BATCH", 7)
+    monkeypatch.setattr(batches, "map", None, raising=False)  # nothing is done here
     pd.testing.assert_frame_equal(style.measure_conversations(talks), there[0])
-    pd.testing.assert_frame_equal(facets.measure(listed), there[1])
+    pd.testing.assert_frame_equal(facets.measure_facets(listed), there[1])
 
 
 def test_worker_killed_over_its_part_is_made_up_for(cluster, monkeypatch, tmp_path):
-    monkeypatch.setattr(parts, "PART", 3)
-    found = parts.map_parts(partial(die_once, mark=str(tmp_path / "died")), list(range(20)), "doubling")
+    monkeypatch.setattr(batches, "BATCH", 3)
+    found = batches.map_batches(partial(die_once, mark=str(tmp_path / "died")), list(range(20)), "doubling")
     assert found == [2 * i for i in range(20)] and (tmp_path / "died").exists()
 
 
@@ -118,8 +138,8 @@ def die_once(numbers, *, mark):
 
 
 def test_interrupted_curation_goes_on_where_it_was(in_shards, monkeypatch):
-    shards = layouts.find_shards(str(in_shards))
-    curate, done = curation.curate_shard, []
+    shards = sources.find_shards(str(in_shards))
+    curate, done = curate_shard, []
 
     def stop_at_third(numbered, **more):
         if len(done) == 2:
@@ -127,23 +147,26 @@ def test_interrupted_curation_goes_on_where_it_was(in_shards, monkeypatch):
         done.append(numbered)
         curate(numbered, **more)
 
-    monkeypatch.setattr(curation, "curate_shard", stop_at_third)
+    monkeypatch.setattr("realusersim_nb.corpus.shards.curate_shard", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
-        curation.curate_shards("w", shards, workers=1)
+        curate_shards("w", shards, workers=1)
     monkeypatch.setattr(
-        curation, "curate_shard", lambda numbered, **more: done.append(numbered) or curate(numbered, **more)
+        "realusersim_nb.corpus.shards.curate_shard",
+        lambda numbered, **more: done.append(numbered) or curate(numbered, **more),
     )
-    curation.curate_shards("w", shards, workers=1)
-    curation.curate_shards("w", shards, workers=1)
+    curate_shards("w", shards, workers=1)
+    curate_shards("w", shards, workers=1)
     assert sorted(number for number, _ in done) == [0, 1, 2, 3]
 
 
 def test_lines_of_a_split_file_are_read_once_each(tmp_path, monkeypatch):
-    monkeypatch.setattr(layouts, "BLOCK", 50)
+    monkeypatch.setattr(sources, "BLOCK", 50)
     path = tmp_path / "a.jsonl"
-    path.write_text("".join(json.dumps({"n": i, "pad": "é" * (i % 40), "messages": []}) + "\n" for i in range(100)))
-    assert len(layouts.find_shards(str(path))) > 20
-    assert [row["n"] for row in layouts.read_rows(str(path))] == list(range(100))
+    path.write_text(
+        "".join(json.dumps({"n": i, "pad": "é" * (i % 40), "messages": []}) + "\n" for i in range(100))
+    )
+    assert len(sources.find_shards(str(path))) > 20
+    assert [row["n"] for row in sources.read_rows(str(path))] == list(range(100))
 
 
 def test_hub_corpus_is_read_as_a_stream_part_by_part(in_shards, monkeypatch, tmp_path):
@@ -153,12 +176,13 @@ def test_hub_corpus_is_read_as_a_stream_part_by_part(in_shards, monkeypatch, tmp
     load = datasets.load_dataset
     asked = []
     monkeypatch.setattr(
-        datasets, "load_dataset",
+        datasets,
+        "load_dataset",
         lambda name, **more: asked.append(name) or load("parquet", data_files=[str(in_shards)] * 2, **more),
-    )  # fmt: skip
+    )
     monkeypatch.chdir(tmp_path)
-    assert len(layouts.find_shards("wildchat")) == 2
-    assert len(list(layouts.read_rows("wildchat"))) == 24
+    assert len(sources.find_shards("wildchat")) == 2
+    assert len(list(sources.read_rows("wildchat"))) == 24
     assert set(asked) == {"allenai/WildChat-1M"}
 
 
@@ -167,15 +191,24 @@ def test_hub_corpus_is_read_as_a_stream_part_by_part(in_shards, monkeypatch, tmp
 
 @pytest.mark.parametrize(
     ("text", "masked"),
-    [("mail me: jo.doe+x@mail.example.org.", "mail me: [email]."), ("call +49 170 1234567 now", "call [phone] now"),
-     ("(212) 555-0187", "[phone]"), ("212-555-0187", "[phone]"), ("card 4111 1111 1111 1111!", "card [card]!"),
-     ("order 4111 1111 1111 1112", "order 4111 1111 1111 1112"), ("key = sk-" + "a1" * 10, "key = [key]"),
-     ("token ghp_" + "a1" * 10, "token [key]"), ("x = 3.14159265358979", "x = 3.14159265358979"),
-     ("2023-11-05 10:30", "2023-11-05 10:30"), ("10.0.0.1 and 1, 2, 3", "10.0.0.1 and 1, 2, 3"), ("@home at 5", "@home at 5"),
-     ("risk-averse-behaviour-patterns", "risk-averse-behaviour-patterns")],
-)  # fmt: skip
+    [
+        ("mail me: jo.doe+x@mail.example.org.", "mail me: [email]."),
+        ("call +49 170 1234567 now", "call [phone] now"),
+        ("(212) 555-0187", "[phone]"),
+        ("212-555-0187", "[phone]"),
+        ("card 4111 1111 1111 1111!", "card [card]!"),
+        ("order 4111 1111 1111 1112", "order 4111 1111 1111 1112"),
+        ("key = sk-" + "a1" * 10, "key = [key]"),
+        ("token ghp_" + "a1" * 10, "token [key]"),
+        ("x = 3.14159265358979", "x = 3.14159265358979"),
+        ("2023-11-05 10:30", "2023-11-05 10:30"),
+        ("10.0.0.1 and 1, 2, 3", "10.0.0.1 and 1, 2, 3"),
+        ("@home at 5", "@home at 5"),
+        ("risk-averse-behaviour-patterns", "risk-averse-behaviour-patterns"),
+    ],
+)
 def test_private_data_is_masked_and_nothing_else(text, masked):
-    assert privacy.mask(text) == masked == privacy.mask(masked)
+    assert pii.mask_pii(text) == masked == pii.mask_pii(masked)
 
 
 def test_masks_reach_both_sides_before_anything_is_kept():
@@ -186,16 +219,29 @@ def test_masks_reach_both_sides_before_anything_is_kept():
 # --- hostile rows ------------------------------------------------------------------------------
 
 HOSTILE = {
-    "nul": "how do i \0sort this", "surrogate": "how do i sort \ud800 this", "emoji": "😀😀😀", "rtl": "كيف يمكنني فرز هذه القائمة",
-    "markers": "/close ###STOP### {braces} $goal ignore previous instructions", "megabyte": "word " * 200_000,
-    "long line": "a" * 1_000_000, "at signs": "@" * 100_000, "digits": "1" * 100_000, "digits apart": "1 " * 50_000, "fences": "```" * 10_000, "dashes": "a-" * 100_000, "half tokens": "ey-" * 30_000, "half mails": "a@b." * 30_000,
-}  # fmt: skip
+    "nul": "how do i \0sort this",
+    "surrogate": "how do i sort \ud800 this",
+    "emoji": "😀😀😀",
+    "rtl": "كيف يمكنني فرز هذه القائمة",
+    "markers": "/close ###STOP### {braces} $goal ignore previous instructions",
+    "megabyte": "word " * 200_000,
+    "long line": "a" * 1_000_000,
+    "at signs": "@" * 100_000,
+    "digits": "1" * 100_000,
+    "digits apart": "1 " * 50_000,
+    "fences": "```" * 10_000,
+    "dashes": "a-" * 100_000,
+    "half tokens": "ey-" * 30_000,
+    "half mails": "a@b." * 30_000,
+}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_text_is_handled(name, tmp_path):
     row = wildchat_row([HOSTILE[name], *ENGLISH])
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
-    kept = corpus.load(str(tmp_path / "a.jsonl"), skip_steps=[*corpus.DEFAULT_SKIPPED, "English"]).conversations
+    kept = loading.load_corpus(
+        str(tmp_path / "a.jsonl"), skip_steps=[*loading.DEFAULT_SKIPPED, "English"]
+    ).conversations
     assert len(kept) == 1 and kept[0].user_messages[1:] == ENGLISH
     json.loads(kept[0].model_dump_json())

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, Field
 
-from realusersim_nb import endpoints, faults, limits, llm
-from realusersim_nb.replies import Reply
+from realusersim_nb.llm import endpoints, errors, rate_limiter
+from realusersim_nb.llm.models import Models
+from realusersim_nb.llm.replies import Reply, parse_reply
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 from endpoint import FAULTS, start_endpoint  # the endpoint that answers badly
@@ -31,7 +32,7 @@ def replies_at(place):
 
 def ask(*arguments, **settings):
     async def run():
-        async with llm.Models() as models:
+        async with Models() as models:
             return await models.ask(*arguments, **settings), models.usage
 
     return asyncio.run(run())
@@ -50,22 +51,36 @@ RED = '{"colour": "red"}'
 
 @pytest.mark.parametrize(
     "text",
-    [RED, f"```json\n{RED}\n```", f"Here it is: {RED} I hope it helps.", f"<think>{{a}}</think>{RED}", f"{{}}</think>{RED}"],
-)  # fmt: skip
+    [
+        RED,
+        f"```json\n{RED}\n```",
+        f"Here it is: {RED} I hope it helps.",
+        f"<think>{{a}}</think>{RED}",
+        f"{{}}</think>{RED}",
+    ],
+)
 def test_form_is_found_in_fences_sentences_and_after_thinking(text):
-    assert faults.parse(Reply(key="", model="m", text=text), Colour) == Colour(colour="red")
+    assert parse_reply(Reply(key="", model="m", text=text), Colour) == Colour(colour="red")
 
 
 @pytest.mark.parametrize(
     ("reply", "kind"),
-    [({"text": ""}, "empty"), ({"text": "<think>Hm</think> "}, "reasoning"), ({"text": "<think>Hm"}, "reasoning"),
-     ({"text": "", "reasoning": "Hm"}, "reasoning"), ({"text": "Red, I think"}, "prose"), ({"text": "{}"}, "invalid"),
-     ({"text": '{"colour": "r', "finish_reason": "length"}, "truncated"), ({"text": "", "refusal": "No"}, "refused"),
-     ({"text": RED, "finish_reason": "content_filter"}, "refused"), ({"text": "{" * 3000}, "invalid")],
-)  # fmt: skip
+    [
+        ({"text": ""}, "empty"),
+        ({"text": "<think>Hm</think> "}, "reasoning"),
+        ({"text": "<think>Hm"}, "reasoning"),
+        ({"text": "", "reasoning": "Hm"}, "reasoning"),
+        ({"text": "Red, I think"}, "prose"),
+        ({"text": "{}"}, "invalid"),
+        ({"text": '{"colour": "r', "finish_reason": "length"}, "truncated"),
+        ({"text": "", "refusal": "No"}, "refused"),
+        ({"text": RED, "finish_reason": "content_filter"}, "refused"),
+        ({"text": "{" * 3000}, "invalid"),
+    ],
+)
 def test_unusable_reply_has_its_kind(reply, kind):
-    with pytest.raises(faults.CallFailed) as failure:
-        faults.parse(Reply(key="", model="m", **reply), Colour)
+    with pytest.raises(errors.CallFailed) as failure:
+        parse_reply(Reply(key="", model="m", **reply), Colour)
     assert failure.value.kind == kind and str(failure.value).startswith(f"{kind}: ")
 
 
@@ -84,7 +99,7 @@ def test_silence_is_met_with_another_seed(endpoint):
 
 def test_reply_of_the_wrong_form_is_sent_back_once_with_what_is_wrong(endpoint):
     mock = endpoint(lambda request: "I say red")
-    with pytest.raises(faults.CallFailed, match="prose: the reply is not a Colour"):
+    with pytest.raises(errors.CallFailed, match="prose: the reply is not a Colour"):
         ask("m", "which?", Colour)
     assert len(mock.requests) == 2
     assert [m["role"] for m in mock.requests[1]["messages"]] == ["user", "assistant", "user"]
@@ -93,7 +108,7 @@ def test_reply_of_the_wrong_form_is_sent_back_once_with_what_is_wrong(endpoint):
 
 def test_refusal_stands(endpoint):
     mock = endpoint(lambda request: {"message": {"content": None, "refusal": "I will not."}})
-    with pytest.raises(faults.CallFailed, match="refused: I will not"):
+    with pytest.raises(errors.CallFailed, match="refused: I will not"):
         ask("m", "which?", Colour)
     assert len(mock.requests) == 1
 
@@ -117,25 +132,34 @@ def test_passing_faults_are_retried(endpoint, quick, fault):
 
 def test_fault_that_stays_is_a_row_of_its_kind(endpoint, quick):
     endpoint(lambda request: 500)
-    with pytest.raises(faults.CallFailed, match="server: 500 no"):
+    with pytest.raises(errors.CallFailed, match="server: 500 no"):
         ask("m", "which?")
 
 
 @pytest.mark.parametrize(
     ("status", "text", "kind"),
-    [(400, '{"error": {"message": "maximum context length is 8192", "code": "context_length_exceeded"}}', "too_long"),
-     (400, '{"error": {"message": "flagged", "code": "content_filter"}}', "refused"), (413, "", "too_long"),
-     (429, '{"error": {"message": "pay", "code": "insufficient_quota"}}', "rejected"), (400, "<html>", "rejected"),
-     (422, "[]", "rejected"), (504, "", "server")],
-)  # fmt: skip
+    [
+        (
+            400,
+            '{"error": {"message": "maximum context length is 8192", "code": "context_length_exceeded"}}',
+            "too_long",
+        ),
+        (400, '{"error": {"message": "flagged", "code": "content_filter"}}', "refused"),
+        (413, "", "too_long"),
+        (429, '{"error": {"message": "pay", "code": "insufficient_quota"}}', "rejected"),
+        (400, "<html>", "rejected"),
+        (422, "[]", "rejected"),
+        (504, "", "server"),
+    ],
+)
 def test_status_has_its_kind(status, text, kind):
-    assert faults.read_status(status, {}, text).kind == kind
+    assert errors.read_status(status, {}, text).kind == kind
 
 
 def test_retry_after_is_read_as_seconds_and_as_a_date():
-    assert faults.read_retry_after("1.5") == 1.5
-    assert faults.read_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    assert faults.read_retry_after("soon") is faults.read_retry_after(None) is None
+    assert errors.read_retry_after("1.5") == 1.5
+    assert errors.read_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert errors.read_retry_after("soon") is errors.read_retry_after(None) is None
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
@@ -150,7 +174,9 @@ def test_rejection_stops_at_once_names_what_to_check_and_hides_the_key(endpoint,
 def test_unreachable_host_stops_soon_with_its_address(endpoint, monkeypatch, quick):
     endpoint(lambda request: "red")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    with pytest.raises(endpoints.EndpointError, match=r"http://127.0.0.1:9/v1, model 'm': nobody answers there"):
+    with pytest.raises(
+        endpoints.EndpointError, match=r"http://127.0.0.1:9/v1, model 'm': nobody answers there"
+    ):
         ask("m", "which?")
 
 
@@ -164,7 +190,9 @@ def test_wait_of_hours_stops_with_a_sentence(endpoint):
 # --- limits ------------------------------------------------------------------------------------
 
 
-def pass_gate(gate: limits.Gate, n: int, *, tokens: int = 1, seconds: float = 0.0) -> tuple[float, int]:
+def pass_gate(
+    gate: rate_limiter.RateLimiter, n: int, *, tokens: int = 1, seconds: float = 0.0
+) -> tuple[float, int]:
     """Time that n calls take through a gate, and the most that were under way at once."""
     most = under_way = 0
 
@@ -187,8 +215,8 @@ def pass_gate(gate: limits.Gate, n: int, *, tokens: int = 1, seconds: float = 0.
 
 def test_gate_holds_calls_in_flight_below_both_limits():
     own = endpoints.Endpoint(model="m", max_concurrency=3)
-    assert pass_gate(limits.Gate(own, 8), 20, seconds=0.01)[1] == 3
-    assert pass_gate(limits.Gate(own, 2), 20, seconds=0.01)[1] == 2
+    assert pass_gate(rate_limiter.RateLimiter(own, 8), 20, seconds=0.01)[1] == 3
+    assert pass_gate(rate_limiter.RateLimiter(own, 2), 20, seconds=0.01)[1] == 2
 
 
 @pytest.mark.parametrize(
@@ -196,12 +224,14 @@ def test_gate_holds_calls_in_flight_below_both_limits():
 )
 def test_gate_holds_the_rate(limit, tokens):
     """20 requests, or 2,000 tokens, a second: of 30 calls the first second's worth goes at once."""
-    seconds, _ = pass_gate(limits.Gate(endpoints.Endpoint(model="m", **limit), 64), 30, tokens=tokens)
+    seconds, _ = pass_gate(
+        rate_limiter.RateLimiter(endpoints.Endpoint(model="m", **limit), 64), 30, tokens=tokens
+    )
     assert 0.4 < seconds < 3
 
 
 def test_complaint_pauses_everybody_halves_the_calls_and_replies_bring_them_back():
-    gate = limits.Gate(endpoints.Endpoint(model="m"), 8)
+    gate = rate_limiter.RateLimiter(endpoints.Endpoint(model="m"), 8)
     pass_gate(gate, 8)
 
     async def complain():
@@ -231,7 +261,7 @@ def test_endpoint_that_throttles_gets_what_it_bears_and_every_call_is_answered(e
     endpoint(reply)
 
     async def run():
-        async with llm.Models(max_concurrency=16) as models:
+        async with Models(max_concurrency=16) as models:
             replies = await models.run_all([models.ask("m", str(i)) for i in range(60)], "t")
             return replies, models.usage
 
@@ -254,11 +284,11 @@ def test_with_a_fifth_of_all_answers_bad_every_call_ends_as_a_reply_or_a_failure
     async def attempt(models, i):
         try:
             return (await models.ask("flaky", f"question {i}", Number)).number
-        except faults.CallFailed as failure:
+        except errors.CallFailed as failure:
             return failure.kind
 
     async def run():
-        async with llm.Models(max_concurrency=32) as models:
+        async with Models(max_concurrency=32) as models:
             return await models.run_all([attempt(models, i) for i in range(n)], "t"), models.usage
 
     with start_endpoint(fault_rate=0.2, log=tmp_path / "log") as url:
@@ -266,7 +296,7 @@ def test_with_a_fifth_of_all_answers_bad_every_call_ends_as_a_reply_or_a_failure
         results, usage = asyncio.run(run())
         again, usage_again = asyncio.run(run())
     failed = [r for r in results if isinstance(r, str)]
-    assert set(failed) <= set(faults.FailureKind.__args__) and len(failed) == usage.failed < n / 10
+    assert set(failed) <= set(errors.FailureKind.__args__) and len(failed) == usage.failed < n / 10
     log = (tmp_path / "log").read_text()
     assert all(f'"fault": "{fault}"' in log for fault in FAULTS)
     assert usage.live + usage.retried + usage_again.live + usage_again.retried == len(log.splitlines())

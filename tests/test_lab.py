@@ -17,7 +17,9 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +31,19 @@ def lab(tmp_path_factory):
     for path in (ROOT / "notebooks").glob("0*.ipynb"):
         text = path.read_text().replace('corpus = \\"sharegpt\\"', 'corpus = \\"data/sample.jsonl\\"')
         (folder / "notebooks" / path.name).write_text(text)
-    (folder / "sitecustomize.py").write_text('import sys\nsys.modules["xllamacpp"] = None  # as if not installed\n')
+    (folder / "sitecustomize.py").write_text(
+        'import sys\nsys.modules["xllamacpp"] = None  # as if not installed\n'
+    )
     homes = {
-        name: str(folder / "home") for name in ("HOME", "REALUSERSIM_HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR")
+        name: str(folder / "home")
+        for name in ("HOME", "REALUSERSIM_HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR")
     }
     options = ["--no-browser", "--allow-root", "--ServerApp.port=0", "--IdentityProvider.token="]
     command = [sys.executable, "-m", "jupyter", "lab", *options, f"--ServerApp.root_dir={folder}"]
     log = (folder / "lab.txt").open("w+")
-    server = subprocess.Popen(command, cwd=folder, stderr=log, env=os.environ | homes | {"PYTHONPATH": str(folder)})
+    server = subprocess.Popen(
+        command, cwd=folder, stderr=log, env=os.environ | homes | {"PYTHONPATH": str(folder)}
+    )
     try:
         yield wait_for_address(folder / "lab.txt")
     finally:
@@ -77,7 +84,9 @@ def run_all(page: Page, lab: str, notebook: str) -> None:
 
 def scroll_to(page: Page, text: str) -> None:
     """Turn the wheel until a text is in sight: cells out of sight are not on the page."""
-    page.evaluate("document.querySelectorAll('.jp-WindowedPanel-outer').forEach(panel => panel.scrollTop = 0)")
+    page.evaluate(
+        "document.querySelectorAll('.jp-WindowedPanel-outer').forEach(panel => panel.scrollTop = 0)"
+    )
     for _ in range(200):
         found = page.get_by_text(text).filter(visible=True)
         box = found.first.bounding_box() if found.count() else None
@@ -119,7 +128,10 @@ def test_second_notebook_runs_and_its_browser_puts_people_side_by_side(lab, page
     page.wait_for_timeout(1000)
     assert (
         len(
-            re.findall(r"\(\d+ messages\)", page.locator(".widget-html-content").filter(visible=True).last.inner_text())
+            re.findall(
+                r"\(\d+ messages\)",
+                page.locator(".widget-html-content").filter(visible=True).last.inner_text(),
+            )
         )
         == 2
     )

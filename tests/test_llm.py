@@ -9,8 +9,11 @@ import pytest
 from conftest import with_models
 from pydantic import BaseModel
 
-from realusersim_nb import calls, endpoints, llm, runs, templates
-from realusersim_nb.cache import Cache
+from realusersim_nb.llm import endpoints, errors, requests
+from realusersim_nb.llm.cache import Cache
+from realusersim_nb.llm.models import BudgetReached, Models
+from realusersim_nb.prompts import fill
+from realusersim_nb.runs import folders
 
 
 class Colour(BaseModel):
@@ -27,7 +30,7 @@ def ask(*arguments, models=None, **settings):
     """One reply of the mock endpoint, as notebooks ask for it."""
 
     async def run():
-        async with models or llm.Models() as those:
+        async with models or Models() as those:
             return await those.ask(*arguments, **settings)
 
     return asyncio.run(run())
@@ -51,10 +54,10 @@ def test_usage_counts_live_cached_and_failed(endpoint):
     endpoint(lambda request: "" if "empty" in request["messages"][0]["content"] else "red")
 
     async def run():
-        async with llm.Models() as models:
+        async with Models() as models:
             await models.ask("m", "which?")
             await models.ask("m", "which?")
-            with pytest.raises(llm.CallFailed, match="empty: nothing was said"):
+            with pytest.raises(errors.CallFailed, match="empty: nothing was said"):
                 await models.ask("m", "empty")
             return models.usage
 
@@ -72,8 +75,10 @@ def test_missing_key_names_the_variable(monkeypatch, replies_at):
 
 def test_replay_never_calls_and_names_the_call_it_misses(endpoint):
     mock = endpoint(lambda request: "red")
-    with pytest.raises(endpoints.EndpointError, match=r"no recorded reply of model 'm'.*which\?.*call [0-9a-f]{12}"):
-        ask("m", "which?", models=llm.Models(llm_mode="replay"))
+    with pytest.raises(
+        endpoints.EndpointError, match=r"no recorded reply of model 'm'.*which\?.*call [0-9a-f]{12}"
+    ):
+        ask("m", "which?", models=Models(llm_mode="replay"))
     assert not mock.requests
 
 
@@ -82,9 +87,9 @@ def test_recorded_replies_replay_elsewhere(endpoint, tmp_path, monkeypatch):
     mock = endpoint(lambda request: '{"colour": "red"}' if "response_format" in request else "blue")
 
     async def run(mode, cache=None):
-        async with llm.Models(llm_mode=mode, cache=cache) as models:
+        async with Models(llm_mode=mode, cache=cache) as models:
             found = [await models.ask("m", "which?", Colour), await models.ask("m", "which?")]
-            runs.Run("r", "00_x").finish(models)
+            folders.Run("r", "00_x").finish(models)
             return found
 
     recorded = asyncio.run(run("record"))
@@ -98,7 +103,7 @@ def test_the_same_question_asked_at_once_is_one_call(endpoint):
     mock = endpoint(lambda request: time.sleep(0.1) or "red")
 
     async def run():
-        async with llm.Models(max_concurrency=9) as models:
+        async with Models(max_concurrency=9) as models:
             return await models.run_all([models.ask("m", "which?") for _ in range(9)], "t"), models.usage
 
     replies, usage = asyncio.run(run())
@@ -130,7 +135,7 @@ def test_endpoint_without_schemas_gets_json_mode_and_says_so_once(endpoint, caps
     mock = endpoint(reply)
 
     async def run():
-        async with llm.Models() as models:
+        async with Models() as models:
             return [await models.ask("m", str(i), Colour) for i in range(3)]
 
     assert asyncio.run(run()) == [Colour(colour="red")] * 3
@@ -171,9 +176,9 @@ def test_endpoints_yaml_names_address_key_and_price(endpoint, tmp_path, monkeypa
     monkeypatch.setenv("MY_KEY", "secret-of-the-test")
 
     async def run():
-        async with llm.Models(budget_usd=1.5) as models:
+        async with Models(budget_usd=1.5) as models:
             await models.ask("mine", "which?")
-            with pytest.raises(llm.BudgetReached):
+            with pytest.raises(BudgetReached):
                 await models.ask("mine", "another?")
             return models.usage.cost_usd
 
@@ -184,10 +189,16 @@ def test_endpoints_yaml_names_address_key_and_price(endpoint, tmp_path, monkeypa
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("mine: {url: x}", "'mine', field 'url'"), ("mine: {base_url: 'http://u:p@h'}", "a secret in it"),
-     ("mine: {max_retries: -1}", "'mine', field 'max_retries'"), ("mine: {options: {stream: true}}", "stream cannot be set"),
-     ("mine: [", "line 2: not YAML"), ("mine: 3", "expected a mapping"), ("- mine", "expected a mapping")],
-)  # fmt: skip
+    [
+        ("mine: {url: x}", "'mine', field 'url'"),
+        ("mine: {base_url: 'http://u:p@h'}", "a secret in it"),
+        ("mine: {max_retries: -1}", "'mine', field 'max_retries'"),
+        ("mine: {options: {stream: true}}", "stream cannot be set"),
+        ("mine: [", "line 2: not YAML"),
+        ("mine: 3", "expected a mapping"),
+        ("- mine", "expected a mapping"),
+    ],
+)
 def test_mistake_in_endpoints_yaml_is_one_sentence(tmp_path, monkeypatch, text, sentence):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "endpoints.yaml").write_text(text + "\n")
@@ -206,7 +217,11 @@ def test_model_that_refuses_temperature_and_wants_to_think_gets_what_endpoints_y
 ):
     mock = endpoint(lambda request: "red")
     monkeypatch.chdir(tmp_path)
-    own = {"omit": ["temperature", "seed"], "max_tokens_name": "max_completion_tokens", "reasoning_tokens": 1000}
+    own = {
+        "omit": ["temperature", "seed"],
+        "max_tokens_name": "max_completion_tokens",
+        "reasoning_tokens": 1000,
+    }
     own |= {"options": {"reasoning_effort": "low"}}
     (tmp_path / "endpoints.yaml").write_text(json.dumps({"thinker": own}))
     ask("thinker", "which?", max_tokens=100)
@@ -220,8 +235,10 @@ def test_price_comes_from_litellm_when_endpoints_yaml_has_none():
 
 
 def test_identity_keeps_the_cache_when_an_address_changes():
-    one, other = (endpoints.Endpoint(model="m", base_url=f"http://{host}/v1", identity="ours") for host in "ab")
-    assert calls.request_key(one, {}, 0) == calls.request_key(other, {}, 0)
+    one, other = (
+        endpoints.Endpoint(model="m", base_url=f"http://{host}/v1", identity="ours") for host in "ab"
+    )
+    assert requests.request_key(one, {}, 0) == requests.request_key(other, {}, 0)
 
 
 # --- money -------------------------------------------------------------------------------------
@@ -234,7 +251,7 @@ def test_budget_is_never_passed_and_what_is_left_can_go_on(endpoint, tmp_path, m
     (tmp_path / "endpoints.yaml").write_text("mine: {input_price: 10000, output_price: 0}")
 
     async def run(budget):
-        models = llm.Models(max_concurrency=16, budget_usd=budget)
+        models = Models(max_concurrency=16, budget_usd=budget)
         try:
             async with models:
                 return await models.run_all([models.ask("mine", f"{i:02}") for i in range(16)], "t")
@@ -242,7 +259,7 @@ def test_budget_is_never_passed_and_what_is_left_can_go_on(endpoint, tmp_path, m
             spent.append(models.usage.cost_usd)
 
     spent = []
-    with pytest.raises(llm.BudgetReached, match="raise it and run again"):
+    with pytest.raises(BudgetReached, match="raise it and run again"):
         asyncio.run(run(0.8))
     assert 0.6 < spent[0] <= 0.8 and len(mock.requests) == round(spent[0] / 0.1)
     assert asyncio.run(run(2.0)) == ["red"] * 16
@@ -251,8 +268,10 @@ def test_budget_is_never_passed_and_what_is_left_can_go_on(endpoint, tmp_path, m
 
 def test_budget_needs_a_price(endpoint):
     endpoint(lambda request: "red")
-    with pytest.raises(endpoints.EndpointError, match=r"input_price and output_price .* for 'm' in endpoints.yaml"):
-        ask("m", "which?", models=llm.Models(budget_usd=1))
+    with pytest.raises(
+        endpoints.EndpointError, match=r"input_price and output_price .* for 'm' in endpoints.yaml"
+    ):
+        ask("m", "which?", models=Models(budget_usd=1))
 
 
 def test_run_all_keeps_order_gives_failures_as_results_and_raises_what_stops_a_study(endpoint):
@@ -263,7 +282,7 @@ def test_run_all_keeps_order_gives_failures_as_results_and_raises_what_stops_a_s
     endpoint(answer)
 
     async def run(model):
-        async with llm.Models(max_concurrency=3) as models:
+        async with Models(max_concurrency=3) as models:
             found = await models.run_all([models.ask(model, str(i)) for i in range(7)], "t")
             assert models.last_exchange[0] in map(str, range(7))
             return found
@@ -276,5 +295,5 @@ def test_run_all_keeps_order_gives_failures_as_results_and_raises_what_stops_a_s
 
 def test_prompt_refuses_missing_and_unused_variables_and_never_reads_values():
     with pytest.raises(ValueError, match=r"missing \['words'\], not used \['other'\]"):
-        templates.fill_prompt("assistant", other="x")
-    assert "$words ${words} {words}" in templates.fill_prompt("assistant", words="$words ${words} {words}")
+        fill.fill_prompt("assistant", other="x")
+    assert "$words ${words} {words}" in fill.fill_prompt("assistant", words="$words ${words} {words}")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from conftest import make_conversation
 
-from realusersim_nb import judges, measured_judge, pt3
+from realusersim_nb.pt3 import authorship, judges
+from realusersim_nb.pt3.scores import normalise_fidelity, pd, score_fidelity, tabulate_verdicts
 from realusersim_nb.records import Case, Transcript
 
 
@@ -13,9 +14,11 @@ def write(user: int, number: int, *, like_themselves: bool = True):
     own = np.random.default_rng(user).random(3) if like_themselves else np.array([0.5, 0.5, 0.5])
     draw = np.random.default_rng([user, number])
     texts = [
-        ("do it" if draw.random() < own[0] else "Do it") + " now" * int(1 + 20 * own[2] + draw.integers(0, 3)) + ("." if draw.random() < own[1] else "")
+        ("do it" if draw.random() < own[0] else "Do it")
+        + " now" * int(1 + 20 * own[2] + draw.integers(0, 3))
+        + ("." if draw.random() < own[1] else "")
         for _ in range(5)
-    ]  # fmt: skip
+    ]
     return make_conversation(*texts, user=f"u{user}", number=number)
 
 
@@ -27,15 +30,17 @@ PEOPLE = people(200)
 
 
 def test_people_with_habits_are_told_apart_and_people_without_are_not():
-    table = measured_judge.evaluate(measured_judge.learn(PEOPLE, seed=0), seed=0)
+    table = authorship.evaluate_authorship(authorship.learn_authorship(PEOPLE, seed=0), seed=0)
     assert table.loc["D2", "ci_low"] > 0.6 and table.loc["D5", "ci_low"] > 0.6
     assert table.loc["D2", "same_user"] > table.loc["D2", "other_user"]
-    alike = measured_judge.evaluate(measured_judge.learn(people(200, like_themselves=False), seed=0), seed=0)
+    alike = authorship.evaluate_authorship(
+        authorship.learn_authorship(people(200, like_themselves=False), seed=0), seed=0
+    )
     assert alike.loc["D2", "ci_low"] < 0.5 < alike.loc["D2", "ci_high"]
 
 
 def test_ones_own_words_match_and_swapping_the_sides_changes_nothing():
-    judge = measured_judge.learn(PEOPLE, seed=0)
+    judge = authorship.learn_authorship(PEOPLE, seed=0)
     one, other = (write(user, 7).user_messages for user in (3, 9))
     found = judge([one, one, other], [one, other, one])
     assert found.loc[0].min() >= 0.5 and found.loc[0, "D2"] > found.loc[1, "D2"]
@@ -43,7 +48,7 @@ def test_ones_own_words_match_and_swapping_the_sides_changes_nothing():
 
 
 def test_perfect_simulator_scores_all_a_stranger_less_and_a_failure_nothing():
-    judge = measured_judge.learn(PEOPLE, seed=0)
+    judge = authorship.learn_authorship(PEOPLE, seed=0)
     talks = {user: write(user, 5) for user in range(200, 260)}
     cases = [
         Case(case_id=t.conversation_id, user_id=t.user_id, goal="x", key_context="", original=t.messages)
@@ -51,12 +56,22 @@ def test_perfect_simulator_scores_all_a_stranger_less_and_a_failure_nothing():
     ]
     strangers = [*list(talks.values())[1:], talks[200]]
     transcripts = [
-        Transcript(case_id=case.case_id, user_id=case.user_id, arm=arm, messages=messages, error="cut" if arm == "task_only" else None)
+        Transcript(
+            case_id=case.case_id,
+            user_id=case.user_id,
+            arm=arm,
+            messages=messages,
+            error="cut" if arm == "task_only" else None,
+        )
         for case, stranger in zip(cases, strangers, strict=True)
-        for arm, messages in (("profile", case.original), ("other_user", stranger.messages), ("task_only", case.original))
-    ]  # fmt: skip
-    verdicts = pt3.tabulate(judges.judge_by_rule("measured", judge, cases, transcripts))
-    scores = pt3.score(verdicts)
+        for arm, messages in (
+            ("profile", case.original),
+            ("other_user", stranger.messages),
+            ("task_only", case.original),
+        )
+    ]
+    verdicts = tabulate_verdicts(judges.judge_by_rule("measured", judge, cases, transcripts))
+    scores = score_fidelity(verdicts)
     assert scores.loc["profile", "rate"] == 1 and scores.loc["other_user", "rate"] < 0.7
     assert scores.loc["task_only", "n_failed"] == 60
     assert set(verdicts.dropna()["dimension"]) == {"D2", "D4", "D5"}
@@ -64,7 +79,7 @@ def test_perfect_simulator_scores_all_a_stranger_less_and_a_failure_nothing():
 
 def test_too_few_people_is_said():
     with pytest.raises(ValueError, match="3 users have two conversations, 100 are needed"):
-        measured_judge.learn(people(3), seed=0)
+        authorship.learn_authorship(people(3), seed=0)
 
 
 def test_index_is_placed_between_the_bounds():
@@ -73,7 +88,7 @@ def test_index_is_placed_between_the_bounds():
         for u in "abcd"
         for arm, match in (("same_user", 1.0), ("other_user", 0.0), ("profile", float(u in "abc")))
     ]
-    table = pt3.normalise(pt3.pd.DataFrame(rows))
+    table = normalise_fidelity(pd.DataFrame(rows))
     assert table.loc[("j", "profile"), "normalised"] == 0.75 and table.loc[("j", "profile"), "ci_low"] < 0.75
-    flat = pt3.pd.DataFrame([{**row, "match": 1.0} for row in rows])
-    assert np.isnan(pt3.normalise(flat).loc[("j", "profile"), "normalised"])
+    flat = pd.DataFrame([{**row, "match": 1.0} for row in rows])
+    assert np.isnan(normalise_fidelity(flat).loc[("j", "profile"), "normalised"])

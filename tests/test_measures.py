@@ -9,122 +9,142 @@ import pandas as pd
 import pytest
 from conftest import make_conversation, with_models
 
-from realusersim_nb import (
-    ablations,
-    behaviours,
-    companions,
-    corpus,
-    embeddings,
-    facets,
-    gap,
-    mixtures,
-    odd_one_out,
-    probe,
-    stats,
-    widgets,
+from realusersim_nb import stats
+from realusersim_nb.corpus import loading
+from realusersim_nb.gap import ablations, divergence, embeddings, facets, metrics, mixtures
+from realusersim_nb.gap.behaviours import compare_all_behaviours, compare_behaviours, name_terms
+from realusersim_nb.gap.odd_one_out import (
+    Answer,
+    ask_annotator,
+    draw_triplets,
+    measure_kappa,
+    read_answers,
+    save_answer,
+    score_answers,
+    tabulate_answers,
 )
-from realusersim_nb.endpoints import EndpointError
+from realusersim_nb.llm.endpoints import EndpointError
+from realusersim_nb.widgets.behaviours import browse_behaviours
+from realusersim_nb.widgets.odd_one_out import find_odd_ones
 
 
 def test_rate_is_the_mean_and_its_interval_holds_it():
     values = pd.Series([1, 1, 0, 0, 1, 0])
-    found = stats.rate(values, pd.Series(list("aabbcc")))
+    found = stats.estimate_rate(values, pd.Series(list("aabbcc")))
     assert found["rate"] == 0.5 and found["ci_low"] < 0.5 < found["ci_high"]
     assert found["n"] == 6
 
 
 def test_repeating_a_users_answers_does_not_narrow_the_interval():
     values, users = pd.Series([1, 0, 1, 0, 1, 1]), pd.Series(list("abcdef"))
-    once = stats.rate(values, users)
-    often = stats.rate(pd.concat([values] * 50), pd.concat([users] * 50))
+    once = stats.estimate_rate(values, users)
+    often = stats.estimate_rate(pd.concat([values] * 50), pd.concat([users] * 50))
     assert often["ci_high"] - often["ci_low"] == pytest.approx(once["ci_high"] - once["ci_low"])
 
 
 def test_unanimous_clusters_do_not_give_certainty():
-    found = stats.rate(pd.Series([1, 1, 1, 1]), pd.Series(list("abcd")))
+    found = stats.estimate_rate(pd.Series([1, 1, 1, 1]), pd.Series(list("abcd")))
     assert (found["rate"], found["ci_high"]) == (1.0, 1.0)
     assert found["ci_low"] == pytest.approx(0.398, abs=0.001)  # Clopper-Pearson, 4 of 4
 
 
 def test_one_cluster_has_no_interval():
-    assert np.isnan(stats.rate(pd.Series([1, 0]), pd.Series(["a", "a"]))["ci_low"])
+    assert np.isnan(stats.estimate_rate(pd.Series([1, 0]), pd.Series(["a", "a"]))["ci_low"])
 
 
 def test_paired_difference_ignores_units_seen_once():
     table = pd.DataFrame(
         {"arm": ["x", "y", "x", "y", "x"], "user": [1, 1, 2, 2, 3], "match": [1.0, 0.0, 1.0, 0.0, 0.0]}
     )
-    found = stats.difference(table, "match", arm="x", baseline="y", pair_by="user")
+    found = stats.compare_paired(table, "match", arm="x", baseline="y", pair_by="user")
     assert (found["difference"], found["n_pairs"], found["p"]) == (1.0, 2, 0.5)
 
 
 def test_pairs_that_all_agree_give_a_difference_without_an_interval():
     table = pd.DataFrame({"arm": ["x", "y"] * 3, "user": [1, 1, 2, 2, 3, 3], "match": [1.0] * 6})
-    found = stats.difference(table, "match", arm="x", baseline="y", pair_by="user")
+    found = stats.compare_paired(table, "match", arm="x", baseline="y", pair_by="user")
     assert found["difference"] == 0 and found["p"] == 1 and np.isnan(found["ci_low"])
 
 
 def test_sign_flip_p_is_exact():
-    assert stats.flip_signs(np.array([1.0, 1.0, 1.0])) == 0.25  # 2 of 8 labellings are as extreme
-    assert stats.flip_signs(np.array([1.0, -1.0])) == 1.0
+    assert stats.test_by_sign_flips(np.array([1.0, 1.0, 1.0])) == 0.25  # 2 of 8 labellings are as extreme
+    assert stats.test_by_sign_flips(np.array([1.0, -1.0])) == 1.0
 
 
 def test_divergences_of_a_hand_computed_example():
     real, simulated = np.array([5, 3, 0]), np.array([1, 3, 4])  # conversations in three clusters
     p, q = (real + 1 / 3) / 9, (simulated + 1 / 3) / 9  # 16, 10, 1 and 4, 10, 13 of 27
-    found = gap.diverge(gap.smooth(real), gap.smooth(simulated))
+    found = divergence.compute_divergences(divergence.smooth(real), divergence.smooth(simulated))
     assert found["kl_forward"] == pytest.approx((p * np.log(p / q)).sum())
     assert found["kl_backward"] == pytest.approx((q * np.log(q / p)).sum())
     m = (p + q) / 2
     assert found["js"] == pytest.approx(((p * np.log(p / m)).sum() + (q * np.log(q / m)).sum()) / 2)
-    assert (found["kl_forward"], found["js"]) == (pytest.approx(0.7265, abs=1e-4), pytest.approx(0.1844, abs=1e-4))
+    assert (found["kl_forward"], found["js"]) == (
+        pytest.approx(0.7265, abs=1e-4),
+        pytest.approx(0.1844, abs=1e-4),
+    )
 
 
 def test_identical_samples_have_zero_gap_and_disjoint_ones_ln_2():
     counts = np.repeat([2000, 0], 5)
-    assert gap.diverge(gap.smooth(counts), gap.smooth(counts))["js"] == 0
-    assert gap.diverge(gap.smooth(counts), gap.smooth(counts[::-1]))["js"] == pytest.approx(np.log(2), abs=0.01)
+    assert divergence.compute_divergences(divergence.smooth(counts), divergence.smooth(counts))["js"] == 0
+    assert divergence.compute_divergences(divergence.smooth(counts), divergence.smooth(counts[::-1]))[
+        "js"
+    ] == pytest.approx(np.log(2), abs=0.01)
 
 
 def make_labels(systems):
     """Labels of clusters and users of systems that are given as counts, {name: [conversations in cluster 0, 1, ...]}."""
-    rows = [(name, f"{name}{c}-{i}", c) for name, counts in systems.items() for c, n in enumerate(counts) for i in range(n)]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["system", "conversation_id", "label"]).set_index(["system", "conversation_id"])
+    rows = [
+        (name, f"{name}{c}-{i}", c)
+        for name, counts in systems.items()
+        for c, n in enumerate(counts)
+        for i in range(n)
+    ]
+    table = pd.DataFrame(rows, columns=["system", "conversation_id", "label"]).set_index(
+        ["system", "conversation_id"]
+    )
     users = pd.Series(table.index.get_level_values("conversation_id"), table.index)
     return table["label"], users
 
 
 def test_gap_has_an_interval_a_floor_and_both_sides_of_the_divergence():
     labels, users = make_labels({"real": [300] * 4, "alike": [75] * 4, "half": [150, 150, 0, 0]})
-    found = gap.measure(labels, users, k=4, seed=0)
+    found = divergence.measure_gap(labels, users, k=4, seed=0)
     assert found.loc["alike", "js"] <= found.loc["alike", "floor_high"] < found.loc["half", "ci_low"]
     assert found.loc["half", "ci_low"] < found.loc["half", "js"] < found.loc["half", "ci_high"]
     assert found.loc["half", "kl_forward"] > 2 * found.loc["half", "kl_backward"]  # real behaviour is missed
     assert found.loc["real_floor", "n"] == 300
-    as_many = gap.measure(*make_labels({"real": [75] * 4, "alike": [75] * 4}), k=4, seed=0).loc["alike"]
+    as_many = divergence.measure_gap(*make_labels({"real": [75] * 4, "alike": [75] * 4}), k=4, seed=0).loc[
+        "alike"
+    ]
     assert as_many["js"] <= as_many["floor_high"] and as_many["floor"] == pytest.approx(
         found.loc["alike", "floor"], rel=1
     )
-    table = gap.compare_systems(labels, k=4)
+    table = divergence.compare_systems(labels, k=4)
     assert (np.diag(table) == 0).all() and table.equals(table.T)
 
 
 def test_a_planted_missing_mode_is_missed_and_an_invented_one_invented():
     labels, _ = make_labels({"real": [300, 300, 300, 100, 0], "simulated": [350, 300, 250, 0, 100]})
-    found = behaviours.compare(labels, "simulated", k=5)
+    found = compare_behaviours(labels, "simulated", k=5)
     assert found["kind"].tolist() == ["captured"] * 3 + ["missed", "invented"]
     few, _ = make_labels({"real": [300, 300, 300, 100, 0], "simulated": [5, 5, 4, 0, 0]})
-    assert behaviours.compare(few, "simulated", k=5)["kind"].tolist()[3:] == ["rare", "rare"]
+    assert compare_behaviours(few, "simulated", k=5)["kind"].tolist()[3:] == ["rare", "rare"]
 
 
 def test_mixing_two_halves_of_the_real_population_comes_down_to_the_floor():
     labels, users = make_labels(
         {"real": [400] * 4, "left": [200, 200, 0, 0], "right": [0, 0, 200, 200], "odd": [50] * 4}
     )
-    found = mixtures.mix(labels, users, k=4, seed=0).set_index("systems")
+    found = mixtures.measure_mixtures(labels, users, k=4, seed=0).set_index("systems")
     pair = found.loc["left + right"]
     assert pair["weights"] == "0.50 + 0.50" or abs(float(pair["weights"][:4]) - 0.5) < 0.05
-    assert pair["js"] < gap.measure(labels, users, k=4, seed=0).loc["left", "floor_high"] < pair["best_alone"]
+    assert (
+        pair["js"]
+        < divergence.measure_gap(labels, users, k=4, seed=0).loc["left", "floor_high"]
+        < pair["best_alone"]
+    )
     assert found.index[0] in ("left + right", "left + odd", "right + odd", "left + right + odd")
 
 
@@ -143,14 +163,16 @@ SYSTEMS = {
 @pytest.mark.parametrize("writer", ["measured", "raw"])
 def test_a_system_unlike_real_users_lies_above_the_floor_and_a_like_one_within(writer):
     listed = facets.list_systems(SYSTEMS, first=5)
-    described = asyncio.run(facets.make(writer, listed, models=None))
-    points = embeddings.reduce(embeddings.embed(facets.join(described)))
-    labels = pd.Series(gap.cluster(points, k=10, seed=0), described.index)
-    found = gap.measure(labels, described["user_id"], k=10, seed=0)
+    described = asyncio.run(facets.make_facets(writer, listed, models=None))
+    points = embeddings.reduce_dimensions(embeddings.embed_by_lsa(facets.join_facets(described)))
+    labels = pd.Series(divergence.cluster_points(points, k=10, seed=0), described.index)
+    found = divergence.measure_gap(labels, described["user_id"], k=10, seed=0)
     assert found.loc["alike", "js"] <= found.loc["alike", "floor_high"] or writer == "raw"
     assert found.loc["unlike", "js"] > 5 * found.loc["unlike", "floor_high"]
-    probed = probe.measure(points, described["user_id"])
-    assert probed.loc["unlike", "accuracy"] > 0.95 and (writer == "raw" or probed.loc["alike", "accuracy"] < 0.7)
+    probed = metrics.measure_probe(points, described["user_id"])
+    assert probed.loc["unlike", "accuracy"] > 0.95 and (
+        writer == "raw" or probed.loc["alike", "accuracy"] < 0.7
+    )
 
 
 def test_measured_facets_are_words_for_what_a_person_does():
@@ -161,17 +183,21 @@ def test_measured_facets_are_words_for_what_a_person_does():
 
 
 def test_terms_of_a_cluster_say_what_sets_it_apart():
-    found = behaviours.name_terms(["a b", "a b", "a c", "a c"], np.array([0, 0, 1, 1]))
+    found = name_terms(["a b", "a b", "a c", "a c"], np.array([0, 0, 1, 1]))
     assert found[0].startswith("b") and found[1].startswith("c")
 
 
 def test_model_writes_six_facets_and_a_reading_that_fails_is_a_row(endpoint):
     whole = dict.fromkeys(facets.ConversationFacets.model_fields, "a description of it")
-    acts = {"messages": [{"damsl": "open question", "sgd": "request"}, {"damsl": "thanking", "sgd": "thank you"}]}
+    acts = {
+        "messages": [{"damsl": "open question", "sgd": "request"}, {"damsl": "thanking", "sgd": "thank you"}]
+    }
     replies = iter([whole, acts])
     endpoint(lambda r: json.dumps(next(replies, "broken")))
-    listed = facets.list_systems({"real": population(1, CASUAL, "a"), "other": population(1, FORMAL, "b")}, first=2)
-    found = with_models(lambda m: facets.describe(m, "m", listed), max_concurrency=1)
+    listed = facets.list_systems(
+        {"real": population(1, CASUAL, "a"), "other": population(1, FORMAL, "b")}, first=2
+    )
+    found = with_models(lambda m: facets.describe_with_model(m, "m", listed), max_concurrency=1)
     assert list(found.columns) == ["user_id", *facets.SIX, "error"]
     assert found.iloc[0][["damsl", "sgd"]].tolist() == ["open-question thanking", "request thank-you"]
     assert (
@@ -184,10 +210,12 @@ def test_model_writes_six_facets_and_a_reading_that_fails_is_a_row(endpoint):
 def cluster_texts(systems, k):
     """The whole way from conversations to clusters, by measured facets: labels, facets as texts, points as embedded."""
     listed = facets.list_systems(systems, first=5)
-    described = facets.measure(listed)
-    texts = facets.join(described)
-    embedded = embeddings.embed(texts)
-    labels = pd.Series(gap.cluster(embeddings.reduce(embedded), k=k, seed=0), described.index)
+    described = facets.measure_facets(listed)
+    texts = facets.join_facets(described)
+    embedded = embeddings.embed_by_lsa(texts)
+    labels = pd.Series(
+        divergence.cluster_points(embeddings.reduce_dimensions(embedded), k=k, seed=0), described.index
+    )
     return labels, listed, described, texts, embedded
 
 
@@ -202,9 +230,12 @@ def test_modes_planted_in_conversations_are_found_and_named():
     def mix(name, **counts):
         return [c for way, n in counts.items() for c in population(n, ways[way], f"{name}{way}")]
 
-    systems = {"real": mix("r", casual=300, formal=250, angry=60), "simulated": mix("s", casual=200, formal=200, thankful=60)}  # fmt: skip
+    systems = {
+        "real": mix("r", casual=300, formal=250, angry=60),
+        "simulated": mix("s", casual=200, formal=200, thankful=60),
+    }
     labels, _, _, texts, _ = cluster_texts(systems, k=6)
-    compared = behaviours.compare_all(labels, texts, k=6).loc["simulated"]
+    compared = compare_all_behaviours(labels, texts, k=6).loc["simulated"]
     kinds = labels.map(compared["kind"])
     users = kinds.index.get_level_values("conversation_id").str
     assert set(kinds[users.startswith("rangry")]) == {"missed"}
@@ -218,21 +249,30 @@ def test_scores_beside_the_gap_have_known_ends():
     means = pd.DataFrame(
         {"system": ["real", "real", "a", "a"], "feature": ["x", "y"] * 2, "mean": [0.2, 0.5, 0.6, 0.5]}
     )
-    dice = companions.measure_dice(means)
+    dice = metrics.measure_dice(means)
     assert dice["a"].to_dict() == {"x": pytest.approx(0.5), "y": 1.0, "mean": pytest.approx(0.75)}
     _, _, described, _, embedded = cluster_texts(SYSTEMS, k=4)
-    found = companions.measure_coverage(embedded, described["user_id"])
+    found = metrics.measure_coverage(embedded, described["user_id"])
     assert found.loc["alike", "real_to_simulated"] == pytest.approx(found.loc["alike", "floor"], abs=0.05)
-    assert found.loc["unlike", ["real_to_simulated", "simulated_to_real"]].min() > found.loc["unlike", "floor"] + 0.3
-    probed = probe.measure(embedded, described["user_id"])
+    assert (
+        found.loc["unlike", ["real_to_simulated", "simulated_to_real"]].min()
+        > found.loc["unlike", "floor"] + 0.3
+    )
+    probed = metrics.measure_probe(embedded, described["user_id"])
     assert probed.loc["unlike", "p_human"] < 0.2 < 0.8 < probed.loc["unlike", "p_human_real"]
 
 
 def test_systems_keep_their_order_whatever_is_varied():
-    near = population(20, CASUAL, "n") + population(12, FORMAL, "n2") + population(8, "No, wrong. Do that again!", "n3")
+    near = (
+        population(20, CASUAL, "n")
+        + population(12, FORMAL, "n2")
+        + population(8, "No, wrong. Do that again!", "n3")
+    )
     systems = {**SYSTEMS, "between": near}
     _, listed, described, _, embedded = cluster_texts(systems, k=4)
-    varied = asyncio.run(ablations.vary(listed, described, embedded, embedder="lsa", k=4, seed=0, models=None))
+    varied = asyncio.run(
+        ablations.vary_choices(listed, described, embedded, embedder="lsa", k=4, seed=0, models=None)
+    )
     assert set(varied["choice"]) == {"", "seed", "k", "clusterer", "embedder", "facets"}
     by_variant = varied.pivot_table("js", "variant", "system")
     assert (by_variant["unlike"] >= by_variant["alike"]).all()
@@ -246,7 +286,7 @@ def test_systems_keep_their_order_whatever_is_varied():
 
 def test_triplets_hold_two_of_one_cluster_and_answers_are_kept(tmp_path):
     labels, listed, *_ = cluster_texts(SYSTEMS, k=3)
-    triplets = odd_one_out.draw_triplets(labels, listed, n=9, seed=0)
+    triplets = draw_triplets(labels, listed, n=9, seed=0)
     assert len({c for t in triplets for c in t.conversations}) == 27
     for triplet in triplets:
         clusters = [labels[tuple(c.split("/", 1))] for c in triplet.conversations]
@@ -254,52 +294,60 @@ def test_triplets_hold_two_of_one_cluster_and_answers_are_kept(tmp_path):
         assert same[0] == same[1] != clusters[triplet.odd]
     path = tmp_path / "answers.jsonl"
     for triplet in triplets[:6]:
-        odd_one_out.keep_answer(
-            path, odd_one_out.Answer(triplet_id=triplet.triplet_id, annotator="a", chosen=triplet.odd)
-        )
-        odd_one_out.keep_answer(path, odd_one_out.Answer(triplet_id=triplet.triplet_id, annotator="b", chosen=0))
-    odd_one_out.keep_answer(path, odd_one_out.Answer(triplet_id=triplets[0].triplet_id, annotator="b", chosen=triplets[0].odd))  # fmt: skip
-    found = odd_one_out.tabulate(triplets, odd_one_out.read_answers(path, triplets))
-    assert len(found) == 12 and odd_one_out.score(found).loc["a", "rate"] == 1
-    assert -1 < odd_one_out.measure_agreement(found) < 1
-    assert np.isnan(odd_one_out.measure_agreement(found[found["annotator"] == "a"]))
-    again = pd.concat([found[found["annotator"] == "a"], found[found["annotator"] == "a"].assign(annotator="c")])
-    assert odd_one_out.measure_agreement(again) == pytest.approx(1)
-    assert odd_one_out.draw_triplets(labels * 0, listed, n=3, seed=0) == []
+        save_answer(path, Answer(triplet_id=triplet.triplet_id, annotator="a", chosen=triplet.odd))
+        save_answer(path, Answer(triplet_id=triplet.triplet_id, annotator="b", chosen=0))
+    save_answer(path, Answer(triplet_id=triplets[0].triplet_id, annotator="b", chosen=triplets[0].odd))
+    found = tabulate_answers(triplets, read_answers(path, triplets))
+    assert len(found) == 12 and score_answers(found).loc["a", "rate"] == 1
+    assert -1 < measure_kappa(found) < 1
+    assert np.isnan(measure_kappa(found[found["annotator"] == "a"]))
+    again = pd.concat(
+        [found[found["annotator"] == "a"], found[found["annotator"] == "a"].assign(annotator="c")]
+    )
+    assert measure_kappa(again) == pytest.approx(1)
+    assert draw_triplets(labels * 0, listed, n=3, seed=0) == []
 
 
 def test_a_model_stands_in_for_people_under_its_own_name(endpoint):
     replies = iter([json.dumps({"why": "it asks in full", "odd_one": 2}), "whatever"])
     endpoint(lambda r: next(replies, "whatever"))
     labels, listed, *_ = cluster_texts(SYSTEMS, k=3)
-    triplets = odd_one_out.draw_triplets(labels, listed, n=2, seed=0)
-    first, second = with_models(lambda m: odd_one_out.ask_model(m, "m", triplets, seed=0), max_concurrency=1)
+    triplets = draw_triplets(labels, listed, n=2, seed=0)
+    first, second = with_models(lambda m: ask_annotator(m, "m", triplets, seed=0), max_concurrency=1)
     assert (first.annotator, first.chosen, second.chosen) == ("m", 1, None) and "prose" in second.error
-    table = odd_one_out.tabulate(triplets, [first, second])
-    assert odd_one_out.score(table).loc["m", ["n", "n_failed"]].tolist() == [1, 1]
+    table = tabulate_answers(triplets, [first, second])
+    assert score_answers(table).loc["m", ["n", "n_failed"]].tolist() == [1, 1]
 
 
 def test_who_clicks_the_odd_one_goes_on_where_they_stopped(tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr(widgets, "present", lambda parts, without: shown.append(parts))
+    monkeypatch.setattr(
+        "realusersim_nb.widgets.odd_one_out.show_widgets", lambda parts, without: shown.append(parts)
+    )
     labels, listed, *_ = cluster_texts(SYSTEMS, k=3)
-    triplets = odd_one_out.draw_triplets(labels, listed, n=3, seed=0)
+    triplets = draw_triplets(labels, listed, n=3, seed=0)
     for _ in range(2):
-        widgets.find_odd_ones(triplets, tmp_path / "new" / "answers.jsonl", annotator="me")
+        find_odd_ones(triplets, tmp_path / "new" / "answers.jsonl", annotator="me")
         page, buttons = shown[-1]
         buttons.children[2].click()
     assert "3 of 3" in page.value
-    kept = odd_one_out.read_answers(tmp_path / "new" / "answers.jsonl", triplets)
+    kept = read_answers(tmp_path / "new" / "answers.jsonl", triplets)
     assert [(a.triplet_id, a.chosen) for a in kept] == [(t.triplet_id, 2) for t in triplets[:2]]
 
 
 def test_behaviours_can_be_browsed_by_system_and_kind(monkeypatch):
     shown = []
-    monkeypatch.setattr(widgets, "present", lambda parts, without: shown.append((parts, without)))
-    systems = {**SYSTEMS, "unlike": population(40, "<b>Thank you.</b> I would like to know more, please.", "e")}
+    monkeypatch.setattr(
+        "realusersim_nb.widgets.behaviours.show_widgets",
+        lambda parts, without: shown.append((parts, without)),
+    )
+    systems = {
+        **SYSTEMS,
+        "unlike": population(40, "<b>Thank you.</b> I would like to know more, please.", "e"),
+    }
     labels, listed, _, texts, embedded = cluster_texts(systems, k=3)
-    compared = behaviours.compare_all(labels, texts, k=3)
-    widgets.browse_behaviours(compared, embeddings.reduce(embedded), labels, listed, system="unlike")
+    compared = compare_all_behaviours(labels, texts, k=3)
+    browse_behaviours(compared, embeddings.reduce_dimensions(embedded), labels, listed, system="unlike")
     (controls, page), without = shown[0]
     which, kind, chosen = controls.children
     kind.value = "invented"
@@ -326,8 +374,10 @@ def test_embeddings_that_do_not_come_are_a_sentence_and_what_came_is_kept(endpoi
 
 
 def embed(embedder, n=3):
-    index = pd.MultiIndex.from_tuples([("real", str(i)) for i in range(n)], names=["system", "conversation_id"])
-    return asyncio.run(embeddings.make(embedder, ["a b", "c", "a c"][:n], index))
+    index = pd.MultiIndex.from_tuples(
+        [("real", str(i)) for i in range(n)], names=["system", "conversation_id"]
+    )
+    return asyncio.run(embeddings.embed_texts(embedder, ["a b", "c", "a c"][:n], index))
 
 
 def test_points_from_a_file_are_matched_by_id(tmp_path):
@@ -354,11 +404,11 @@ def test_bad_systems_points_and_clusters_are_refused_in_a_sentence(tmp_path):
     with pytest.raises(ValueError, match="there are only real users"):
         facets.list_systems({"real": real}, first=5)
     with pytest.raises(ValueError, match="the name 'real' is taken"):
-        corpus.read_systems({"real": "x.jsonl"}, beside={"real": real})
+        loading.read_systems({"real": "x.jsonl"}, beside={"real": real})
     with pytest.raises(ValueError, match="k = 9"):
-        gap.cluster(np.zeros((3, 2)), k=9, seed=0)
+        divergence.cluster_points(np.zeros((3, 2)), k=9, seed=0)
     with pytest.raises(ValueError, match="embedding in row 2 holds something that is no number"):
-        embeddings.reduce(np.array([[1.0, 2], [np.nan, 1]]))
+        embeddings.reduce_dimensions(np.array([[1.0, 2], [np.nan, 1]]))
     np.save(tmp_path / "points.npy", np.zeros((2, 4)))
     with pytest.raises(ValueError, match="expected 3 rows"):
         embed(str(tmp_path / "points.npy"))
@@ -366,9 +416,11 @@ def test_bad_systems_points_and_clusters_are_refused_in_a_sentence(tmp_path):
         embed("nowhere.npy")
     with pytest.raises(ValueError, match="it does not embed"):
         embed("embedded")
-    assert "system should have 500" in gap.warn_of_size(pd.Series({"real": 900, "small": 40}), k=100)
+    assert "system should have 500" in divergence.warn_of_size(pd.Series({"real": 900, "small": 40}), k=100)
     assert len(facets.list_systems({"real": [*real, *real], "a": real}, first=5).index.unique()) == 9
-    described = pd.DataFrame({"user_id": "u", "requests": "", "error": "too long"}, listed_index("real", "real"))
+    described = pd.DataFrame(
+        {"user_id": "u", "requests": "", "error": "too long"}, listed_index("real", "real")
+    )
     with pytest.raises(ValueError, match="could describe none of its conversations"):
         facets.drop_failed(described)
 
@@ -381,8 +433,10 @@ def listed_index(*systems):
 
 def test_conversations_of_one_message_are_described():
     listed = facets.list_systems({"real": [make_conversation("hi")], "a": [make_conversation("hi")]}, first=5)
-    found = facets.measure(listed).iloc[0]
-    assert (found["acts"], found["pace"]) == ("first-greet", "opens-tiny") and "starts_lower:always" in found["style"]
+    found = facets.measure_facets(listed).iloc[0]
+    assert (found["acts"], found["pace"]) == ("first-greet", "opens-tiny") and "starts_lower:always" in found[
+        "style"
+    ]
 
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -390,11 +444,11 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.mark.skipif(not SHARED.exists(), reason="no real conversations beside the project")
 def test_gpt_4o_as_an_airline_customer_is_far_above_the_floor_and_the_terms_say_why():
-    real = corpus.load(str(SHARED / "realsim"), skip_steps=["assistant is GPT-4o"]).conversations
-    systems = {"real": real, **corpus.read_systems({"gpt4o": str(SHARED / "taubench")})}
+    real = loading.load_corpus(str(SHARED / "realsim"), skip_steps=["assistant is GPT-4o"]).conversations
+    systems = {"real": real, **loading.read_systems({"gpt4o": str(SHARED / "taubench")})}
     labels, _, described, texts, _ = cluster_texts(systems, k=10)
-    found = gap.measure(labels, described["user_id"], k=10, seed=0).loc["gpt4o"]
+    found = divergence.measure_gap(labels, described["user_id"], k=10, seed=0).loc["gpt4o"]
     assert found["ci_low"] > 10 * found["floor_high"]
-    compared = behaviours.compare_all(labels, texts, k=10).loc["gpt4o"]
+    compared = compare_all_behaviours(labels, texts, k=10).loc["gpt4o"]
     terms = compared.groupby("kind")["terms"].agg(" ".join)
     assert "first-greet" in terms["invented"] and "first-greet" not in terms["missed"]

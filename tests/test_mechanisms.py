@@ -12,9 +12,12 @@ from tau2.data_model.message import AssistantMessage, ToolCall, UserMessage
 from tau2.data_model.tasks import Task
 from tau2.user.base import STOP
 
-from realusersim_nb import agents, directives, disclosure, domains, mechanisms, traces, user_errors
-from realusersim_nb.bounds import OracleAgent, ScriptedUser, to_call
+from realusersim_nb.agents import directives, disclosure, failures, runner, scores, user_errors
+from realusersim_nb.agents.disclosure import describe_scenario
+from realusersim_nb.agents.environment import list_state_changing_tools, load_tasks
+from realusersim_nb.agents.reference_arms import OracleAgent, ScriptedUser, to_call
 from realusersim_nb.records import AgentRun
+from realusersim_nb.widgets import agent_runs
 
 HELP, LEAVE = "I need some help.", STOP
 
@@ -45,9 +48,15 @@ class User(ScriptedUser):
 
 def play(domain, task, lines, steps, **about):
     """One run of scripted players."""
-    about = {"task_id": task.id, "trial": 0, "arm": "task_only", "agent": "script", "simulator": "script"} | about
+    about = {
+        "task_id": task.id,
+        "trial": 0,
+        "arm": "task_only",
+        "agent": "script",
+        "simulator": "script",
+    } | about
     make_pair = lambda environment: (Agent(environment, steps), User(lines))  # noqa: E731
-    return asyncio.run(agents.orchestrate(domain, task, make_pair, 100, about))
+    return asyncio.run(runner.orchestrate(domain, task, make_pair, 100, about))
 
 
 def is_scripted(domain, task):
@@ -56,21 +65,21 @@ def is_scripted(domain, task):
     return (
         find_write(domain, task)
         and not task.evaluation_criteria.env_assertions
-        and not user_errors.CONDITION.search("\n".join(domains.describe_scenario(task)))
+        and not user_errors.CONDITION.search("\n".join(describe_scenario(task)))
     )
 
 
 def find_write(domain, task):
     """The first gold write with a need."""
     gold = (task.evaluation_criteria and task.evaluation_criteria.actions) or []
-    writes = [a for a in gold if a.name in domains.list_writes(domain)]
-    return writes[0] if writes and disclosure.list_action_needs(task, writes[0]) else None
+    writes = [a for a in gold if a.name in list_state_changing_tools(domain)]
+    return writes[0] if writes and disclosure.list_action_slots(task, writes[0]) else None
 
 
 TASKS = [
     (domain, task)
     for domain, n in [("mock", 2), ("retail", 3), ("airline", 2)]
-    for task in [t for t in domains.load_tasks(domain) if is_scripted(domain, t)][:n]
+    for task in [t for t in load_tasks(domain) if is_scripted(domain, t)][:n]
 ]
 
 
@@ -78,10 +87,10 @@ def write_script(domain, task, what):
     """What both sides say and do, with one thing wrong, and the calls that are gold."""
     criteria, write = task.evaluation_criteria, find_write(domain, task)
     gold = [to_call(action, "assistant") for action in criteria.actions]
-    need = disclosure.list_action_needs(task, write)[0]
+    need = disclosure.list_action_slots(task, write)[0]
     garbled = {**write.arguments, need.name: need.value[:-2] + "zz"}
     wrong = ToolCall(id="wrong", name=write.name, arguments=garbled, requestor="assistant")
-    everything, ask = "\n".join(domains.describe_scenario(task)), "Shall I go ahead?"
+    everything, ask = "\n".join(describe_scenario(task)), "Shall I go ahead?"
     done = " ".join(["It has been done.", *(criteria.communicate_info or [])])
     return {
         "clean": ([everything, "yes", LEAVE], [ask, *gold, done]),
@@ -111,19 +120,23 @@ def write_script(domain, task, what):
     ],
 )
 @pytest.mark.parametrize(("domain", "task"), TASKS, ids=[f"{d}-{t.id}" for d, t in TASKS])
-def test_a_run_with_one_thing_wrong_is_labelled_so_and_a_clean_one_is_not(domain, task, what, mechanism, error):
+def test_a_run_with_one_thing_wrong_is_labelled_so_and_a_clean_one_is_not(
+    domain, task, what, mechanism, error
+):
     run = play(domain, task, *write_script(domain, task, what))
     assert (run.success, run.error) == (what == "clean", None)
-    found = mechanisms.find_mechanisms(run, task)
+    found = failures.find_mechanisms(run, task)
     assert [f.mechanism for f in found][:1] == ([mechanism] if mechanism else [])
     assert all(0 <= turn < len(run.messages) for f in found for turn in f.turns)
-    assert {e.kind for e in user_errors.find_by_rule(run, task)} - {"off_goal"} == ({error} if error else set())
+    assert {e.kind for e in user_errors.find_by_rule(run, task)} - {"off_goal"} == (
+        {error} if error else set()
+    )
     assert bool(run.changes) == (what != "clean") or domain == "airline"
 
 
 # --- errors of the user, one by one ------------------------------------------------------------
 
-RETAIL = {task.id: task for task in domains.load_tasks("retail")}
+RETAIL = {task.id: task for task in load_tasks("retail")}
 FIRST = RETAIL["0"]  # Yusuf Rossi, zip 19122, order #W2378156
 
 
@@ -140,20 +153,27 @@ FIRST = RETAIL["0"]  # Yusuf Rossi, zip 19122, order #W2378156
 )
 def test_rules_find_the_error_and_its_words(said, kind, quote):
     run = play("retail", FIRST, [said, LEAVE], ["I have cancelled it. It is done."])
-    found = [e for e in user_errors.find_by_rule(run, FIRST) if e.kind not in ("missed_action", "premature_stop")]
+    found = [
+        e for e in user_errors.find_by_rule(run, FIRST) if e.kind not in ("missed_action", "premature_stop")
+    ]
     assert [e.kind for e in found] == ([kind] if kind else [])
     assert all(quote in e.quote and e.turn == 1 for e in found)
 
 
 def test_what_is_to_be_told_only_on_a_condition_is_too_early_in_the_opening():
     told = FIRST.user_scenario.instructions.model_copy(
-        update={"task_instructions": "If the agent asks for an address, say it is 12 Elm Street 40812.", "known_info": "You are Yusuf Rossi."}
-    )  # fmt: skip
+        update={
+            "task_instructions": "If the agent asks for an address, say it is 12 Elm Street 40812.",
+            "known_info": "You are Yusuf Rossi.",
+        }
+    )
     action = FIRST.evaluation_criteria.actions[0].model_copy(update={"arguments": {"zip": "40812"}})
-    task = FIRST.model_copy(update={
-        "user_scenario": FIRST.user_scenario.model_copy(update={"instructions": told}),
-        "evaluation_criteria": FIRST.evaluation_criteria.model_copy(update={"actions": [action]}),
-    })  # fmt: skip
+    task = FIRST.model_copy(
+        update={
+            "user_scenario": FIRST.user_scenario.model_copy(update={"instructions": told}),
+            "evaluation_criteria": FIRST.evaluation_criteria.model_copy(update={"actions": [action]}),
+        }
+    )
     early, asked = [
         ["I want to exchange the keyboard, 40812", LEAVE],
         ["I want to exchange the keyboard", "40812", LEAVE],
@@ -173,36 +193,57 @@ def test_model_reads_failed_runs_without_errors_and_must_quote(endpoint):
     def reply(request):
         asked.append(request["messages"][-1]["content"])
         quote = ["a keyboard please", "something never said"][len(asked) - 1]
-        return json.dumps({"kind": "off_goal", "message": 1, "quote": quote, "reason": "No keyboard is wanted."})
+        return json.dumps(
+            {"kind": "off_goal", "message": 1, "quote": quote, "reason": "No keyboard is wanted."}
+        )
 
     endpoint(reply)
     for proven in (True, False):
-        errors = with_models(lambda m, p=proven: user_errors.find(m, "m", [lost, blamed], [FIRST], seed=int(p)))
+        errors = with_models(
+            lambda m, p=proven: user_errors.find_user_errors(m, "m", [lost, blamed], [FIRST], seed=int(p))
+        )
         read = [e for e in errors if e.found_by == "m"]
         assert [(e.kind, e.turn, e.proven, e.arm) for e in read] == [("off_goal", 1, proven, "profile")]
-        assert user_errors.name_errors(errors, [lost, blamed]) == ["off_goal" if proven else None, "hallucinated"]
+        assert user_errors.name_errors(errors, [lost, blamed]) == [
+            "off_goal" if proven else None,
+            "hallucinated",
+        ]
     assert len(asked) == 2 and "1. Person: yusuf rossi" in asked[0]
 
 
 def test_success_without_user_errors_and_their_counts():
-    runs = pd.DataFrame({
-        "arm": ["profile"] * 4, "simulator": "m", "task_id": list("abcd"), "trial": 0,
-        "success": [1.0, 0.0, 0.0, None], "user_error": [None, "hallucinated", None, None],
-    })  # fmt: skip
-    found = user_errors.score_without(runs).loc["profile"]
+    runs = pd.DataFrame(
+        {
+            "arm": ["profile"] * 4,
+            "simulator": "m",
+            "task_id": list("abcd"),
+            "trial": 0,
+            "success": [1.0, 0.0, 0.0, None],
+            "user_error": [None, "hallucinated", None, None],
+        }
+    )
+    found = user_errors.score_without_user_errors(runs).loc["profile"]
     assert (found["success"], found["n_runs"], found["n_failed"]) == (pytest.approx(1 / 3), 3, 1)
     assert (found["without"], found["n_without"]) == (0.5, 2)
-    assert user_errors.count(runs).loc["profile", ["n", "hallucinated", "any"]].tolist() == [3, 1, 1]
+    assert user_errors.count_user_errors(runs).loc["profile", ["n", "hallucinated", "any"]].tolist() == [
+        3,
+        1,
+        1,
+    ]
 
 
 # --- rates, disclosure, traces -----------------------------------------------------------------
 
 
 def test_rates_of_mechanisms_add_up_to_failures_and_are_paired_with_task_only():
-    rows = [{"arm": arm, "simulator": "m", "task_id": t, "trial": 0, "success": 1.0, "mechanism": None} for arm in ("task_only", "profile") for t in "abcdef"]  # fmt: skip
+    rows = [
+        {"arm": arm, "simulator": "m", "task_id": t, "trial": 0, "success": 1.0, "mechanism": None}
+        for arm in ("task_only", "profile")
+        for t in "abcdef"
+    ]
     runs = pd.DataFrame(rows)
     runs.loc[runs.index[-3:], ["success", "mechanism"]] = [0.0, "late"]
-    found = mechanisms.measure(runs)
+    found = failures.measure_mechanisms(runs)
     assert found.loc[("profile", "late"), ["rate", "difference", "n_pairs"]].tolist() == [0.5, 0.5, 6]
     assert found.loc["profile", "rate"].sum() == 0.5 and found.loc["task_only", "rate"].sum() == 0
 
@@ -219,21 +260,27 @@ def test_rates_of_mechanisms_add_up_to_failures_and_are_paired_with_task_only():
     ],
 )
 def test_a_value_is_told_in_any_spelling(value, told, not_told):
-    assert all(disclosure.tells(text, value) for text in told)
-    assert not any(disclosure.tells(text, value) for text in not_told)
+    assert all(disclosure.mentions(text, value) for text in told)
+    assert not any(disclosure.mentions(text, value) for text in not_told)
 
 
 def test_disclosure_counts_what_was_told_by_each_message():
     lines = [HELP, "yusuf rossi", "19122 and the order is #W2378156", LEAVE]
     run = play("retail", FIRST, lines, ["Who?", "Zip?", "It is done."])
-    traced = disclosure.trace_needs([run], [FIRST]).set_index("name")["user_message"]
+    traced = disclosure.trace_slots([run], [FIRST]).set_index("name")["user_message"]
     assert traced.to_dict() == {"zip": 3, "first_name": 2, "last_name": 2, "order_id": 3}
-    assert disclosure.accumulate(disclosure.trace_needs([run], [FIRST]))["task_only"].head(3).tolist() == [0, 0.5, 1]
+    assert disclosure.accumulate_disclosure(disclosure.trace_slots([run], [FIRST]))["task_only"].head(
+        3
+    ).tolist() == [
+        0,
+        0.5,
+        1,
+    ]
 
 
 def test_trace_shows_what_proves_the_finding_and_escapes_all_text():
     run = play("retail", FIRST, ["<script>alert(1)</script> order #W9999999", LEAVE], ["One <b>moment</b>."])
-    page = traces.show_run(run, FIRST, user_errors.find_by_rule(run, FIRST))
+    page = agent_runs.show_run(run, FIRST, user_errors.find_by_rule(run, FIRST))
     assert "<script>" not in page and "&lt;script&gt;" in page and "One &lt;b&gt;" in page
     assert page.count("<mark>") == 2 and "hallucinated" in page and "<b>late</b>" in page
     assert "expected" in page  # what the database lacks
@@ -254,35 +301,45 @@ def make_people(n, opens, later):
 
 
 def make_openings(texts, simulator="m"):
-    rows = [{"simulator": simulator, "arm": arm, "task_id": str(i), "trial": 0, "text": text} for arm, own in texts.items() for i, text in enumerate(own)]  # fmt: skip
-    return pd.concat([pd.DataFrame(rows), directives.measure_texts([row["text"] for row in rows])], axis=1)
+    rows = [
+        {"simulator": simulator, "arm": arm, "task_id": str(i), "trial": 0, "text": text}
+        for arm, own in texts.items()
+        for i, text in enumerate(own)
+    ]
+    return pd.concat([pd.DataFrame(rows), directives.measure_traits([row["text"] for row in rows])], axis=1)
 
 
 def test_a_directive_followed_as_people_do_is_one_and_a_caricature_is_more():
-    people = directives.measure_real(make_people(30, "give me that list of all the dogs!", "this is ridiculous!"))
+    people = directives.measure_real_traits(
+        make_people(30, "give me that list of all the dogs!", "this is ridiculous!")
+    )
     angry = people.loc["angry"]
     assert (angry["population"], angry["group"], angry["n_group"]) == (pytest.approx(0.1), 1, 30)
     assert angry["reach"] == pytest.approx(0.9) and angry["reach_low"] > 0.5
     all_angry = make_openings({"task_only": ["calm words"] * 10, "angry": ["now!"] * 10})
-    assert directives.amplify(all_angry, people).loc[0, "amplification"] == pytest.approx(1 / 0.9)
+    assert directives.measure_amplification(all_angry, people).loc[0, "amplification"] == pytest.approx(
+        1 / 0.9
+    )
     people.loc["angry", "reach"] = 0.1
-    assert directives.amplify(all_angry, people).loc[0, "amplification"] == pytest.approx(10)
+    assert directives.measure_amplification(all_angry, people).loc[0, "amplification"] == pytest.approx(10)
 
 
 def test_people_who_do_not_open_otherwise_give_no_unit():
-    people = directives.measure_real(make_people(30, "tell me about dogs", "this is ridiculous!"))
+    people = directives.measure_real_traits(make_people(30, "tell me about dogs", "this is ridiculous!"))
     tried = make_openings({"task_only": ["calm words"] * 5, "angry": ["now!"] * 5})
-    assert pd.isna(directives.amplify(tried, people).loc[0, "amplification"])
+    assert pd.isna(directives.measure_amplification(tried, people).loc[0, "amplification"])
 
 
 def test_spread_between_simulators_is_of_the_directive_and_of_the_profile():
-    people = directives.measure_real(make_people(30, "give me that list!", "this is ridiculous!"))
+    people = directives.measure_real_traits(make_people(30, "give me that list!", "this is ridiculous!"))
     calm, loud = ["calm words"] * 4, ["now!"] * 4
-    both = pd.concat([
-        make_openings({"task_only": calm, "angry": loud, "profile": calm}, "a"),
-        make_openings({"task_only": calm, "angry": calm, "profile": calm}, "b"),
-    ])  # fmt: skip
-    spread = directives.measure_spread(both, people).loc["angry"]
+    both = pd.concat(
+        [
+            make_openings({"task_only": calm, "angry": loud, "profile": calm}, "a"),
+            make_openings({"task_only": calm, "angry": calm, "profile": calm}, "b"),
+        ]
+    )
+    spread = directives.measure_simulator_spread(both, people).loc["angry"]
     assert spread["under_profile"] == 0 and spread["under_directive"] == pytest.approx(0.5**0.5 / 0.9)
 
 
@@ -291,19 +348,29 @@ def test_the_suite_is_of_several_domains():
 
 
 def test_where_only_bounds_were_run_every_table_is_empty_and_none_fails(tmp_path):
-    tasks = domains.load_tasks("mock")[:2]
-    runs = [asyncio.run(agents.run_bound("mock", task, arm, 0)) for task in tasks for arm in ("oracle", "do_nothing")]
-    table = agents.tabulate(runs).assign(user_error=None, mechanism=None)
-    traced = disclosure.trace_needs(runs, tasks)
-    people = directives.measure_real(make_people(3, "give me that!", "this is ridiculous!"))
+    tasks = load_tasks("mock")[:2]
+    runs = [
+        asyncio.run(runner.run_reference_arm("mock", task, arm, 0))
+        for task in tasks
+        for arm in ("oracle", "do_nothing")
+    ]
+    table = scores.tabulate_runs(runs).assign(user_error=None, mechanism=None)
+    traced = disclosure.trace_slots(runs, tasks)
+    people = directives.measure_real_traits(make_people(3, "give me that!", "this is ridiculous!"))
     openings = directives.measure_openings([])
     made = [
-        agents.describe_users(runs), agents.adjust(table, ["manner_words"]), mechanisms.tabulate(runs, tasks),
-        mechanisms.measure(table), traced, disclosure.accumulate(traced), openings,
-        directives.amplify(openings, people), directives.measure_spread(openings, people),
-    ]  # fmt: skip
+        scores.describe_arms(runs),
+        scores.adjust_for_covariates(table, ["manner_words"]),
+        failures.tabulate_failures(runs, tasks),
+        failures.measure_mechanisms(table),
+        traced,
+        disclosure.accumulate_disclosure(traced),
+        openings,
+        directives.measure_amplification(openings, people),
+        directives.measure_simulator_spread(openings, people),
+    ]
     assert all(found.empty for found in made)
-    assert agents.score(table).loc["oracle", "n_runs"] == 2
+    assert scores.score_success(table).loc["oracle", "n_runs"] == 2
 
 
 # --- real runs ---------------------------------------------------------------------------------
@@ -315,16 +382,44 @@ def read_taubench(found):
     """A run and its task from tau-bench's own layout."""
     task = found["info"]["task"]
     actions = [
-        {"action_id": str(i), "name": a["name"], "arguments": a["kwargs"]} for i, a in enumerate(task["actions"])
+        {"action_id": str(i), "name": a["name"], "arguments": a["kwargs"]}
+        for i, a in enumerate(task["actions"])
     ]
     messages = []
     for m in (m for m in found["traj"] if m["role"] != "system"):
         call = (m.get("tool_calls") or [{}])[0].get("function")
-        calls = [{"id": "", "name": call["name"], "arguments": json.loads(call["arguments"]), "requestor": "assistant"}] if call else None  # fmt: skip
+        calls = (
+            [
+                {
+                    "id": "",
+                    "name": call["name"],
+                    "arguments": json.loads(call["arguments"]),
+                    "requestor": "assistant",
+                }
+            ]
+            if call
+            else None
+        )
         refused = m["role"] == "tool" and str(m["content"]).startswith("Error")
-        messages.append({"role": m["role"], "content": m["content"], "tool_calls": calls, "id": "", "requestor": "assistant", "error": refused})  # fmt: skip
+        messages.append(
+            {
+                "role": m["role"],
+                "content": m["content"],
+                "tool_calls": calls,
+                "id": "",
+                "requestor": "assistant",
+                "error": refused,
+            }
+        )
     ended_by = "user_stop" if "###STOP###" in str(messages[-1]["content"]) else "agent_stop"
-    about = {"domain": "airline", "task_id": str(found["task_id"]), "trial": found["trial"], "arm": "stock", "agent": "gpt-4o", "simulator": "gpt-4o"}  # fmt: skip
+    about = {
+        "domain": "airline",
+        "task_id": str(found["task_id"]),
+        "trial": found["trial"],
+        "arm": "stock",
+        "agent": "gpt-4o",
+        "simulator": "gpt-4o",
+    }
     run = AgentRun(**about, success=found["reward"] == 1, ended_by=ended_by, messages=messages)
     criteria = {"actions": actions, "communicate_info": task["outputs"]}
     scenario = {"instructions": task["instruction"]}
@@ -335,11 +430,12 @@ def read_taubench(found):
 def test_rules_on_real_runs_accuse_few_users_of_runs_that_succeeded_and_prove_what_they_say():
     pairs = [read_taubench(found) for found in json.loads(RUNS.read_text())]
     accused = {
-        won: [r for r, t in pairs if r.success is won and user_errors.find_by_rule(r, t)] for won in (True, False)
+        won: [r for r, t in pairs if r.success is won and user_errors.find_by_rule(r, t)]
+        for won in (True, False)
     }
     n_won = sum(run.success for run, _ in pairs)
     assert len(accused[True]) / n_won < 0.05 < len(accused[False]) / (len(pairs) - n_won) < 0.5
     for run, task in pairs:
-        found = mechanisms.find_mechanisms(run, task)
+        found = failures.find_mechanisms(run, task)
         assert bool(found) is not run.success
         assert all(e.quote in run.messages[e.turn]["content"] for e in user_errors.find_by_rule(run, task))

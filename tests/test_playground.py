@@ -13,8 +13,15 @@ from pathlib import Path
 import pytest
 from conftest import SAMPLE, make_conversation, with_models
 
-from realusersim_nb import cache, cases, corpus, judges, playground, profiles, records, simulators, streams, style
-from realusersim_nb.replies import write_replies
+from realusersim_nb import records
+from realusersim_nb.corpus import loading, splits
+from realusersim_nb.llm import cache, client
+from realusersim_nb.llm.replies import write_replies
+from realusersim_nb.profiles import extraction, style
+from realusersim_nb.pt3 import cases, judges
+from realusersim_nb.simulators import conditions, users
+from realusersim_nb.widgets import growth
+from realusersim_nb.widgets.stage import OTHER, WRITTEN, Stage, show_beside
 
 ROOT = Path(__file__).parent.parent
 REPLIES = ROOT / "data" / "replies.jsonl.gz"
@@ -29,25 +36,25 @@ def click(button, stage) -> None:
 
 async def play_all(models) -> dict[str, tuple[str, str]]:
     """What notebook 00 does, and then every arm played and judged: page and verdict by arm."""
-    real = corpus.load(str(SAMPLE))
-    profiled, held_out = corpus.hold_out(real.conversations, seed=1)
-    own = {p.user_id: p for p in profiles.extract_measured(profiled)}
+    real = loading.load_corpus(str(SAMPLE))
+    profiled, held_out = splits.hold_out(real.conversations, seed=1)
+    own = {p.user_id: p for p in extraction.extract_measured(profiled)}
     [chosen] = [c for c in held_out if len(own[c.user_id].commands) >= 3]
-    case = await cases.describe_case(models, "embedded", chosen, seed=1)
+    case = await cases.make_case(models, "embedded", chosen, seed=1)
     other = next(p for p in own.values() if p.user_id != chosen.user_id and p.commands)
     arms = ("profile", "task_only", "shuffled_profile")
-    personas = {arm: simulators.ARMS[arm](own[chosen.user_id], other) for arm in arms}
-    player = simulators.Simulator(models, "embedded", seed=1)
+    personas = {arm: conditions.ARMS[arm](own[chosen.user_id], other) for arm in arms}
+    player = users.Simulator(models, "embedded", seed=1)
     openings = await player.open(case, personas)
     judge = dict([judges.make_judges(None, "embedded", [], seed=1).popitem()])
     assert list(judge) == ["embedded"]  # too few people for the measured one
-    stage = playground.Stage(case, personas, player, "embedded", judge, openings=openings)
+    stage = Stage(case, personas, player, "embedded", judge, openings=openings)
     found = {}
     for arm in arms:
         stage.arm.value = arm
         await click(stage.begin, stage)
         page = stage.page.value
-        stage.verdict.value = playground.OTHER
+        stage.verdict.value = OTHER
         await click(stage.ask, stage)
         found[arm] = page, stage.told.value
     return found
@@ -71,7 +78,9 @@ def test_stage_plays_every_arm_from_recorded_replies(tmp_path):
         assert "You: <b>somebody else</b>" in told and "The judge (embedded)" in told
 
 
-CASE = records.Case(case_id="c", user_id="u", goal="a cake", key_context="", original=make_conversation("<b>hi</b>").messages)  # fmt: skip
+CASE = records.Case(
+    case_id="c", user_id="u", goal="a cake", key_context="", original=make_conversation("<b>hi</b>").messages
+)
 
 
 def test_reply_is_shown_while_it_comes_and_kept_like_any_other(endpoint):
@@ -79,7 +88,7 @@ def test_reply_is_shown_while_it_comes_and_kept_like_any_other(endpoint):
 
     async def work(models):
         seen = []
-        with streams.watch_replies(seen.append):
+        with client.watch_replies(seen.append):
             text = await models.ask("m", "say something")
         again = await models.ask("m", "say something")
         return seen, text, again, models.usage
@@ -94,7 +103,7 @@ def test_endpoint_that_refuses_to_stream_is_asked_without(endpoint):
     mock = endpoint(lambda request: 400 if request.get("stream") else "whole")
 
     async def work(models):
-        with streams.watch_replies(print):
+        with client.watch_replies(print):
             return await models.ask("m", "say something")
 
     assert with_models(work) == "whole" and len(mock.requests) == 2
@@ -107,28 +116,28 @@ def test_stream_that_breaks_off_is_asked_for_again(endpoint, quick, monkeypatch)
         for line in lines:
             yield line
 
-    joined = asyncio.run(streams.join_parts(give(parts), lambda text: None))
+    joined = asyncio.run(client.join_parts(give(parts), lambda text: None))
     assert json.loads(joined) == {}  # no completion in it: disconnected, which is worth another try
 
 
 def test_message_is_read_from_half_a_reply():
-    reply = json.dumps({"plain_request": "the price", playground.WRITTEN: "how much is it"})
-    assert streams.read_fields(reply[:25]) == {"plain_request": "the pr"}
-    assert streams.read_fields(reply[:-4])[playground.WRITTEN] == "how much is "
-    assert streams.read_fields("plain words") == {}
+    reply = json.dumps({"plain_request": "the price", WRITTEN: "how much is it"})
+    assert client.read_fields(reply[:25]) == {"plain_request": "the pr"}
+    assert client.read_fields(reply[:-4])[WRITTEN] == "how much is "
+    assert client.read_fields("plain words") == {}
 
 
 def test_what_a_model_or_a_person_writes_is_escaped_on_the_stage():
-    page = playground.show_beside(CASE, "profile", [records.Message(role="user", content="<script>")], "<i>more")
+    page = show_beside(CASE, "profile", [records.Message(role="user", content="<script>")], "<i>more")
     assert "&lt;b&gt;hi" in page and "&lt;script&gt;" in page and "&lt;i&gt;more" in page
 
 
 def test_profile_grows_into_what_all_messages_give():
-    talks = corpus.load(str(SAMPLE)).conversations
+    talks = loading.load_corpus(str(SAMPLE)).conversations
     messages = style.measure_conversations(talks)
-    whole = {p.user_id: p for p in profiles.extract_measured(talks)}
+    whole = {p.user_id: p for p in extraction.extract_measured(talks)}
     for user, profile in whole.items():
-        grown = profiles.grow(messages, user)
+        grown = extraction.grow_profiles(messages, user)
         assert grown[-1].commands == profile.commands and len(grown) == (messages["user_id"] == user).sum()
     assert len(grown[0].commands) <= len(grown[-1].commands)  # one message shows little
 
@@ -137,8 +146,8 @@ def test_stage_tells_what_stopped_it_in_one_sentence(endpoint):
     endpoint(lambda request: 401)
 
     async def work(models):
-        player = simulators.Simulator(models, "m")
-        stage = playground.Stage(CASE, {"profile": "-"}, player, "m", {"m": None}, openings={"profile": "hi"})
+        player = users.Simulator(models, "m")
+        stage = Stage(CASE, {"profile": "-"}, player, "m", {"m": None}, openings={"profile": "hi"})
         await click(stage.begin, stage)
         return stage
 
@@ -150,14 +159,19 @@ def test_stage_tells_what_stopped_it_in_one_sentence(endpoint):
 @pytest.mark.parametrize("n", [1, 2])
 def test_newest_command_is_marked(n):
     one = records.Command(dimension="formality", command="Say please.", examples=[])
-    grown = [records.Profile(user_id="u", commands=[one][: 2 - n]), records.Profile(user_id="u", commands=[one])]
-    assert ("<mark>Say please.</mark>" in playground.show_growth(["a", "b"], grown, 2)) == (n == 2)
+    grown = [
+        records.Profile(user_id="u", commands=[one][: 2 - n]),
+        records.Profile(user_id="u", commands=[one]),
+    ]
+    assert ("<mark>Say please.</mark>" in growth.show_growth(["a", "b"], grown, 2)) == (n == 2)
 
 
 def test_first_notebook_runs_from_recorded_replies_where_no_model_is_installed(tmp_path):
     for name in ("notebooks", "data"):
         (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "sitecustomize.py").write_text('import sys\nsys.modules["xllamacpp"] = None  # as if not installed\n')
+    (tmp_path / "sitecustomize.py").write_text(
+        'import sys\nsys.modules["xllamacpp"] = None  # as if not installed\n'
+    )
     command = [sys.executable, "-m", "realusersim_nb", "run", "00", "--run-name", "recorded"]
     surroundings = os.environ | {"PYTHONPATH": str(tmp_path), "REALUSERSIM_HOME": str(tmp_path / "home")}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=surroundings)

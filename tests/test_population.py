@@ -5,19 +5,24 @@ import pandas as pd
 import pytest
 from conftest import make_conversation
 
-from realusersim_nb import population, profiles, style, widgets
-from realusersim_nb.corpus import group_by_user
+from realusersim_nb.corpus.splits import group_by_user
+from realusersim_nb.profiles import extraction, population, style
 from realusersim_nb.records import Demographic, Profile
+from realusersim_nb.widgets import profiles
 
 COOKING = ["bake bread flour oven", "oven bread yeast", "flour yeast dough bake"]
 CODE = ["python function error loop", "loop function variable", "python variable error"]
-CHAT = {f"{name}{i}": text for name, texts in (("cook", COOKING), ("code", CODE)) for i, text in enumerate(texts)}
+CHAT = {
+    f"{name}{i}": text for name, texts in (("cook", COOKING), ("code", CODE)) for i, text in enumerate(texts)
+}
 
 
 def test_topics_are_found_and_named_and_reference_falls_where_its_words_are():
     rows, topics = population.find_topics(CHAT, {"task": "bake dough in the oven"}, k=2)
     of = rows.set_index("user_id")["topic"]
-    assert of["cook0"] == of["cook1"] == of["cook2"] == of["task"] != of["code0"] == of["code1"] == of["code2"]
+    assert (
+        of["cook0"] == of["cook1"] == of["cook2"] == of["task"] != of["code0"] == of["code1"] == of["code2"]
+    )
     assert "python" in topics.loc[of["code0"], "terms"] and topics.loc[of["task"], "reference"] == 1
     assert topics["chat"].sum() == pytest.approx(1) and topics["users"].sum() == 6
 
@@ -25,19 +30,19 @@ def test_topics_are_found_and_named_and_reference_falls_where_its_words_are():
 def test_coverage_is_whole_for_texts_of_the_chat_and_none_for_foreign_ones():
     same, _ = population.find_topics(CHAT, {"copy": COOKING[0]}, k=2)
     other, _ = population.find_topics(CHAT, {"foreign": "flights airports luggage"}, k=2)
-    assert population.measure_coverage(same)["covered"] == 1
-    assert population.measure_coverage(other)["covered"] == 0
-    assert np.isnan(population.measure_coverage(population.find_topics(CHAT, k=2)[0])["covered"])
+    assert population.measure_topic_coverage(same)["covered"] == 1
+    assert population.measure_topic_coverage(other)["covered"] == 0
+    assert np.isnan(population.measure_topic_coverage(population.find_topics(CHAT, k=2)[0])["covered"])
 
 
 def test_map_has_a_place_for_each_user_and_is_the_same_again():
     talks = [make_conversation("do it " * n, "And then? " * n, "ok", user=f"u{n}") for n in range(1, 13)]
-    users = style.summarise(style.measure_conversations(talks))
-    placed = population.place_users(users, seed=1)
+    users = style.summarise_users(style.measure_conversations(talks))
+    placed = population.map_users(users, seed=1)
     assert placed.index.sort_values().equals(users.index.sort_values()) and placed.notna().all().all()
-    pd.testing.assert_frame_equal(placed, population.place_users(users, seed=1))
+    pd.testing.assert_frame_equal(placed, population.map_users(users, seed=1))
     with pytest.raises(ValueError, match="at least 5 users, there are 2"):
-        population.place_users(users.head(2))
+        population.map_users(users.head(2))
 
 
 def test_demographics_are_counted_by_source():
@@ -64,15 +69,15 @@ TALKS = [
 
 
 def test_browser_escapes_what_people_wrote_and_marks_the_evidence(capsys):
-    found = profiles.extract_measured(TALKS)
-    page = widgets.show_profile(found[0], group_by_user(TALKS)["low"])
+    found = extraction.extract_measured(TALKS)
+    page = profiles.show_profile(found[0], group_by_user(TALKS)["low"])
     assert "<b>now" not in page and "&lt;b&gt;now" in page
     assert "<mark>" in page and "more than" in page and "the prompt, to copy" in page
-    widgets.browse_profiles(found, group_by_user(TALKS))
+    profiles.browse_profiles(found, group_by_user(TALKS))
 
 
 def test_browser_filters_by_dimension_and_word():
-    found, users = profiles.extract_measured(TALKS), group_by_user(TALKS)
-    assert [p.user_id for p in widgets.filter_profiles(found, users, word="SO IT")] == ["low"]
-    assert "low" in {p.user_id for p in widgets.filter_profiles(found, users, dimension="capitalization")}
-    assert widgets.filter_profiles(found, users, word="nobody says this") == []
+    found, users = extraction.extract_measured(TALKS), group_by_user(TALKS)
+    assert [p.user_id for p in profiles.filter_profiles(found, users, word="SO IT")] == ["low"]
+    assert "low" in {p.user_id for p in profiles.filter_profiles(found, users, dimension="capitalization")}
+    assert profiles.filter_profiles(found, users, word="nobody says this") == []

@@ -5,9 +5,10 @@ import math
 import pytest
 from conftest import SAMPLE, make_conversation
 
-from realusersim_nb import corpus, profiles, style, verification
+from realusersim_nb.corpus import loading, splits
+from realusersim_nb.profiles import extraction, persona, style, verification
 from realusersim_nb.records import Command, Profile
-from realusersim_nb.texts import cut_at_word
+from realusersim_nb.text import cut_at_word
 
 LOWER = ["ok do it in python", "now make it faster", "and add a test for that", "im not sure it works"]
 FORMAL = [
@@ -24,20 +25,37 @@ def measure(text, previous=None):
 
 @pytest.mark.parametrize(
     ("text", "feature", "value"),
-    [("ok now in python", "starts_lower", 1), ("Write it", "starts_lower", 0), ("i think I can", "lower_i", 0.5),
-     ("really?", "ends_stop", 1), ("do it", "ends_stop", 0), ("how does it work", "unmarked_question", 1),
-     ("how does it work?", "unmarked_question", 0), ("one two three", "words", 3), ("Please do", "please", 1),
-     ("pleased to do", "please", 0), ("dont do it", "shorthand", 1), ("maybe not", "hedges", 1), ("do it", "is_question", 0)],
-)  # fmt: skip
+    [
+        ("ok now in python", "starts_lower", 1),
+        ("Write it", "starts_lower", 0),
+        ("i think I can", "lower_i", 0.5),
+        ("really?", "ends_stop", 1),
+        ("do it", "ends_stop", 0),
+        ("how does it work", "unmarked_question", 1),
+        ("how does it work?", "unmarked_question", 0),
+        ("one two three", "words", 3),
+        ("Please do", "please", 1),
+        ("pleased to do", "please", 0),
+        ("dont do it", "shorthand", 1),
+        ("maybe not", "hedges", 1),
+        ("do it", "is_question", 0),
+    ],
+)
 def test_feature_has_its_known_value(text, feature, value):
     assert measure(text)[feature] == value
 
 
 @pytest.mark.parametrize(
     ("text", "feature", "value"),
-    [("sort that list again", "repeats", 2 / 4), ("ok now in python", "opens_with_filler", 1), ("and in java", "follows_up", 1),
-     ("give me 5 more", "asks_again", 1), ("a different one", "asks_again", 1), ("explain it", "asks_again", 0)],
-)  # fmt: skip
+    [
+        ("sort that list again", "repeats", 2 / 4),
+        ("ok now in python", "opens_with_filler", 1),
+        ("and in java", "follows_up", 1),
+        ("give me 5 more", "asks_again", 1),
+        ("a different one", "asks_again", 1),
+        ("explain it", "asks_again", 0),
+    ],
+)
 def test_feature_of_a_later_message_has_its_known_value(text, feature, value):
     assert measure(text, previous="sort this list in python")[feature] == value
 
@@ -45,28 +63,37 @@ def test_feature_of_a_later_message_has_its_known_value(text, feature, value):
 def test_what_a_message_cannot_show_is_missing_not_zero():
     row = measure("123 !!!")
     assert all(
-        math.isnan(row[name]) for name in ("starts_lower", "lower_i", "repeats", "follows_up", "unmarked_question")
+        math.isnan(row[name])
+        for name in ("starts_lower", "lower_i", "repeats", "follows_up", "unmarked_question")
     )
 
 
-LETTER = "Dear sir, " + "the goods that we ordered have not come and we would like to know why that is so. " * 5
+LETTER = (
+    "Dear sir, " + "the goods that we ordered have not come and we would like to know why that is so. " * 5
+)
 
 
 @pytest.mark.parametrize(
     ("text", "typed"),
-    [("make it shorter", "make it shorter"), ("fix\n```\nnot mine\n```", "fix\n "), (f"fix this letter:\n{LETTER}", "fix this letter:"),
-     (f"{LETTER}\n\nmake it shorter", "make it shorter"), (f"fix this\n\n{LETTER}\n\nin german pls", "fix this\n\nin german pls"),
-     (LETTER, LETTER), (f"{LETTER}\n\n{LETTER}", f"{LETTER}\n\n{LETTER}")],
-)  # fmt: skip
+    [
+        ("make it shorter", "make it shorter"),
+        ("fix\n```\nnot mine\n```", "fix\n "),
+        (f"fix this letter:\n{LETTER}", "fix this letter:"),
+        (f"{LETTER}\n\nmake it shorter", "make it shorter"),
+        (f"fix this\n\n{LETTER}\n\nin german pls", "fix this\n\nin german pls"),
+        (LETTER, LETTER),
+        (f"{LETTER}\n\n{LETTER}", f"{LETTER}\n\n{LETTER}"),
+    ],
+)
 def test_what_was_pasted_is_told_from_what_was_typed(text, typed):
     assert style.typed_part(text) == typed
 
 
 def test_percentiles_are_middle_ranks():
-    users = style.summarise(
+    users = style.summarise_users(
         style.measure_conversations([make_conversation("a " * n, user=str(n)) for n in (1, 2, 3, 4)])
     )
-    assert style.place(users, users)["words"].tolist() == [0.125, 0.375, 0.625, 0.875]
+    assert style.compute_percentiles(users, users)["words"].tolist() == [0.125, 0.375, 0.625, 0.875]
 
 
 def population():
@@ -75,7 +102,7 @@ def population():
 
 
 def test_only_what_sets_a_user_apart_becomes_a_command():
-    found = {p.user_id: p for p in profiles.extract_measured(population())}
+    found = {p.user_id: p for p in extraction.extract_measured(population())}
     assert "Begin your messages with a lower-case letter." in {c.command for c in found["low"].commands}
     assert "Say please when you ask for something." in {c.command for c in found["formal"].commands}
     for command in found["low"].commands:
@@ -84,27 +111,33 @@ def test_only_what_sets_a_user_apart_becomes_a_command():
 
 
 def test_every_example_of_a_measured_profile_is_verbatim():
-    conversations = corpus.load(str(SAMPLE)).conversations
-    own = corpus.group_by_user(conversations)
-    for profile in profiles.extract_measured(conversations):
-        verified, checks = verification.verify(profile, own[profile.user_id])
+    conversations = loading.load_corpus(str(SAMPLE)).conversations
+    own = splits.group_by_user(conversations)
+    for profile in extraction.extract_measured(conversations):
+        verified, checks = verification.verify_profile(profile, own[profile.user_id])
         assert verified == profile and (checks["written"] == checks["verbatim"]).all()
 
 
 def test_examples_that_the_user_did_not_write_are_removed():
-    command = Command(dimension="formality", command="x", examples=["now make it faster", "Now make it faster", ""])
-    verified, checks = verification.verify(Profile(user_id="low", commands=[command]), [make_conversation(*LOWER)])
+    command = Command(
+        dimension="formality", command="x", examples=["now make it faster", "Now make it faster", ""]
+    )
+    verified, checks = verification.verify_profile(
+        Profile(user_id="low", commands=[command]), [make_conversation(*LOWER)]
+    )
     assert verified.commands[0].examples == ["now make it faster"] and checks["written"].tolist() == [3]
 
 
 def test_long_examples_are_cut_at_a_word_and_stay_verbatim():
     text = "word " * 100
-    cut = cut_at_word(text, profiles.EXAMPLE_CHARS)
-    assert cut in text and len(cut) <= profiles.EXAMPLE_CHARS and cut.endswith("word")
-    assert cut_at_word("x" * 500, profiles.EXAMPLE_CHARS) == "x" * profiles.EXAMPLE_CHARS
+    cut = cut_at_word(text, extraction.EXAMPLE_CHARS)
+    assert cut in text and len(cut) <= extraction.EXAMPLE_CHARS and cut.endswith("word")
+    assert cut_at_word("x" * 500, extraction.EXAMPLE_CHARS) == "x" * extraction.EXAMPLE_CHARS
 
 
 def test_profile_without_examples_holds_none():
-    profile = Profile(user_id="u", commands=[Command(dimension="formality", command="Be brief.", examples=["abc def"])])
-    assert "abc def" in profiles.render(profile)
-    assert "abc def" not in profiles.render(profile, examples=False)
+    profile = Profile(
+        user_id="u", commands=[Command(dimension="formality", command="Be brief.", examples=["abc def"])]
+    )
+    assert "abc def" in persona.render_profile(profile)
+    assert "abc def" not in persona.render_profile(profile, examples=False)

@@ -6,25 +6,30 @@ import pytest
 from conftest import make_conversation, with_models
 from test_agents import fill
 
-from realusersim_nb import (
-    agreement,
-    cases,
-    corpus,
-    formalism,
-    judges,
-    labels,
-    lapses,
-    plots,
-    pt3,
-    simulators,
-    stats,
-    texts,
-    widgets,
-)  # fmt: skip
-from realusersim_nb.cache import Cache
+from realusersim_nb import stats
+from realusersim_nb.corpus import splits
+from realusersim_nb.llm.cache import Cache
+from realusersim_nb.plots import fidelity
+from realusersim_nb.pt3 import agreement, formalism, judges, labels
+from realusersim_nb.pt3.cases import (
+    draw_cases,
+    draw_reference_arms,
+    list_judged_messages,
+    make_case,
+    measure_leaks,
+    split_by_domain,
+)
+from realusersim_nb.pt3.scores import compare_fidelity, np, pd, score_fidelity, tabulate_verdicts
 from realusersim_nb.records import Case, Command, Judgement, JudgePrompt, Message, Profile, Transcript
+from realusersim_nb.simulators import conditions, role_breaks, rollouts
+from realusersim_nb.simulators.users import Simulator
+from realusersim_nb.text import list_copied_runs, measure_longest_copy, measure_overlap
+from realusersim_nb.widgets import labelling
+from realusersim_nb.widgets.cases import show_case
 
-CONVERSATIONS = [make_conversation("sort a list", f"now by {u}", "thanks a lot for that", user=u) for u in "abc"]
+CONVERSATIONS = [
+    make_conversation("sort a list", f"now by {u}", "thanks a lot for that", user=u) for u in "abc"
+]
 CASES = [
     Case(
         case_id=c.conversation_id,
@@ -36,7 +41,9 @@ CASES = [
     for c in CONVERSATIONS
 ]
 OWN = {
-    u: Profile(user_id=u, commands=[Command(dimension="formality", command=f"Be {u}.", examples=[f"old {u}"])])
+    u: Profile(
+        user_id=u, commands=[Command(dimension="formality", command=f"Be {u}.", examples=[f"old {u}"])]
+    )
     for u in "abc"
 }
 
@@ -50,12 +57,14 @@ def judgement(arm, value, user="a"):
 
 
 def test_corpus_whose_users_never_come_back_gives_no_case_and_says_so():
-    with pytest.raises(ValueError, match=r"no user of this corpus has two.*give a corpus whose users come back"):
-        cases.choose_cases([], n_cases=4, seed=1)
+    with pytest.raises(
+        ValueError, match=r"no user of this corpus has two.*give a corpus whose users come back"
+    ):
+        draw_cases([], n_cases=4, seed=1)
 
 
 def test_each_arm_is_told_what_its_name_says():
-    told = {arm: simulators.write_personas(arm, CASES, OWN, seed=1) for arm in simulators.ARMS}
+    told = {arm: conditions.write_personas(arm, CASES, OWN, seed=1) for arm in conditions.ARMS}
     assert "Be a." in told["profile"][0] and "old a" in told["profile"][0]
     assert "Be a." in told["profile_no_examples"][0] and "old a" not in told["profile_no_examples"][0]
     assert len(told["placebo"][0]) == len(told["profile"][0])
@@ -67,10 +76,10 @@ def test_each_arm_is_told_what_its_name_says():
 def test_shuffled_profiles_are_a_derangement_for_every_seed():
     users = [str(i) for i in range(7)]
     for seed in range(50):
-        given = corpus.assign_others(users, seed=seed)
+        given = splits.assign_others(users, seed=seed)
         assert sorted(given.values()) == users and all(a != b for a, b in given.items())
     with pytest.raises(ValueError, match="needs another one"):
-        corpus.assign_others(["a"], seed=0)
+        splits.assign_others(["a"], seed=0)
 
 
 # --- roll-outs ---------------------------------------------------------------------------------
@@ -78,8 +87,8 @@ def test_shuffled_profiles_are_a_derangement_for_every_seed():
 
 def roll_out(tmp_path, turn_format="transcript", **settings):
     def work(models):
-        player = simulators.Simulator(models, "user", turn_format)
-        return simulators.roll_out(player, "helper", CASES[0], "profile", "- Be a.", **settings)
+        player = Simulator(models, "user", turn_format)
+        return rollouts.roll_out(player, "helper", CASES[0], "profile", "- Be a.", **settings)
 
     return with_models(work, cache=Cache(tmp_path / "replies.sqlite"))
 
@@ -99,7 +108,9 @@ def test_roll_out_ends_when_the_user_is_done(endpoint, tmp_path):
 
 def test_roles_format_swaps_roles_and_ends_on_close(endpoint, tmp_path):
     mock = endpoint(
-        lambda r: "An answer." if r["model"] == "helper" else "/close" if len(r["messages"]) > 2 else "sort it"
+        lambda r: (
+            "An answer." if r["model"] == "helper" else "/close" if len(r["messages"]) > 2 else "sort it"
+        )
     )
     found = roll_out(tmp_path, turn_format="roles")
     assert [m.content for m in found.messages] == ["sort it", "An answer."] and found.ended_by == "close"
@@ -126,7 +137,7 @@ def test_failed_call_ends_the_roll_out_with_what_there_was(endpoint, tmp_path):
 def test_judge_sees_user_messages_of_the_first_nine_without_close():
     messages = [Message(role=r, content=f"{r} {i}") for i in range(6) for r in ("user", "assistant")]
     messages[4] = Message(role="user", content=" /close ")
-    assert cases.prepare(messages) == ["user 0", "user 1", "user 3", "user 4"]
+    assert list_judged_messages(messages) == ["user 0", "user 1", "user 3", "user 4"]
 
 
 def judge_all(tmp_path, transcripts, **settings):
@@ -150,11 +161,14 @@ def judging_by_eye(request):
 @pytest.mark.parametrize("settings", [{}, {"calls": 1}, {"order": "simulated_first"}, {"trial": 1}], ids=str)
 def test_perfect_simulator_gets_100_per_cent_and_a_stranger_0(endpoint, tmp_path, settings):
     endpoint(judging_by_eye)
-    perfect = [Transcript(case_id=c.case_id, user_id=c.user_id, arm="perfect", messages=c.original) for c in CASES]
-    stranger = [
-        t.model_copy(update={"arm": "stranger", "messages": [Message(role="user", content="Hello.")]}) for t in perfect
+    perfect = [
+        Transcript(case_id=c.case_id, user_id=c.user_id, arm="perfect", messages=c.original) for c in CASES
     ]
-    scores = pt3.score(pt3.tabulate(judge_all(tmp_path, perfect + stranger, **settings)))
+    stranger = [
+        t.model_copy(update={"arm": "stranger", "messages": [Message(role="user", content="Hello.")]})
+        for t in perfect
+    ]
+    scores = score_fidelity(tabulate_verdicts(judge_all(tmp_path, perfect + stranger, **settings)))
     assert scores["rate"].to_dict() == {"perfect": 1.0, "stranger": 0.0}
 
 
@@ -163,32 +177,38 @@ def test_failed_and_empty_transcripts_are_counted_never_scored_0(endpoint, tmp_p
     about = {"case_id": "a-0", "user_id": "a", "arm": "profile"}
     close = [Message(role="user", content="/close")]
     found = judge_all(
-        tmp_path, [Transcript(**about, error="empty reply", ended_by="error"), Transcript(**about, messages=close)]
+        tmp_path,
+        [Transcript(**about, error="empty reply", ended_by="error"), Transcript(**about, messages=close)],
     )
     assert [j.verdicts for j in found] == [None, None] and not mock.requests
-    scores = pt3.score(pt3.tabulate([*found, judgement("profile", True, "b")]))
+    scores = score_fidelity(tabulate_verdicts([*found, judgement("profile", True, "b")]))
     assert scores.loc["profile", ["rate", "n_cases", "n_failed"]].tolist() == [1.0, 1, 1]
 
 
 def test_bounds_are_the_users_own_and_somebody_elses_other_conversation():
     known = [make_conversation(f"i am {u}", user=u, number=1) for u in "ab"] + CONVERSATIONS
-    bounds = {(t.arm, t.user_id): t.messages for t in pt3.draw_bounds(CASES, known, first=5, seed=1)}
+    bounds = {(t.arm, t.user_id): t.messages for t in draw_reference_arms(CASES, known, first=5, seed=1)}
     assert bounds["same_user", "a"] == known[0].messages and bounds["same_user", "b"] == known[1].messages
     assert ("same_user", "c") not in bounds  # of whom nothing else is known
-    assert all(bounds["other_user", c.user_id] not in (c.original, bounds.get(("same_user", c.user_id))) for c in CASES)
+    assert all(
+        bounds["other_user", c.user_id] not in (c.original, bounds.get(("same_user", c.user_id)))
+        for c in CASES
+    )
 
 
 def test_index_leaves_out_d3_where_it_says_so():
     found = judgement("profile", False).model_copy(
         update={"verdicts": {"D1": False, "D2": False, "D3": True, "D4": False, "D5": True}}
     )
-    scores = pt3.score(pt3.tabulate([found]))
+    scores = score_fidelity(tabulate_verdicts([found]))
     assert scores.loc["profile", ["rate", "without_D3"]].tolist() == [0.4, 0.25]
 
 
 def test_arms_are_compared_on_the_users_both_have():
-    verdicts = pt3.tabulate([judgement(arm, arm == "profile", u) for u in "abc" for arm in ("profile", "task_only")])
-    found = pt3.compare_arms(verdicts).set_index("baseline").loc["task_only"]
+    verdicts = tabulate_verdicts(
+        [judgement(arm, arm == "profile", u) for u in "abc" for arm in ("profile", "task_only")]
+    )
+    found = compare_fidelity(verdicts).set_index("baseline").loc["task_only"]
     assert (found["difference"], found["n_pairs"], found["p"]) == (1.0, 3, 0.25)
 
 
@@ -201,21 +221,25 @@ def test_repeats_and_copies_of_examples_are_counted():
         messages=[Message(role="user", content=x) for x in texts],
         ended_by="max_turns",
     )
-    found = pt3.describe_transcripts([t], examples={"a": ["old a"]}).loc["profile"]
+    found = rollouts.tabulate_rollouts([t], examples={"a": ["old a"]}).loc["profile"]
     assert found["repeated"] == 0.5 and found["copied"] == pytest.approx(1 / 3)
 
 
 def test_when_every_judgement_failed_the_tables_and_figures_say_so():
     arms = ["task_only", "profile", "same_user", "other_user"]
     failed = [
-        Judgement(case_id=str(i), user_id=str(i), arm=arm, judge="m", error="x") for arm in arms for i in range(3)
+        Judgement(case_id=str(i), user_id=str(i), arm=arm, judge="m", error="x")
+        for arm in arms
+        for i in range(3)
     ]
-    verdicts = pt3.tabulate(failed)
-    scores = pt3.score(verdicts)
+    verdicts = tabulate_verdicts(failed)
+    scores = score_fidelity(verdicts)
     assert (scores["n_failed"] == 3).all() and scores["rate"].isna().all()
-    plots.plot_dimensions(pt3.score(verdicts, ["judge", "arm", "dimension"]).reset_index(), judges.DIMENSIONS)
-    plots.plot_rates(pt3.score(verdicts, ["judge", "arm"]), "rate", "n_cases", title="Fidelity")
-    assert (pt3.compare_arms(verdicts)["n_pairs"] == 0).all()
+    fidelity.plot_dimensions(
+        score_fidelity(verdicts, ["judge", "arm", "dimension"]).reset_index(), judges.DIMENSIONS
+    )
+    fidelity.plot_rates(score_fidelity(verdicts, ["judge", "arm"]), "rate", "n_cases", title="Fidelity")
+    assert (compare_fidelity(verdicts)["n_pairs"] == 0).all()
 
 
 # --- lapses ------------------------------------------------------------------------------------
@@ -223,31 +247,42 @@ def test_when_every_judgement_failed_the_tables_and_figures_say_so():
 
 @pytest.mark.parametrize(
     ("texts", "kind"),
-    [([], "says nothing"), (["ok", "word " * 10_000], "writes too much"),
-     (["Then write the same request, with the same content, as this person types it"], "recites its prompt"),
-     (["sort it", "Always write in the manner of a very old captain at sea please"], "recites its prompt"),
-     (["As an AI language model I cannot sort."], "answers as the assistant"),
-     (["Sure! Here is the sorted list: 1, 2"], "answers as the assistant"),
-     (["sort it", "sort it", "sort it"], "repeats itself"),
-     (["sort it", "sort it"], None), (["can you help me sort", "sure, now in reverse"], None),
-     (["how would old mates in a manner of speaking put it"], None)],
-)  # fmt: skip
+    [
+        ([], "says nothing"),
+        (["ok", "word " * 10_000], "writes too much"),
+        (
+            ["Then write the same request, with the same content, as this person types it"],
+            "recites its prompt",
+        ),
+        (["sort it", "Always write in the manner of a very old captain at sea please"], "recites its prompt"),
+        (["As an AI language model I cannot sort."], "answers as the assistant"),
+        (["Sure! Here is the sorted list: 1, 2"], "answers as the assistant"),
+        (["sort it", "sort it", "sort it"], "repeats itself"),
+        (["sort it", "sort it"], None),
+        (["can you help me sort", "sure, now in reverse"], None),
+        (["how would old mates in a manner of speaking put it"], None),
+    ],
+)
 def test_lapses_are_told_by_kind(texts, kind):
     persona = '- Always write in the manner of a very old captain at sea. For instance, about other things: "how would old mates in a manner of speaking put it"'
-    assert lapses.find_lapse(texts, persona) == kind
+    assert role_breaks.find_role_break(texts, persona) == kind
 
 
 def test_user_who_only_closes_has_a_lapse_is_counted_and_kept_out_of_the_rates(endpoint, tmp_path):
     mock = endpoint(lambda r: "/close" if r["model"] == "user" else judging_by_eye(r))
     nothing = roll_out(tmp_path, turn_format="roles")
     assert (nothing.lapse, nothing.ended_by) == ("says nothing", "close")
-    fine = Transcript(case_id="b-0", user_id="b", arm="profile", messages=CASES[1].original, ended_by="max_turns")
+    fine = Transcript(
+        case_id="b-0", user_id="b", arm="profile", messages=CASES[1].original, ended_by="max_turns"
+    )
     asked = len(mock.requests)
     found = judge_all(tmp_path, [nothing, fine])
     assert [j.error for j in found] == ["lapse: says nothing", None] and len(mock.requests) == asked + 2
-    scores = pt3.score(pt3.tabulate(found))
+    scores = score_fidelity(tabulate_verdicts(found))
     assert scores.loc["profile", ["rate", "n_cases", "n_failed"]].tolist() == [1.0, 1, 1]
-    table = lapses.tabulate_lapses([nothing, fine, fine.model_copy(update={"arm": "same_user", "ended_by": "real"})])
+    table = role_breaks.tabulate_role_breaks(
+        [nothing, fine, fine.model_copy(update={"arm": "same_user", "ended_by": "real"})]
+    )
     assert table.loc["profile", ["n", "says nothing", "any"]].tolist() == [2, 1, 1]
     assert table.loc["same_user", "any"] == 0
 
@@ -266,19 +301,37 @@ def judging_by_side(request):
 
 def test_label_swap_changes_nothing_but_the_label(endpoint, tmp_path):
     endpoint(judging_by_eye)
-    arms = [Transcript(case_id=c.case_id, user_id=c.user_id, arm=arm, messages=c.original if arm == "x" else CASES[0].original)
-            for c in CASES for arm in ("x", "y")]  # fmt: skip
+    arms = [
+        Transcript(
+            case_id=c.case_id,
+            user_id=c.user_id,
+            arm=arm,
+            messages=c.original if arm == "x" else CASES[0].original,
+        )
+        for c in CASES
+        for arm in ("x", "y")
+    ]
     swapped = [t.model_copy(update={"arm": {"x": "y", "y": "x"}[t.arm]}) for t in arms]
-    straight, crossed = (pt3.score(pt3.tabulate(judge_all(tmp_path, ts))) for ts in (arms, swapped))
+    straight, crossed = (score_fidelity(tabulate_verdicts(judge_all(tmp_path, ts))) for ts in (arms, swapped))
     assert straight.loc["x"].equals(crossed.loc["y"].rename("x")) and straight.loc["x", "rate"] == 1
 
 
 def test_one_call_judge_keeps_finding_raw_reply_order_and_hash_and_its_order_bias_is_seen(endpoint, tmp_path):
     mock = endpoint(judging_by_side)
-    short = [Transcript(case_id=c.case_id, user_id=c.user_id, arm="profile", messages=[Message(role="user", content="x")]) for c in CASES]  # fmt: skip
-    straight, crossed = (judge_all(tmp_path, short, calls=1, order=o) for o in ("real_first", "simulated_first"))
+    short = [
+        Transcript(
+            case_id=c.case_id, user_id=c.user_id, arm="profile", messages=[Message(role="user", content="x")]
+        )
+        for c in CASES
+    ]
+    straight, crossed = (
+        judge_all(tmp_path, short, calls=1, order=o) for o in ("real_first", "simulated_first")
+    )
     assert len(mock.requests) == 6
-    assert json.loads(straight[0].replies[0])["D1"]["match"] is True and "D1: The two lists" in straight[0].analysis
+    assert (
+        json.loads(straight[0].replies[0])["D1"]["match"] is True
+        and "D1: The two lists" in straight[0].analysis
+    )
     assert len(straight[0].prompt_hash) == 64 and straight[0].prompt_hash != crossed[0].prompt_hash
     table = agreement.compare_readers(straight + crossed).iloc[0]
     assert (table["agree"], table["more_matches"], table["n"]) == (0.0, -1.0, 15)
@@ -286,7 +339,10 @@ def test_one_call_judge_keeps_finding_raw_reply_order_and_hash_and_its_order_bia
 
 def test_released_prompt_is_followed(endpoint, tmp_path):
     mock = endpoint(lambda r: judging_by_eye(r) if "response_format" in r else "They match.")
-    same = [Transcript(case_id=c.case_id, user_id=c.user_id, arm="profile", messages=c.original) for c in CASES[:1]]
+    same = [
+        Transcript(case_id=c.case_id, user_id=c.user_id, arm="profile", messages=c.original)
+        for c in CASES[:1]
+    ]
     found = judge_all(tmp_path, same, prompt=JudgePrompt(system="Compare.", formatting="Give JSON."))
     first, second = (r["messages"] for r in mock.requests)
     assert first[0] == {"role": "system", "content": "Compare."} and "- sort a list" in first[1]["content"]
@@ -297,29 +353,34 @@ def test_released_prompt_is_followed(endpoint, tmp_path):
 def test_alpha_of_the_textbook_and_kappa_of_chance():
     """Krippendorff (2011), example B: two observers, ten units, alpha 0.095."""
     one, two = [0, 1, 0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]
-    assert agreement.measure_alpha(pt3.pd.DataFrame({"a": one, "b": two})) == pytest.approx(0.095, abs=0.0005)
-    assert agreement.measure_alpha(pt3.pd.DataFrame({"a": one, "b": one})) == 1
+    assert agreement.measure_alpha(pd.DataFrame({"a": one, "b": two})) == pytest.approx(0.095, abs=0.0005)
+    assert agreement.measure_alpha(pd.DataFrame({"a": one, "b": one})) == 1
 
 
 def test_judge_that_tells_people_apart_has_an_auc_and_one_that_always_matches_has_none():
     judged = [judgement(arm, arm == "same_user", u) for u in "abcd" for arm in ("same_user", "other_user")]
     blind = [
-        j.model_copy(update={"judge": "blind", "verdicts": dict.fromkeys(judges.DIMENSIONS, True)}) for j in judged
+        j.model_copy(update={"judge": "blind", "verdicts": dict.fromkeys(judges.DIMENSIONS, True)})
+        for j in judged
     ]
-    table = agreement.measure_trust(pt3.tabulate(judged + blind)).set_index(["judge", "dimension"])["auc"]
+    table = agreement.measure_validity(tabulate_verdicts(judged + blind)).set_index(["judge", "dimension"])[
+        "auc"
+    ]
     assert table["m", "index"] == 1 and table["blind", "index"] == 0.5
 
 
 def test_blind_labels_are_kept_and_feed_the_agreement(tmp_path):
     path = tmp_path / "labels.jsonl"
-    transcripts = [Transcript(case_id=c.case_id, user_id=c.user_id, arm="profile", messages=c.original) for c in CASES]
-    pairs = labels.draw_pairs(CASES, transcripts, n=2, seed=1)
-    shown = "".join(widgets.show_pair(*pair) for pair in pairs)
+    transcripts = [
+        Transcript(case_id=c.case_id, user_id=c.user_id, arm="profile", messages=c.original) for c in CASES
+    ]
+    pairs = labels.draw_label_pairs(CASES, transcripts, n=2, seed=1)
+    shown = "".join(labelling.show_pair(*pair) for pair in pairs)
     assert len(pairs) == 2 and "profile" not in shown and "real" not in shown
     for value in (False, True):  # who changes their mind is believed
-        labels.keep_label(path, *pairs[0][:2], verdicts=dict.fromkeys(judges.DIMENSIONS, value), labeller="A")
+        labels.save_label(path, *pairs[0][:2], verdicts=dict.fromkeys(judges.DIMENSIONS, value), labeller="A")
     with pytest.raises(ValueError, match="no verdict on D2, D3, D4, D5"):
-        labels.keep_label(path, *pairs[1][:2], verdicts={"D1": True}, labeller="A")
+        labels.save_label(path, *pairs[1][:2], verdicts={"D1": True}, labeller="A")
     (label,) = labels.read_labels(path, CASES)
     machine = judgement("profile", True, label.user_id)
     table = agreement.compare_readers([label, machine]).iloc[0]
@@ -327,9 +388,11 @@ def test_blind_labels_are_kept_and_feed_the_agreement(tmp_path):
 
 
 def test_case_page_escapes_what_people_and_models_wrote():
-    case = CASES[0].model_copy(update={"original": [Message(role="user", content="<script>alert(1)</script>")]})
+    case = CASES[0].model_copy(
+        update={"original": [Message(role="user", content="<script>alert(1)</script>")]}
+    )
     told = judgement("profile", True).model_copy(update={"analysis": "<b>x</b>"})
-    page = widgets.show_case(case, "profile", [], [told])
+    page = show_case(case, "profile", [], [told])
     assert "<script>" not in page and "<b>x</b>" not in page and "D1 match" in page
 
 
@@ -345,30 +408,39 @@ def test_goal_that_copies_the_person_is_asked_for_again_and_the_better_one_kept(
         lambda r: json.dumps({"steps": [step if "still" in r["messages"][0]["content"] else copied], **rest})
     )
 
-    case = with_models(lambda models: cases.describe_case(models, "helper", talk))
+    case = with_models(lambda models: make_case(models, "helper", talk))
     assert (case.goal, case.rewritten, case.domain) == ("1. sort: numbers", True, "technology_it")
     assert "- sort this long list of numbers" in mock.requests[1]["messages"][0]["content"]
-    assert cases.measure_leaks([case])["longest"].tolist() == [1]
-    assert {name: len(own) for name, own in cases.split_by_domain([case]).items()} == {"mixed_domain": 1, "technology_it": 1}  # fmt: skip
+    assert measure_leaks([case])["longest"].tolist() == [1]
+    assert {name: len(own) for name, own in split_by_domain([case]).items()} == {
+        "mixed_domain": 1,
+        "technology_it": 1,
+    }
 
 
 def test_copied_runs_are_found_whatever_the_case_and_the_stops():
-    assert texts.list_copied("Please SORT, the long list now", ["sort the long list!"], at_least=3) == ["sort the long list"]  # fmt: skip
-    assert texts.count_copied("a b c d e", ["x b c d", "e"]) == 3 and texts.count_copied("a", ["b"]) == 0
-    assert texts.measure_overlap("sort the long list", ["please SORT the long row"]) == 0.5
-    assert texts.measure_overlap("sort", ["sort"]) != texts.measure_overlap("sort", ["sort"])  # NaN: too short
+    assert list_copied_runs("Please SORT, the long list now", ["sort the long list!"], at_least=3) == [
+        "sort the long list"
+    ]
+    assert measure_longest_copy("a b c d e", ["x b c d", "e"]) == 3 and measure_longest_copy("a", ["b"]) == 0
+    assert measure_overlap("sort the long list", ["please SORT the long row"]) == 0.5
+    assert measure_overlap("sort", ["sort"]) != measure_overlap("sort", ["sort"])  # NaN: too short
 
 
 def test_power_is_told_beside_a_difference():
     """n = 25 pairs of spread 1: (t(0.975, 24) + t(0.8, 24)) / 5 = (2.064 + 0.857) / 5."""
-    gaps = pt3.np.tile([-1.0, 1.0], 13)[:25]
-    assert stats.find_detectable(gaps / pt3.np.std(gaps, ddof=1)) == pytest.approx(0.584, abs=0.001)
+    gaps = np.tile([-1.0, 1.0], 13)[:25]
+    assert stats.find_minimum_detectable_effect(gaps / np.std(gaps, ddof=1)) == pytest.approx(
+        0.584, abs=0.001
+    )
 
 
 def test_formal_users_are_told_from_real_ones_by_the_table():
     formal = [make_conversation("Hello, please sort it.", "Thank you.", user=u) for u in "ab"]
     table = formalism.measure_formalism({"formal": formal, "real": CONVERSATIONS})
-    wide = formalism.spread_formalism(table)
-    assert wide.loc["formal", ["starts lower-case", "ends in . ? !", "please", "thanks", "opens with a greeting"]].tolist() == [0, 1, 0.5, 0.5, 0.5]  # fmt: skip
+    wide = formalism.pivot_formalism(table)
+    assert wide.loc[
+        "formal", ["starts lower-case", "ends in . ? !", "please", "thanks", "opens with a greeting"]
+    ].tolist() == [0, 1, 0.5, 0.5, 0.5]
     assert wide.loc["real", "starts lower-case"] == 1 and wide.loc["real", "users"] == 3
-    plots.plot_formalism(table)
+    fidelity.plot_formalism(table)

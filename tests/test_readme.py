@@ -17,8 +17,13 @@ from conftest import make_conversation, with_models
 from PIL import Image
 
 from benchmarks.endpoint import answer
-from realusersim_nb import agents, corpus, domains, judges, layouts, players, plots, pt3, records, simulators
-from realusersim_nb.replies import Said
+from realusersim_nb import records
+from realusersim_nb.agents import environment, participants, runner, scores
+from realusersim_nb.corpus import formats, loading
+from realusersim_nb.llm.replies import ToolReply
+from realusersim_nb.plots import theme
+from realusersim_nb.pt3 import judges
+from realusersim_nb.simulators import conditions, rollouts, users
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -46,10 +51,12 @@ def test_agent_of_ones_own_is_a_function_in_a_file(monkeypatch, tmp_path, endpoi
     endpoint(lambda request: "###STOP###" if len(request["messages"]) > 3 else "hi")
 
     def work(models):
-        player = simulators.Simulator(models, "m", "roles")
+        player = users.Simulator(models, "m", "roles")
         people = [records.Profile(user_id=user) for user in "ab"]
         settings = {"agent": "mine", "agent_format": re.search(r"my_agent:\w+", own)[0]}
-        return agents.run_arms(player, "mock", domains.load_tasks("mock", 1), ["task_only"], people, **settings)
+        return runner.run_arms(
+            player, "mock", environment.load_tasks("mock", 1), ["task_only"], people, **settings
+        )
 
     [run] = with_models(work)
     assert [m["content"] for m in run.messages[-2:]] == [
@@ -61,7 +68,7 @@ def test_agent_of_ones_own_is_a_function_in_a_file(monkeypatch, tmp_path, endpoi
 @pytest.mark.parametrize("name", ["no_such_module:answer", "json:no_such", "nothing"])
 def test_agent_that_is_not_there_is_named(name):
     with pytest.raises(ValueError, match=name):
-        players.find_agent(name)
+        participants.find_agent(name)
 
 
 def test_figure_is_what_would_be_drawn_now():
@@ -102,11 +109,19 @@ def test_nothing_committed_names_an_index_or_holds_a_key():
 def test_imports_go_one_way():
     modules = {path.stem: ast.parse(path.read_text()) for path in (ROOT / "realusersim_nb").glob("[a-z]*.py")}
     graph = {
-        name: {part for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
-               for part in ({a.name for a in node.names} if node.module == "realusersim_nb" else {node.module.rpartition("realusersim_nb.")[2]})
-               if part in modules and "realusersim_nb" in node.module}
+        name: {
+            part
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module
+            for part in (
+                {a.name for a in node.names}
+                if node.module == "realusersim_nb"
+                else {node.module.rpartition("realusersim_nb.")[2]}
+            )
+            if part in modules and "realusersim_nb" in node.module
+        }
         for name, tree in modules.items()
-    }  # fmt: skip
+    }
     order = list(graphlib.TopologicalSorter(graph).static_order())  # CycleError if there is a circle
     flow = ["corpus", "profiles", "simulators", "pt3"]
     assert sorted(flow, key=order.index) == flow
@@ -119,7 +134,13 @@ def test_imports_go_one_way():
 
 def test_hooks_and_citation_are_whole():
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-    assert {hook["id"] for hook in hooks} >= {"ruff-check", "nbstripout", "large-files", "private-keys", "tokens"}
+    assert {hook["id"] for hook in hooks} >= {
+        "ruff-check",
+        "nbstripout",
+        "large-files",
+        "private-keys",
+        "tokens",
+    }
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert cited["license"] == "Apache-2.0" and {r["url"][-10:] for r in cited["references"]} == {
         "2605.20204",
@@ -137,32 +158,34 @@ CASES = [
 
 def test_new_arm_is_known_everywhere_by_one_line(endpoint, monkeypatch):
     names = {"fill_prompt": lambda name: f"The text of {name}.md."}
-    monkeypatch.setitem(simulators.ARMS, *eval(f"{{{NEW_ARM}}}", names).popitem())
+    monkeypatch.setitem(conditions.ARMS, *eval(f"{{{NEW_ARM}}}", names).popitem())
     mock = endpoint(lambda request: "/close" if len(request["messages"]) > 2 else "hi")
     profiles = {case.user_id: records.Profile(user_id=case.user_id) for case in CASES}
 
     def work(models):
-        player = simulators.Simulator(models, "m", "roles")
-        return pt3.roll_out_arms(player, "m", CASES, ["sleepy"], profiles, max_user_messages=2)
+        player = users.Simulator(models, "m", "roles")
+        return rollouts.roll_out_arms(player, "m", CASES, ["sleepy"], profiles, max_user_messages=2)
 
     found = with_models(work)
     assert [t.arm for t in found] == ["sleepy", "sleepy"]
     assert any("The text of persona_sleepy.md." in json.dumps(request) for request in mock.requests)
     runs = pd.DataFrame({"arm": ["sleepy", "task_only"], "task_id": ["t", "t"], "success": [0.0, 1.0]})
-    assert agents.compare_arms(runs)["arm"].tolist() == ["sleepy"]
-    assert plots.find_looks(["sleepy"])["sleepy"]
+    assert scores.compare_success(runs)["arm"].tolist() == ["sleepy"]
+    assert theme.find_looks(["sleepy"])["sleepy"]
 
 
 def test_agent_from_outside_is_a_class_and_its_name(endpoint, monkeypatch):
-    monkeypatch.setattr(players, "AGENTS", players.AGENTS | {})
-    exec(NEW_AGENT, {"players": players, "Said": Said})
+    monkeypatch.setattr(participants, "AGENTS", participants.AGENTS | {})
+    exec(NEW_AGENT, {"players": participants, "Said": ToolReply})
     mock = endpoint(lambda request: "###STOP###" if len(request["messages"]) > 3 else "hi")
 
     def work(models):
-        player = simulators.Simulator(models, "m", "roles")
-        tasks = domains.load_tasks("mock", 1)
+        player = users.Simulator(models, "m", "roles")
+        tasks = environment.load_tasks("mock", 1)
         people = [records.Profile(user_id=user) for user in "ab"]
-        return agents.run_arms(player, "mock", tasks, ["task_only"], people, agent="none", agent_format="receptionist")
+        return runner.run_arms(
+            player, "mock", tasks, ["task_only"], people, agent="none", agent_format="receptionist"
+        )
 
     [run] = with_models(work)
     assert [m["content"] for m in run.messages[-2:]] == ["Please call again tomorrow.", "###STOP###"]
@@ -170,12 +193,16 @@ def test_agent_from_outside_is_a_class_and_its_name(endpoint, monkeypatch):
 
 
 def test_new_layout_of_a_corpus_is_one_function(monkeypatch, tmp_path):
-    monkeypatch.setattr(layouts, "LAYOUTS", dict(layouts.LAYOUTS))
-    exec(NEW_CORPUS, {"layout": layouts.layout})
+    monkeypatch.setattr(formats, "LAYOUTS", dict(formats.LAYOUTS))
+    exec(NEW_CORPUS, {"layout": formats.layout})
     turns = [{"who": who, "said": f"{who} speaks in plain English here"} for who in ("user", "assistant")] * 3
-    (tmp_path / "own.jsonl").write_text(json.dumps({"id": 7, "author": "ann", "dialog": turns}).replace("7", '"7"'))
-    found = corpus.load(str(tmp_path / "own.jsonl"))
-    assert found.n_users == 1 and found.conversations[0].user_messages[0] == "user speaks in plain English here"
+    (tmp_path / "own.jsonl").write_text(
+        json.dumps({"id": 7, "author": "ann", "dialog": turns}).replace("7", '"7"')
+    )
+    found = loading.load_corpus(str(tmp_path / "own.jsonl"))
+    assert (
+        found.n_users == 1 and found.conversations[0].user_messages[0] == "user speaks in plain English here"
+    )
 
 
 def test_new_rule_for_judging_is_one_function(monkeypatch):
@@ -184,7 +211,9 @@ def test_new_rule_for_judging_is_one_function(monkeypatch):
     monkeypatch.setitem(judges.RULES, "length", names["learn_length"])
     panel = judges.make_judges(["length"], "m", [], seed=0)
     transcripts = [
-        records.Transcript(case_id=case.case_id, user_id=case.user_id, arm="profile", messages=CASES[0].original)
+        records.Transcript(
+            case_id=case.case_id, user_id=case.user_id, arm="profile", messages=CASES[0].original
+        )
         for case in CASES
     ]
     found = asyncio.run(judges.judge_all(None, panel, CASES, transcripts))

@@ -6,46 +6,55 @@ import pandas as pd
 import pytest
 from conftest import SAMPLE, make_conversation
 
-from realusersim_nb import corpus, domains, profiles, release, verification
+from realusersim_nb.agents import environment
+from realusersim_nb.corpus import loading, splits
+from realusersim_nb.profiles import extraction, persona, release, verification
 from realusersim_nb.records import Case, Command, Demographic, JudgePrompt, Profile
 
-CONVERSATIONS = corpus.load(str(SAMPLE)).conversations
+CONVERSATIONS = loading.load_corpus(str(SAMPLE)).conversations
 FACTS = {"age": Demographic(value="30", source="extracted", confidence=0.9, quote="I am 30")}
 
 
 def test_profiles_read_back_the_same_and_have_a_card(tmp_path):
-    found = profiles.extract_measured(CONVERSATIONS)
+    found = extraction.extract_measured(CONVERSATIONS)
     found[0] = found[0].model_copy(update={"demographics": FACTS, "background": "Ünïcode"})
-    path = release.export(found, tmp_path, corpus="sample", licence="CC0")
+    path = release.export_profiles(found, tmp_path, corpus="sample", licence="CC0")
     assert path == tmp_path / "profiles" / "consolidated_user_profiles.jsonl"
     assert list(release.read_profiles(tmp_path)) == found
-    assert {"user_ip", "demographics", "linguistic_profile"} <= set(json.loads(path.read_text().splitlines()[0]))
+    assert {"user_ip", "demographics", "linguistic_profile"} <= set(
+        json.loads(path.read_text().splitlines()[0])
+    )
     assert f"{len(found):,} executable profiles" in (tmp_path / "README.md").read_text()
 
 
 def test_profiles_are_there_for_other_tools_too(tmp_path):
-    found = profiles.extract_measured(CONVERSATIONS)
-    release.export(found, tmp_path)
+    found = extraction.extract_measured(CONVERSATIONS)
+    release.export_profiles(found, tmp_path)
     table = pd.read_csv(tmp_path / "profiles.csv")
     assert len(table) == sum(len(p.commands) for p in found)
     assert table.loc[0, "examples"].splitlines() == next(p for p in found if p.commands).commands[0].examples
     personas = [json.loads(line)["user_scenario"] for line in (tmp_path / "tau2_personas.jsonl").open()]
-    [task] = domains.load_tasks("mock", 1)
+    [task] = environment.load_tasks("mock", 1)
     told = type(task.user_scenario)(**personas[0], instructions=task.user_scenario.instructions)
-    assert told.persona == profiles.render(found[0]) and len(personas) == len(found)
+    assert told.persona == persona.render_profile(found[0]) and len(personas) == len(found)
 
 
 def test_the_same_profiles_make_the_same_bytes(tmp_path):
     for name in "ab":
-        release.export(profiles.extract_measured(CONVERSATIONS), tmp_path / name)
-    assert (tmp_path / "a" / release.PROFILES).read_bytes() == (tmp_path / "b" / release.PROFILES).read_bytes()
+        release.export_profiles(extraction.extract_measured(CONVERSATIONS), tmp_path / name)
+    assert (tmp_path / "a" / release.PROFILES).read_bytes() == (
+        tmp_path / "b" / release.PROFILES
+    ).read_bytes()
 
 
 @pytest.mark.parametrize(
     "told",
-    [[{"command": "Be brief.", "examples": ["ok"]}], {"formality": [{"command": "Be brief.", "examples": ["ok"]}]},
-     {"commands": [{"dimension": "Formality", "command": "Be brief.", "examples": ["ok"], "rank": 1}]}],
-)  # fmt: skip
+    [
+        [{"command": "Be brief.", "examples": ["ok"]}],
+        {"formality": [{"command": "Be brief.", "examples": ["ok"]}]},
+        {"commands": [{"dimension": "Formality", "command": "Be brief.", "examples": ["ok"], "rank": 1}]},
+    ],
+)
 def test_commands_are_read_in_other_forms(tmp_path, told):
     row = {
         "user_ip": "u",
@@ -71,7 +80,7 @@ def test_cases_read_back_the_same_and_are_a_corpus_too(tmp_path):
     )
     path = release.write_cases([case], {"u": Profile(user_id="u", extractor="released")}, tmp_path)
     assert release.read_cases(tmp_path) == ([case], [Profile(user_id="u", extractor="released")])
-    assert corpus.load(str(path)).conversations[0].user_messages == talk.user_messages
+    assert loading.load_corpus(str(path)).conversations[0].user_messages == talk.user_messages
 
 
 def test_line_that_is_none_is_named(tmp_path):
@@ -83,33 +92,44 @@ def test_line_that_is_none_is_named(tmp_path):
 def test_profile_can_forget_a_conversation():
     talk = make_conversation("ok do it", "so what now")
     profile = Profile(
-        user_id="u", commands=[Command(dimension="formality", command="x", examples=["ok do it", "well well"])]
+        user_id="u",
+        commands=[Command(dimension="formality", command="x", examples=["ok do it", "well well"])],
     )
-    assert verification.forget(profile, talk).commands[0].examples == ["well well"]
+    assert verification.remove_examples(profile, talk).commands[0].examples == ["well well"]
 
 
 def test_halves_share_no_user():
-    first, second = corpus.split_users(CONVERSATIONS, seed=1)
+    first, second = splits.split_users(CONVERSATIONS, seed=1)
     assert len(first) + len(second) == len(CONVERSATIONS)
     assert not {c.user_id for c in first} & {c.user_id for c in second}
 
 
 def test_released_cases_and_judge_prompt_are_taken_and_doubles_are_told(tmp_path, capsys):
     talks = [make_conversation(f"how do i sort {u}", "now in reverse", user=u) for u in "abb"]
-    cases = [Case(case_id=f"t{i}", user_id=t.user_id, goal="Sort.", key_context="", original=t.messages) for i, t in enumerate(talks)]  # fmt: skip
+    cases = [
+        Case(case_id=f"t{i}", user_id=t.user_id, goal="Sort.", key_context="", original=t.messages)
+        for i, t in enumerate(talks)
+    ]
     leaky = [Command(dimension="formality", command="x", examples=["now in reverse", "well well"])]
-    own = {f"t{i}": Profile(user_id=t.user_id, background=f"of t{i}", commands=leaky, extractor="released") for i, t in enumerate(talks)}  # fmt: skip
+    own = {
+        f"t{i}": Profile(user_id=t.user_id, background=f"of t{i}", commands=leaky, extractor="released")
+        for i, t in enumerate(talks)
+    }
     release.write_cases(cases, own, tmp_path)
     (tmp_path / release.JUDGE_PROMPT).write_text(
         "## SYSTEM PROMPT ##\nCompare {a}.\n\n## FORMATTING PROMPT ##\nGive JSON.\n"
     )
-    taken, profiles_of, originals = release.take_cases(str(tmp_path), n_cases=9, seed=1)
+    taken, profiles_of, originals = release.draw_released_cases(str(tmp_path), n_cases=9, seed=1)
     assert {c.case_id for c in taken} == {"t0", "t1", "t2"} and len(originals) == 3
     assert all(profiles_of[c.case_id].background == f"of {c.case_id}" for c in taken)
     assert all(profiles_of[c.case_id].commands[0].examples == ["well well"] for c in taken)
     printed = capsys.readouterr().out
     assert "3 released cases of 2 users, 1 on a conversation counted before; 3 examples" in printed
-    assert release.find_judge_prompt(str(tmp_path)) == JudgePrompt(system="Compare {a}.", formatting="Give JSON.")
+    assert release.find_judge_prompt(str(tmp_path)) == JudgePrompt(
+        system="Compare {a}.", formatting="Give JSON."
+    )
     (tmp_path / release.JUDGE_PROMPT).write_text("Compare.")
-    with pytest.raises(ValueError, match="expected the sections SYSTEM PROMPT and FORMATTING PROMPT, found none"):
+    with pytest.raises(
+        ValueError, match="expected the sections SYSTEM PROMPT and FORMATTING PROMPT, found none"
+    ):
         release.find_judge_prompt(str(tmp_path))

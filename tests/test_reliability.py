@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import make_conversation
 
-from realusersim_nb import reliability, style
+from realusersim_nb.profiles import reliability, style
 
 
 def make_users(n_users: int, n_messages: int, *, number: int = 0, like_themselves: bool = True):
@@ -14,7 +14,8 @@ def make_users(n_users: int, n_messages: int, *, number: int = 0, like_themselve
         own = np.random.default_rng(user).random(2) if like_themselves else [0.5, 0.5]
         draw = np.random.default_rng([user, number, 1])
         texts = [
-            ("do it now" if draw.random() < own[0] else "Do it now") + (" please" if draw.random() < own[1] else "")
+            ("do it now" if draw.random() < own[0] else "Do it now")
+            + (" please" if draw.random() < own[1] else "")
             for _ in range(n_messages)
         ]
         found.append(make_conversation(*texts, user=f"u{user}", number=number))
@@ -22,15 +23,17 @@ def make_users(n_users: int, n_messages: int, *, number: int = 0, like_themselve
 
 
 def test_stable_traits_agree_more_the_more_messages_and_chance_does_not():
-    curve = reliability.split_half(style.measure_conversations(make_users(80, 24)), sizes=(1, 4, 12))
+    curve = reliability.measure_split_half(style.measure_conversations(make_users(80, 24)), sizes=(1, 4, 12))
     lower = curve[curve["feature"] == "starts_lower"].set_index("n_messages")["r"]
     assert lower[1] < lower[4] < lower[12] and lower[12] > 0.8
-    nobody = reliability.split_half(style.measure_conversations(make_users(80, 24, like_themselves=False)), sizes=(12,))
+    nobody = reliability.measure_split_half(
+        style.measure_conversations(make_users(80, 24, like_themselves=False)), sizes=(12,)
+    )
     assert nobody["r"].abs().max() < 0.35
 
 
 def identify(*sides, **settings):
-    return reliability.identify(*map(style.measure_conversations, sides), **settings)
+    return reliability.attribute_authorship(*map(style.measure_conversations, sides), **settings)
 
 
 def test_nearest_profile_finds_its_user_above_chance_and_not_where_users_are_alike():

@@ -9,19 +9,56 @@ import pandas as pd
 import pytest
 
 from realusersim_nb import __main__ as main
-from realusersim_nb import headless, kernels, runs, summary
 from realusersim_nb.records import Profile
+from realusersim_nb.runs import folders, kernels, notebooks, summary
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = {
-    "run_name", "seed", "corpus", "max_conversations", "n_users", "n_cases", "n_tasks", "n_trials",
-    "extractor", "simulator", "assistant", "judge", "agent", "arms", "domain", "max_concurrency",
-    "budget_usd", "llm_mode", "turn_format", "max_user_messages", "max_steps", "systems", "k",
-    "compared_extractor", "n_compared", "skip_steps", "reference",
-    "agent_format", "released", "judge_calls", "judge_orders", "n_rejudged", "label_file", "directives", "facet_writer", "embedder",
-    "n_triplets", "annotator", "answer_file", "sweep", "compared_arm", "columns", "profile_messages",
-}  # fmt: skip
+    "run_name",
+    "seed",
+    "corpus",
+    "max_conversations",
+    "n_users",
+    "n_cases",
+    "n_tasks",
+    "n_trials",
+    "extractor",
+    "simulator",
+    "assistant",
+    "judge",
+    "agent",
+    "arms",
+    "domain",
+    "max_concurrency",
+    "budget_usd",
+    "llm_mode",
+    "turn_format",
+    "max_user_messages",
+    "max_steps",
+    "systems",
+    "k",
+    "compared_extractor",
+    "n_compared",
+    "skip_steps",
+    "reference",
+    "agent_format",
+    "released",
+    "judge_calls",
+    "judge_orders",
+    "n_rejudged",
+    "label_file",
+    "directives",
+    "facet_writer",
+    "embedder",
+    "n_triplets",
+    "annotator",
+    "answer_file",
+    "sweep",
+    "compared_arm",
+    "columns",
+    "profile_messages",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +88,11 @@ class TestNotebookForm:
 
     def test_has_short_cells_and_says_what_was_found(self, path):
         cells = nbformat.read(path, 4).cells
-        code = [c for c in cells if c.cell_type == "code" and not c.metadata.get("tags") and "import" not in c.source]
+        code = [
+            c
+            for c in cells
+            if c.cell_type == "code" and not c.metadata.get("tags") and "import" not in c.source
+        ]
         assert max(len(c.source.splitlines()) for c in code) <= 10
         assert "**Question.**" in cells[0].source
         assert any("What we found, and its limits" in c.source for c in cells)
@@ -59,18 +100,26 @@ class TestNotebookForm:
 
 def test_parameter_files_fit_the_notebooks():
     for path in (ROOT / "notebooks" / "params").glob("*.yaml"):
-        headless.check_parameters(main.read_parameter_file(path), headless.find_notebooks())
+        notebooks.check_parameters(main.read_parameter_file(path), notebooks.find_notebooks())
 
 
 @pytest.mark.parametrize(
     ("command", "message"),
-    [("run 03 -p n_casse 5", "'n_casse' does not exist"), ("run 06 -p n_cases 5", "'n_cases' does not exist in 06"),
-     ("run 03 -p n_cases five", "expected a int"), ("run 03 -p n_cases true", "expected a int"), ("run 09", "notebook '09' does not exist"),
-     ("run -f missing.yaml", "no such file"), ("run --run-name ../x 00", "plain folder name"), ("report outputs/none", "no executed notebook"),
-     ("curate data/sample.jsonl --skip nope", "'nope' does not exist"), ("curate no/such/file.jsonl", "no such file")],
-)  # fmt: skip
+    [
+        ("run 03 -p n_casse 5", "'n_casse' does not exist"),
+        ("run 06 -p n_cases 5", "'n_cases' does not exist in 06"),
+        ("run 03 -p n_cases five", "expected a int"),
+        ("run 03 -p n_cases true", "expected a int"),
+        ("run 09", "notebook '09' does not exist"),
+        ("run -f missing.yaml", "no such file"),
+        ("run --run-name ../x 00", "plain folder name"),
+        ("report outputs/none", "no executed notebook"),
+        ("curate data/sample.jsonl --skip nope", "'nope' does not exist"),
+        ("curate no/such/file.jsonl", "no such file"),
+    ],
+)
 def test_mistake_is_one_sentence_before_anything_runs(command, message, capsys, monkeypatch):
-    monkeypatch.setattr(headless, "run_notebooks", lambda *a, **k: pytest.fail("something ran"))
+    monkeypatch.setattr(notebooks, "run_notebooks", lambda *a, **k: pytest.fail("something ran"))
     assert main.main(command.split()) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.strip().splitlines()) == 1
@@ -86,8 +135,8 @@ def test_values_are_read_as_yaml():
 
 def test_records_are_taken_only_if_made_from_the_same_settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    runs.Run("r", "01_x").save_records("profiles", [Profile(user_id="u")], made_from={"seed": 1})
-    later = runs.Run("r", "02_y")
+    folders.Run("r", "01_x").save_records("profiles", [Profile(user_id="u")], made_from={"seed": 1})
+    later = folders.Run("r", "02_y")
     assert later.read_records("01_x/profiles.jsonl", Profile, made_from={"seed": 1}) == [Profile(user_id="u")]
     assert later.read_records("01_x/profiles.jsonl", Profile, made_from={"seed": 2}) is None
     assert later.read_records("01_x/nothing.jsonl", Profile, made_from={}) is None
@@ -95,7 +144,7 @@ def test_records_are_taken_only_if_made_from_the_same_settings(tmp_path, monkeyp
 
 def test_damaged_record_is_named_by_file_and_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = runs.Run("r", "01_x")
+    run = folders.Run("r", "01_x")
     run.save_records("profiles", [Profile(user_id="u")], made_from={})
     for line, problem in (('{"user_id": ', "not JSON"), ('{"user": 1}', "expected a Profile")):
         (run.folder / "profiles.jsonl").write_text(f'{{"user_id": "u"}}\n{line}\n')
@@ -107,46 +156,58 @@ def test_summary_adds_up_calls_and_its_measures_are_told_with_interval_n_and_fai
     monkeypatch.chdir(tmp_path)
     rates = {"ci_low": float("nan"), "ci_high": 1.0, "n_cases": 2, "n_failed": 1}
     by_judge = {"j": {"profile": {"rate": 0.5, **rates}, "same_user": {"rate": float("nan"), **rates}}}
-    runs.Run("r", "03_x").finish(fidelity=by_judge["j"], fidelity_by_judge=by_judge)
-    runs.Run("r", "04_y").finish(stress={})
+    folders.Run("r", "03_x").finish(fidelity=by_judge["j"], fidelity_by_judge=by_judge)
+    folders.Run("r", "04_y").finish(stress={})
     saved = json.loads(Path("outputs/r/summary.json").read_text())
     assert saved["fidelity"]["profile"]["ci_low"] is None and saved["calls"]["live"] == 0
-    told = summary.spread_measures(summary.collect_measures(summary.find_runs()))["fidelity by j"]
+    told = summary.pivot_measures(summary.collect_measures(summary.find_runs()))["fidelity by j"]
     assert told.to_dict() == {
-        "same_user": "none scored (n = 2, 1 failed)", "profile": "50% (no interval, n = 2, 1 failed)",
-    }  # fmt: skip
+        "same_user": "none scored (n = 2, 1 failed)",
+        "profile": "50% (no interval, n = 2, 1 failed)",
+    }
 
 
 def test_tables_and_figures_leave_no_half_files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = runs.Run("r", "01_x")
+    run = folders.Run("r", "01_x")
     table = pd.DataFrame({"arm": ["profile"], "rate": [0.5]}).set_index("arm")
     run.save_table(table, "scores")
     run.save_figure(table.plot(), "scores")
     run.save_table(table.rename(index={"profile": "task_only & 5 %"}), "latex", latex=True)
-    assert sorted(p.suffix for p in run.folder.glob("scores*")) == [".csv", ".parquet", ".pdf", ".png", ".svg"]
+    assert sorted(p.suffix for p in run.folder.glob("scores*")) == [
+        ".csv",
+        ".parquet",
+        ".pdf",
+        ".png",
+        ".svg",
+    ]
     assert r"task\_only \& 5 \%" in (run.folder / "latex.tex").read_text() and not list(run.folder.glob(".*"))
     assert pd.read_csv(run.folder / "scores.csv").equals(pd.read_parquet(run.folder / "scores.parquet"))
 
 
 def test_dry_run_says_calls_tokens_and_dollars_and_runs_nothing(capsys, monkeypatch):
-    monkeypatch.setattr(headless, "run_notebooks", lambda *a, **k: pytest.fail("something ran"))
+    monkeypatch.setattr(notebooks, "run_notebooks", lambda *a, **k: pytest.fail("something ran"))
     given = "-p simulator gpt-4o -p n_cases 600 -p extractor nobody-knows-me"
     assert main.main(f"run 03 05 06 --dry-run {given}".split()) == 0
     printed = capsys.readouterr().out
     # 2 x 600 goals; 600 x 3 arms x (5 messages + 4 plans + 4 answers); (600 x (3 arms + 2 bounds) + 2 x 4 again) x 2 judge calls
     assert "30,616" in printed and "$" in printed
     assert "05_" not in printed  # what 03 asked already
-    assert "nobody-knows-me" in printed and "?" in printed  # neither the number of users nor the price is known
+    assert (
+        "nobody-knows-me" in printed and "?" in printed
+    )  # neither the number of users nor the price is known
 
 
 def test_budget_is_the_whole_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "summary_part.json").write_text('{"calls": {"cost_usd": 0.75}}')
-    assert headless.subtract_cost({"budget_usd": 2.0, "seed": 1}, tmp_path / "x") == {"budget_usd": 1.25, "seed": 1}
-    assert headless.subtract_cost({"budget_usd": 0.5}, tmp_path / "x") == {"budget_usd": 0.0}
-    assert headless.subtract_cost({"seed": 1}, tmp_path / "x") == {"seed": 1}
+    assert notebooks.subtract_cost({"budget_usd": 2.0, "seed": 1}, tmp_path / "x") == {
+        "budget_usd": 1.25,
+        "seed": 1,
+    }
+    assert notebooks.subtract_cost({"budget_usd": 0.5}, tmp_path / "x") == {"budget_usd": 0.0}
+    assert notebooks.subtract_cost({"seed": 1}, tmp_path / "x") == {"seed": 1}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +221,7 @@ def test_budget_is_the_whole_runs(tmp_path, monkeypatch):
     ],
 )
 def test_bar_comes_to_what_a_terminal_shows_at_its_end(written, left):
-    assert headless.overwrite(written) == left
+    assert notebooks.overwrite(written) == left
 
 
 def test_next_kernel_is_started_meanwhile_and_only_taken_where_it_would_be_the_same(tmp_path, monkeypatch):

@@ -17,19 +17,13 @@ import pandas as pd
 import psutil
 import pytest
 
-from realusersim_nb import (
-    clusters,
-    differences,
-    files,
-    headless,
-    leaderboard,
-    leaderboard_plots,
-    runs,
-    stores,
-    summary,
-    sweeps,
-)
+from realusersim_nb import files
 from realusersim_nb.__main__ import main
+from realusersim_nb.parallel import cluster
+from realusersim_nb.plots.comparison import plot_board
+from realusersim_nb.runs import leaderboard, notebooks, summary, sweeps
+from realusersim_nb.runs.comparison import compare_manifests, compare_results, read_manifest
+from realusersim_nb.runs.folders import Run
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
 PARAMETERS = 'run_name = "run"\nseed = 1\nsimulator = "m"\nn_cases = 3\nllm_mode = "live"'
@@ -49,13 +43,18 @@ run.finish(models, gap={"arm": {"js": 0.1, "n": len(said), "floor_high": 0.2}})
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A folder with one small notebook, in which the test goes on."""
-    cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(CODE)]
+    cells = [
+        nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(CODE),
+    ]
     (tmp_path / "notebooks").mkdir()
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), tmp_path / "notebooks" / "00_tiny.ipynb")
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), tmp_path / "notebooks" / "00_tiny.ipynb"
+    )
     monkeypatch.chdir(tmp_path)
-    headless.read_parameters.cache_clear()
+    notebooks.read_parameters.cache_clear()
     yield tmp_path
-    headless.read_parameters.cache_clear()
+    notebooks.read_parameters.cache_clear()
 
 
 def plan(**content):
@@ -65,12 +64,22 @@ def plan(**content):
 def test_every_combination_is_a_run_in_a_folder_that_says_what_varies(place):
     planned = plan(parameters={"n_cases": 2}, grid={"simulator": ["a/b", "c"]}, seeds=[1, 2])
     assert [run.name for run in planned] == [
-        "s/simulator=a_b,seed=1", "s/simulator=a_b,seed=2", "s/simulator=c,seed=1", "s/simulator=c,seed=2"
-    ]  # fmt: skip
-    assert planned[1].parameters == {"n_cases": 2, "simulator": "a/b", "seed": 2} and planned[1].notebooks == ["00"]
-    assert [run.name for run in plan(runs=[{"simulator": "a"}, {"n_cases": 9}])] == ["s/simulator=a", "s/n_cases=9"]
+        "s/simulator=a_b,seed=1",
+        "s/simulator=a_b,seed=2",
+        "s/simulator=c,seed=1",
+        "s/simulator=c,seed=2",
+    ]
+    assert planned[1].parameters == {"n_cases": 2, "simulator": "a/b", "seed": 2} and planned[
+        1
+    ].notebooks == ["00"]
+    assert [run.name for run in plan(runs=[{"simulator": "a"}, {"n_cases": 9}])] == [
+        "s/simulator=a",
+        "s/n_cases=9",
+    ]
     assert [run.varied["seed"] for run in sweeps.choose_runs(planned, "*b,seed=*")] == [1, 2]
-    table = sweeps.save_table("s", plan(runs=[{"simulator": "a"}, {"simulator": None}, {"n_cases": 9}]), ["t"])
+    table = sweeps.save_sweep_table(
+        "s", plan(runs=[{"simulator": "a"}, {"simulator": None}, {"n_cases": 9}]), ["t"]
+    )
     assert table["simulator"].tolist()[:2] == ["a", "null"] and set(table["state"]) == {"new"}
     assert pd.read_parquet("outputs/s/sweep.parquet")["n_cases"].iloc[2] == 9
     with pytest.raises(sweeps.SweepError, match="fits none of the 4 runs"):
@@ -130,7 +139,9 @@ def test_failed_runs_stop_no_other_and_finished_ones_are_not_run_again(place, ru
     mock = endpoint(lambda r: "yes")
     (place / "s.yaml").write_text("grid: {simulator: [m, bad]}\ntags: [pilot]")
     out, err, status = run()
-    assert status == 0 and "1 failed, 1 finished" in out.replace("1 finished, 1 failed", "1 failed, 1 finished")
+    assert status == 0 and "1 failed, 1 finished" in out.replace(
+        "1 finished, 1 failed", "1 failed, 1 finished"
+    )
     table = pd.read_parquet(place / "outputs/s/sweep.parquet").set_index("simulator")
     assert table.loc["m", ["state", "calls", "tags"]].tolist() == ["finished", 3, "pilot"]
     assert "no such simulator" in table.loc["bad", "error"] and "no such simulator" in out + err
@@ -140,7 +151,9 @@ def test_failed_runs_stop_no_other_and_finished_ones_are_not_run_again(place, ru
     run("--retry-failed")
     assert len(mock.requests) == n  # what had been said was kept
     (place / "outputs/s/simulator=m/manifest.json").write_text("{")  # half-written
-    assert "2 runs: 1 begun, 1 failed" in run("--only", "bad")[0].replace("1 failed, 1 begun", "1 begun, 1 failed")  # fmt: skip
+    assert "2 runs: 1 begun, 1 failed" in run("--only", "bad")[0].replace(
+        "1 failed, 1 begun", "1 begun, 1 failed"
+    )
     assert "1 finished" in run()[0] and len(mock.requests) == n
 
 
@@ -154,11 +167,15 @@ def test_dry_run_lists_the_runs_and_asks_nobody(place, run, endpoint):
 
 def test_a_key_that_is_missing_is_known_before_anything_runs(place, run, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setattr(sweeps.estimate, "plan_calls", lambda notebook, p, before: [("turn", p["simulator"], 1)])
+    monkeypatch.setattr(
+        sweeps.estimate, "plan_calls", lambda notebook, p, before: [("turn", p["simulator"], 1)]
+    )
     (place / "s.yaml").write_text("grid: {simulator: [m, n]}")
     _, err, status = run()
     assert (
-        status == 2 and "'m' needs the environment variable OPENAI_API_KEY" in err and not (place / "outputs").exists()
+        status == 2
+        and "'m' needs the environment variable OPENAI_API_KEY" in err
+        and not (place / "outputs").exists()
     )
 
 
@@ -202,7 +219,9 @@ def test_interrupted_sweep_says_how_to_go_on(place, run, endpoint, workers):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "run the same command again to go on" in err and "Traceback" not in err
+    assert (
+        process.returncode == 130 and "run the same command again to go on" in err and "Traceback" not in err
+    )
     assert "3 finished" in run("--workers", "2")[0]
 
 
@@ -237,24 +256,28 @@ def test_scheduler_that_is_not_there_or_sees_other_notebooks_is_a_sentence(place
     assert "the notebooks is missing" in err and "start it with the same installation" in err
 
 
-def test_machines_without_a_shared_disk_share_a_store(place, run, elsewhere, endpoint, monkeypatch, tmp_path_factory):
+def test_machines_without_a_shared_disk_share_a_store(
+    place, run, elsewhere, endpoint, monkeypatch, tmp_path_factory
+):
     """The worker has other outputs; what it has finished is here, and finished for a third machine too."""
     mock = endpoint(lambda r: "yes")
     folder, address, start_worker = elsewhere
     (folder / "notebooks").symlink_to(place / "notebooks")
     (place / "s.yaml").write_text("seeds: [1, 2]")
-    monkeypatch.setenv(stores.STORE, f"file://{tmp_path_factory.mktemp('store')}/study")
+    monkeypatch.setenv(files.OUTPUTS_URL, f"file://{tmp_path_factory.mktemp('store')}/study")
     start_worker()
     while "has no workers" in (printed := run("--scheduler", address))[1]:
         time.sleep(0.5)
     assert "2 runs: 2 finished; 6 calls" in printed[0]
-    assert (folder / "outputs/s/seed=1/manifest.json").exists() and (place / "outputs/s/seed=1/00_tiny.ipynb").exists()
+    assert (folder / "outputs/s/seed=1/manifest.json").exists() and (
+        place / "outputs/s/seed=1/00_tiny.ipynb"
+    ).exists()
     third = tmp_path_factory.mktemp("third")
     for name in ("notebooks", "s.yaml"):
         (third / name).symlink_to(place / name)
     monkeypatch.chdir(third)
     assert "2 finished" in run()[0] and len(mock.requests) == 6
-    monkeypatch.setenv(stores.STORE, "nowhere://study")
+    monkeypatch.setenv(files.OUTPUTS_URL, "nowhere://study")
     _, err, status = run("--only", "seed=1", "--retry-failed")
     assert status == 0, err  # finished here: nothing to ask the store
     (third / "outputs/s/seed=1/manifest.json").unlink()
@@ -263,8 +286,8 @@ def test_machines_without_a_shared_disk_share_a_store(place, run, elsewhere, end
 
 
 def test_results_come_as_they_end_and_failures_are_values():
-    with clusters.connect(workers=2) as client:
-        ended = dict(pair for some in clusters.perform_all(client, divide, [1, 2, 0]) for pair in some)
+    with cluster.connect(workers=2) as client:
+        ended = dict(pair for some in cluster.submit_all(client, divide, [1, 2, 0]) for pair in some)
     assert (ended[1], ended[2]) == (1.0, 0.5) and isinstance(ended[0], ZeroDivisionError)
 
 
@@ -287,16 +310,43 @@ def test_example_fits_the_notebooks(path, monkeypatch):
 
 def write_run(name, *, parameters, fidelity, js):
     """A run as its notebooks would leave it, with two arms of these figures."""
-    made = runs.Run(name, "03_benchmark_fidelity")
-    rows = [{"judge": "measured", "arm": arm, "rate": rate, "ci_low": rate - 0.1, "ci_high": rate + 0.1, "n_cases": 9, "n_failed": 0} for arm, rate in fidelity.items()]  # fmt: skip
+    made = Run(name, "03_benchmark_fidelity")
+    rows = [
+        {
+            "judge": "measured",
+            "arm": arm,
+            "rate": rate,
+            "ci_low": rate - 0.1,
+            "ci_high": rate + 0.1,
+            "n_cases": 9,
+            "n_failed": 0,
+        }
+        for arm, rate in fidelity.items()
+    ]
     made.save_table(pd.DataFrame(rows), "fidelity")
     made.save_table(pd.DataFrame(rows).rename(columns={"rate": "normalised"}), "normalised")
-    by_arm = {arm: {"rate": rate, "ci_low": rate - 0.1, "ci_high": rate + 0.1, "n_cases": 9, "n_failed": 0} for arm, rate in fidelity.items()}  # fmt: skip
+    by_arm = {
+        arm: {"rate": rate, "ci_low": rate - 0.1, "ci_high": rate + 0.1, "n_cases": 9, "n_failed": 0}
+        for arm, rate in fidelity.items()
+    }
     made.finish(fidelity_by_judge={"measured": by_arm})
-    gap = runs.Run(name, "05_measure_gap")
-    gap.save_table(pd.DataFrame([{"system": arm, "above_floor": js, "floor": 0.1, "ci_low": js, "ci_high": js + 0.2} for arm in fidelity]), "gap")  # fmt: skip
+    gap = Run(name, "05_measure_gap")
+    gap.save_table(
+        pd.DataFrame(
+            [
+                {"system": arm, "above_floor": js, "floor": 0.1, "ci_low": js, "ci_high": js + 0.2}
+                for arm in fidelity
+            ]
+        ),
+        "gap",
+    )
     gap.finish()
-    manifest = {"parameters": {"03_benchmark_fidelity": parameters}, "prompts": {"a.md": "1" * 64}, "versions": {"pandas": "2"}, "git_commit": None}  # fmt: skip
+    manifest = {
+        "parameters": {"03_benchmark_fidelity": parameters},
+        "prompts": {"a.md": "1" * 64},
+        "versions": {"pandas": "2"},
+        "git_commit": None,
+    }
     files.write_json(made.run_folder / "manifest.json", manifest)
     return made.run_folder
 
@@ -306,7 +356,12 @@ def test_settings_are_compared_between_runs_that_are_alike_in_all_else(tmp_path,
     for simulator, bonus in (("big-70b", 0.3), ("small-7b", 0.0)):
         for seed in (1, 2):
             rates = {"task_only": 0.2 + bonus, "profile": 0.3 + bonus + seed / 100}
-            write_run(f"s/{simulator}{seed}", parameters={"simulator": simulator, "seed": seed, "n": 5, "run_name": simulator}, fidelity=rates, js=0.2 - bonus / 2)  # fmt: skip
+            write_run(
+                f"s/{simulator}{seed}",
+                parameters={"simulator": simulator, "seed": seed, "n": 5, "run_name": simulator},
+                fidelity=rates,
+                js=0.2 - bonus / 2,
+            )
     folders = summary.find_runs("s")
     settings = leaderboard.read_settings(folders)
     assert list(settings) == ["simulator", "seed"]
@@ -322,7 +377,7 @@ def test_settings_are_compared_between_runs_that_are_alike_in_all_else(tmp_path,
     assert ranks.loc[("fidelity", "normalised"), ["tau", "n"]].tolist() == [pytest.approx(1), 4]
     assert ranks.loc[("fidelity", "above_floor"), "tau"] > 0.7  # a smaller gap is more like people
     assert leaderboard.list_sizes(board, settings, arm="profile")["size"].tolist() == [7, 7, 70, 70]
-    assert leaderboard_plots.plot_board(board, settings) is not None
+    assert plot_board(board, settings) is not None
     assert [leaderboard.read_size(name) for name in ("mixtral-8x7b-v0.1", "Qwen2.5-1.5B")] == [56, 1.5]
     assert np.isnan(leaderboard.read_size("gpt-4o"))
 
@@ -332,10 +387,12 @@ def test_two_runs_are_told_apart_by_what_made_them_and_what_they_measured(tmp_pa
     one = write_run(
         "one", parameters={"simulator": "<a>", "run_name": "one", "n": 5}, fidelity={"profile": 0.4}, js=0.1
     )
-    two = write_run("two", parameters={"simulator": "b", "run_name": "two", "n": 5}, fidelity={"profile": 0.5}, js=0.1)
-    changed = differences.compare_makings(differences.read_manifest(one), differences.read_manifest(two))
+    two = write_run(
+        "two", parameters={"simulator": "b", "run_name": "two", "n": 5}, fidelity={"profile": 0.5}, js=0.1
+    )
+    changed = compare_manifests(read_manifest(one), read_manifest(two))
     assert changed.to_numpy().tolist() == [["parameter", "03 simulator", "<a>", "b"]]
-    numbers = differences.compare_numbers(one, two).set_index(["measure", "arm"])
+    numbers = compare_results(one, two).set_index(["measure", "arm"])
     assert numbers.loc[("fidelity by measured", "profile"), "change"] == pytest.approx(0.1)
     for folder in (one, two):
         (folder / "03_x.ipynb").touch()

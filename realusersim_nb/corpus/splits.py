@@ -1,0 +1,88 @@
+"""TODO."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from realusersim_nb.corpus.curation import split_turns
+from realusersim_nb.errors import InputError
+from realusersim_nb.records import Conversation
+
+# --- grouping ----------------------------------------------------------------------------------
+
+
+def group_by_user(conversations: Iterable[Conversation]) -> dict[str, list[Conversation]]:
+    """Conversations of each user, in corpus order."""
+    groups = defaultdict(list)
+    for conversation in conversations:
+        groups[conversation.user_id].append(conversation)
+    return dict(groups)
+
+
+def draw_users(conversations: list[Conversation], n_users: int | None, *, seed: int) -> list[Conversation]:
+    """The conversations of a seeded draw of users; all of them if ``n_users`` is None."""
+    if n_users is None:
+        return conversations
+    users = pd.Series(list(group_by_user(conversations)))
+    drawn = set(users.sample(min(n_users, len(users)), random_state=seed))
+    return [c for c in conversations if c.user_id in drawn]
+
+
+def hold_out(
+    conversations: Iterable[Conversation], *, seed: int, most: int | None = None
+) -> tuple[list[Conversation], list[Conversation]]:
+    """Split into (for profiles, held out for cases): one conversation of each user who has more.
+
+    Profiles never see a held-out conversation, so no example can leak into a case. Users with a
+    single conversation keep it for their profile and give no case; nor do users of whom only
+    later parts of conversations are known, since a case begins where a conversation begins. Of what
+    is left for a profile ``most`` keeps only each user's first so many messages (None: all).
+    """
+    rng = np.random.default_rng(seed)
+    profiled, held_out = [], []
+    for own in group_by_user(conversations).values():
+        openings = [i for i, c in enumerate(own) if not c.continues] if len(own) > 1 else []
+        chosen = rng.choice(openings) if openings else None
+        profiled += cut_to_messages((c for i, c in enumerate(own) if i != chosen), most)
+        held_out += [c for i, c in enumerate(own) if i == chosen]
+    return profiled, held_out
+
+
+def cut_to_messages(conversations: Iterable[Conversation], most: int | None) -> Iterator[Conversation]:
+    """The conversations until the user has said ``most`` messages in all, the last one cut there (None: whole)."""
+    left = most
+    for conversation in conversations:
+        if left is None:
+            yield conversation
+        elif left > 0:
+            turns = split_turns(conversation.messages)[:left]
+            yield conversation.model_copy(
+                update={"messages": [message for turn in turns for message in turn]}
+            )
+            left -= len(turns)
+
+
+def split_users(
+    conversations: Iterable[Conversation], *, share: float = 0.5, seed: int
+) -> tuple[list[Conversation], list[Conversation]]:
+    """Split into two parts that have no user in common, the first with this share of the users."""
+    groups = group_by_user(conversations)
+    order = np.random.default_rng(seed).permutation(list(groups))
+    first = set(order[: round(share * len(order))])
+    return [c for u in groups if u in first for c in groups[u]], [
+        c for u in groups if u not in first for c in groups[u]
+    ]
+
+
+def assign_others(users: list[str], *, seed: int) -> dict[str, str]:
+    """Give every user somebody else, each once: a random cyclic order (a derangement).
+
+    Raises ValueError for fewer than two users.
+    """
+    users = list(dict.fromkeys(users))
+    if len(users) < 2:
+        raise InputError("each user needs another one beside them, and there is only one; raise n_cases.")
+    order = [users[i] for i in np.random.default_rng(seed).permutation(len(users))]
+    return dict(zip(order, order[1:] + order[:1], strict=True))

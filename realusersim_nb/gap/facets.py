@@ -1,0 +1,270 @@
+"""What a user does in a conversation, written as text: the facets by which populations are compared.
+
+The paper (arXiv 2605.07847) has a model describe six facets and abstract from the topic. Three
+ways are offered here, each one text a conversation and facet:
+
+    measured    no model: what rules see, as words such as ``starts_lower:always ask then-thank``
+    a model     the six facets in its own words (``prompts/facets_*.md``; the prompts are ours)
+    raw         the user's messages as they are: topic and all, the paper's baseline
+"""
+
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, Field, create_model
+
+from realusersim_nb.errors import InputError
+from realusersim_nb.llm.errors import CallFailed
+from realusersim_nb.llm.models import Models
+from realusersim_nb.parallel.batches import map_batches
+from realusersim_nb.profiles import style
+from realusersim_nb.profiles.style import Feature, has, opens_with, typed_part
+from realusersim_nb.prompts.fill import fill_prompt
+from realusersim_nb.records import Conversation
+
+REAL = "real"
+MEASURED, RAW = "measured", "raw"
+LENGTHS = [0, 3, 8, 16, 40, 100, 10**9]  # words: one to three, up to eight, ...
+LENGTH_NAMES = ["tiny", "short", "line", "sentence", "paragraph", "page"]
+
+
+def list_systems(systems: dict[str, list[Conversation]], *, first: int) -> pd.DataFrame:
+    """Every conversation of every system: index (system, conversation_id), ``user_id`` and ``messages`` of the user.
+
+    Only the first so many user messages are kept, so that length alone does not give anyone away. ValueError for a
+    system without conversations, without ``real`` or without any other; ids that come again are numbered.
+    """
+    if REAL not in systems:
+        raise InputError(
+            f"no system is named {REAL!r}: expected the real conversations beside {', '.join(systems)}."
+        )
+    if len(systems) == 1:
+        raise InputError(
+            "there are only real users: name transcripts of others in `systems`, or a `simulator` that makes them."
+        )
+    rows = []
+    for name, conversations in systems.items():
+        said = [
+            (c.conversation_id, c.user_id, c.user_messages[:first]) for c in conversations if c.user_messages
+        ]
+        if not said:
+            raise InputError(
+                f"system {name!r}: no conversation to describe; check its file or its roll-outs."
+            )
+        rows += [(name, *row) for row in said]
+    table = pd.DataFrame(rows, columns=["system", "conversation_id", "user_id", "messages"])
+    again = table.groupby(["system", "conversation_id"]).cumcount()
+    table["conversation_id"] = table["conversation_id"].where(
+        again == 0, table["conversation_id"] + "#" + again.astype(str)
+    )
+    return table.set_index(["system", "conversation_id"])
+
+
+# --- without a model ---------------------------------------------------------------------------
+
+Mark = Callable[[str, str | None], float]
+ACTS: dict[str, Mark] = {
+    "greet": has(r"hi|hello|hey|good (?:morning|day|evening)|dear"),
+    "thank": has(r"thanks?|thank you|thx|appreciate"),
+    "accept": opens_with(r"yes|yeah|yep|ok|okay|sure|great|good|perfect|nice|cool|right|exactly"),
+    "reject": opens_with(r"no|nope|not|wrong|that's not|thats not|incorrect|this is wrong"),
+    "again": style.asks_again,
+    "chain": opens_with(r"and|also|but|then|next|what about|how about|what if"),
+    "ask": style.is_question,
+    "hedge": style.BY_NAME["hedges"].measure,
+    "explain": has(r"because|since i|i need|i want|i am trying|i'm trying|my (?:goal|idea|plan|problem)"),
+    "paste": lambda text, previous: float(len(typed_part(text).split()) < 0.7 * len(text.split())),
+    "repeat": lambda text, previous: float(style.repeats(text, previous) > 0.5),
+}
+"""What a message can do besides, and how a rule sees it; one that does none of it gives an ``order``."""
+
+
+def measure_facets(listed: pd.DataFrame) -> pd.DataFrame:
+    """Three facets that rules can see, as words: one row a conversation, columns ``user_id, style, acts, pace``."""
+    described = map_batches(measure_batch, list(listed["messages"]), "facets")
+    return listed[["user_id"]].join(pd.DataFrame(described, index=listed.index))
+
+
+def measure_batch(told: list[list[str]]) -> list[dict[str, str]]:
+    """The three facets of some conversations."""
+    return [{"style": describe_style(t), "acts": describe_acts(t), "pace": describe_pace(t)} for t in told]
+
+
+def describe_style(texts: list[str]) -> str:
+    """How often each trait of style shows, ``starts_lower:always``; a trait that no message could show is left out."""
+    values = np.array(style.measure_texts(texts), dtype=float)
+    shown = ~np.isnan(values).all(axis=0)
+    return " ".join(
+        f"{feature.name}:{name_level(feature, column[~np.isnan(column)])}"
+        for feature, column, known in zip(style.FEATURES, values.T, shown, strict=True)
+        if known
+    )
+
+
+def name_level(feature: Feature, values: np.ndarray) -> str:
+    """A feature's figure in a word."""
+    if feature.unit == "words":
+        return name_length(float(np.median(values)))
+    mean = values.mean()
+    return "never" if mean == 0 else "always" if mean == 1 else "seldom" if mean < 0.5 else "often"
+
+
+def name_length(words: float) -> str:
+    """A number of words in a word."""
+    return LENGTH_NAMES[max(int(np.searchsorted(LENGTHS, words)) - 1, 0)]
+
+
+def describe_acts(texts: list[str]) -> str:
+    """What each message does, in order: ``first-ask then-accept then-order``."""
+    words, previous = [], None
+    for text in texts:
+        done = [act for act, mark in ACTS.items() if mark(text, previous) > 0] or ["order"]
+        words += [f"{'first' if previous is None else 'then'}-{act}" for act in done]
+        previous = text
+    return " ".join(words)
+
+
+def describe_pace(texts: list[str]) -> str:
+    """How long the messages are, one after the other, and whether a later one is much shorter or longer."""
+    counts = [len(typed_part(text).split()) for text in texts]
+    steps = [f"{name_length(a)}>{name_length(b)}" for a, b in pairwise(counts)]
+    code = ["code" for text in texts if "```" in text]
+    return " ".join([f"opens-{name_length(counts[0])}", *steps, *code])
+
+
+def read_raw(listed: pd.DataFrame) -> pd.DataFrame:
+    """The user's own words as the only facet, ``raw``."""
+    return listed[["user_id"]].assign(raw=["\n".join(texts) for texts in listed["messages"]])
+
+
+# --- by a model --------------------------------------------------------------------------------
+
+
+class ConversationFacets(BaseModel):
+    """The four facets of a whole conversation, without its topic."""
+
+    requests: str = Field(min_length=10, max_length=240)
+    responses: str = Field(min_length=10, max_length=240)
+    context: str = Field(min_length=10, max_length=240)
+    communication_style: str = Field(min_length=10, max_length=240)
+
+
+DAMSL = Literal[
+    "statement",
+    "opinion",
+    "yes-no question",
+    "open question",
+    "action directive",
+    "commit",
+    "offer",
+    "accept",
+    "reject",
+    "acknowledge",
+    "thanking",
+    "apology",
+    "opening",
+    "closing",
+    "other",
+]
+SGD = Literal[
+    "inform",
+    "inform intent",
+    "request",
+    "request alternatives",
+    "affirm",
+    "negate",
+    "select",
+    "thank you",
+    "goodbye",
+    "other",
+]
+
+
+class UtteranceActs(BaseModel):
+    """The dialog acts of one message of the user."""
+
+    damsl: DAMSL
+    sgd: SGD
+
+
+@cache
+def make_form(n: int) -> type[BaseModel]:
+    """The form in which the acts of n messages are asked for: one entry each, in order."""
+    return create_model("Acts", messages=(list[UtteranceActs], Field(min_length=n, max_length=n)))
+
+
+SIX = [*ConversationFacets.model_fields, "damsl", "sgd"]
+"""The six facets of the paper."""
+
+
+async def describe_with_model(
+    models: Models, model: str, listed: pd.DataFrame, *, seed: int = 0
+) -> pd.DataFrame:
+    """The six facets by a model: one row a conversation, ``user_id``, the facets and ``error`` (None where both calls
+    gave what they should; facets of a failed call are empty).
+    """
+    tasks = [describe_conversation(models, model, texts, seed=seed) for texts in listed["messages"]]
+    found = await models.run_all(tasks, f"facets by {model}")
+    rows = [
+        {**dict.fromkeys(SIX, ""), "error": str(f)} if isinstance(f, CallFailed) else {**f, "error": None}
+        for f in found
+    ]
+    return listed[["user_id"]].join(pd.DataFrame(rows, index=listed.index, columns=[*SIX, "error"]))
+
+
+async def describe_conversation(models: Models, model: str, texts: list[str], *, seed: int) -> dict[str, str]:
+    """The six facets of one conversation, by two calls. CallFailed if a reply is unusable."""
+    settings = {"temperature": 0.001, "seed": seed}
+    messages = "\n".join(f"{number}. {text}" for number, text in enumerate(texts, 1))
+    whole = await models.ask(
+        model,
+        fill_prompt("facets_conversation", messages=messages),
+        ConversationFacets,
+        max_tokens=400,
+        **settings,
+    )
+    acts = await models.ask(
+        model,
+        fill_prompt("facets_acts", messages=messages),
+        make_form(len(texts)),
+        max_tokens=40 * len(texts) + 40,
+        **settings,
+    )
+    joined = {
+        name: " ".join(getattr(act, name).replace(" ", "-") for act in acts.messages)
+        for name in ("damsl", "sgd")
+    }
+    return whole.model_dump() | joined
+
+
+async def make_facets(writer: str, listed: pd.DataFrame, *, models: Models, seed: int = 0) -> pd.DataFrame:
+    """The facets of every conversation by ``writer``: ``measured``, ``raw`` or a model's name."""
+    if writer in (MEASURED, RAW):
+        return measure_facets(listed) if writer == MEASURED else read_raw(listed)
+    return await describe_with_model(models, writer, listed, seed=seed)
+
+
+def list_facets(described: pd.DataFrame) -> list[str]:
+    """The facets among the columns."""
+    return [name for name in described.columns if name not in ("user_id", "error")]
+
+
+def drop_failed(described: pd.DataFrame) -> pd.DataFrame:
+    """The conversations of which all facets could be written; ValueError if a system has none of them."""
+    if "error" not in described:
+        return described
+    kept = described[described["error"].isna()]
+    for name in described.index.unique("system").difference(kept.index.unique("system")):
+        raise InputError(
+            f"system {name!r}: the model could describe none of its conversations ({described.loc[name, 'error'].iloc[0]})."
+        )
+    return kept
+
+
+def join_facets(described: pd.DataFrame) -> list[str]:
+    """All facets of each conversation as one text."""
+    return ["\n".join(row) for row in described[list_facets(described)].itertuples(index=False, name=None)]

@@ -1,0 +1,57 @@
+"""Figures: one function a figure, a DataFrame in, matplotlib axes out."""
+
+from realusersim_nb.plots.agents import plot_amplification, plot_disclosure, plot_mechanisms
+from realusersim_nb.plots.comparison import (
+    plot_agreement,
+    plot_board,
+    plot_ceiling,
+    plot_settings,
+    plot_sizes,
+)
+from realusersim_nb.plots.fidelity import plot_differences, plot_dimensions, plot_formalism, plot_rates
+from realusersim_nb.plots.gap import (
+    plot_behaviours,
+    plot_between,
+    plot_conversation_map,
+    plot_facets,
+    plot_gaps,
+    plot_shifts,
+)
+from realusersim_nb.plots.profiles import (
+    plot_coverage,
+    plot_funnel,
+    plot_reliability,
+    plot_spread,
+    plot_topics,
+    plot_user_map,
+)
+from realusersim_nb.plots.theme import find_looks, set_style
+
+__all__ = [
+    "find_looks",
+    "plot_agreement",
+    "plot_amplification",
+    "plot_behaviours",
+    "plot_between",
+    "plot_board",
+    "plot_ceiling",
+    "plot_conversation_map",
+    "plot_coverage",
+    "plot_differences",
+    "plot_dimensions",
+    "plot_disclosure",
+    "plot_facets",
+    "plot_formalism",
+    "plot_funnel",
+    "plot_gaps",
+    "plot_mechanisms",
+    "plot_rates",
+    "plot_reliability",
+    "plot_settings",
+    "plot_shifts",
+    "plot_sizes",
+    "plot_spread",
+    "plot_topics",
+    "plot_user_map",
+    "set_style",
+]

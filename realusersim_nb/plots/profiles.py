@@ -1,0 +1,118 @@
+"""TODO."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, make_rows
+
+# --- corpus and profiles -----------------------------------------------------------------------
+
+
+def plot_funnel(funnel: pd.DataFrame) -> Axes:
+    """Conversations and users left after each curation step (columns step, conversations, users)."""
+    long = funnel.melt("step", ["conversations", "users"], var_name="unit", value_name="left")
+    axes = plt.subplots(figsize=(WIDTH, 0.42 * len(funnel) + 1.1))[1]
+    sns.barplot(long, y="step", x="left", hue="unit", palette=[BLUE, "#b9c9d9"], ax=axes)
+    for bars in axes.containers:
+        axes.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=8)
+    axes.set(xlabel="left after the step", ylabel="", title="What curation keeps", xticks=[])
+    axes.legend(title="", loc="lower right")
+    axes.margins(x=0.12)
+    return axes
+
+
+def plot_coverage(commands: pd.DataFrame, n_users: int) -> Axes:
+    """Share of users with at least one command in each dimension."""
+    share = commands.groupby("dimension")["user_id"].nunique().sort_values() / n_users
+    axes = share.plot.barh(color=BLUE, figsize=(WIDTH, 0.32 * len(share) + 1.1))
+    axes.bar_label(axes.containers[0], fmt="{:.0%}", padding=3, fontsize=8)
+    axes.set(
+        xlabel="share of users",
+        ylabel="",
+        title=f"Users with a command, by dimension (n = {n_users:,} users)",
+    )
+    axes.margins(x=0.12)
+    return axes
+
+
+def plot_reliability(curve: pd.DataFrame, *, needed: float) -> Axes:
+    """Split-half agreement over the number of messages: a line a feature, the median in bold (see ``reliability``)."""
+    axes = plt.subplots(figsize=(WIDTH, 4.2))[1]
+    ends = curve.sort_values("n_messages").groupby("feature").last().sort_values("r")
+    height = -1.0
+    for feature, last in ends.iterrows():
+        line = curve[curve["feature"] == feature]
+        axes.plot(line["n_messages"], line["r"], color=BLUE, alpha=0.3, lw=1)
+        height = max(last["r"], height + 0.045)  # names one above the other
+        axes.annotate(
+            feature,
+            (last["n_messages"], last["r"]),
+            (last["n_messages"] * 1.25, height),
+            textcoords="data",
+            fontsize=7,
+            va="center",
+            arrowprops={"arrowstyle": "-", "lw": 0.4, "color": GREY},
+        )
+    median = curve.groupby("n_messages").agg(r=("r", "median"), n=("n_users", "median"))
+    axes.plot(median.index, median["r"], "o-", color="black", lw=2, label="median feature")
+    axes.axhline(needed, color=GREY, ls="--", lw=1, label=f"enough for a command ({needed:g})")
+    labels = [f"{m}\n({n:,.0f})" for m, n in median["n"].items()]
+    axes.set_xscale("log")
+    axes.set_xticks(median.index, labels, fontsize=7)
+    axes.minorticks_off()
+    axes.set(
+        xlabel="messages in each half (users)",
+        ylabel="Spearman r of the two halves",
+        ylim=(-0.05, 1.1),
+        title="How many messages make a habit",
+    )
+    axes.legend(loc="upper left", fontsize=8)
+    axes.margins(x=0.2)
+    return axes
+
+
+def plot_spread(users: pd.DataFrame, shuffled: pd.DataFrame) -> Axes:
+    """Median (dot) and the middle 80 % (line) of every share feature over users; in grey, of users without habits."""
+    title = f"How users differ: the middle 80 % (n = {len(users):,} users)"
+    spread, chance = (
+        table.drop(columns="words")
+        .quantile([0.5, 0.1, 0.9])
+        .T.set_axis(["median", "ci_low", "ci_high"], axis=1)
+        for table in (users, shuffled)
+    )
+    spread = spread.assign(wide=spread["ci_high"] - spread["ci_low"]).sort_values(
+        ["wide", "median"], ascending=False
+    )
+    [axes] = make_rows(list(spread.index), title=title, xlabel="share of a user's messages", height=0.27)
+    for y, (feature, row) in enumerate(spread.iterrows()):
+        axes.plot(chance.loc[feature, ["ci_low", "ci_high"]], [y, y], color=GREY, lw=9, alpha=0.35)
+        draw_row(axes, y, row, "median")
+    axes.plot([], [], color=GREY, lw=9, alpha=0.35, label="the same messages, dealt out by chance")
+    axes.legend(fontsize=8, loc="lower right")
+    return axes
+
+
+def plot_user_map(points: pd.DataFrame, values: pd.Series, *, title: str) -> Axes:
+    """Users on a map (columns x, y), shaded by one figure of theirs; near means alike."""
+    axes = plt.subplots(figsize=(WIDTH, 4.5))[1]
+    shaded = axes.scatter(points["x"], points["y"], c=values.loc[points.index], cmap="viridis", s=9, lw=0)
+    axes.figure.colorbar(shaded, ax=axes, label=values.name)
+    axes.set(xticks=[], yticks=[], xlabel="first component", ylabel="second component")
+    axes.set_title(f"{title} (n = {len(points):,} users)")
+    return axes
+
+
+def plot_topics(topics: pd.DataFrame, n_chat: int, n_reference: int) -> Axes:
+    """Share of chat users and of reference texts in each topic (columns terms, chat, reference)."""
+    [axes] = make_rows(
+        list(topics["terms"]), title="What they write about", xlabel="share of users", height=0.3
+    )
+    places = range(len(topics))
+    axes.hlines(places, topics["chat"], topics["reference"], color="#cccccc", lw=2)
+    axes.plot(topics["chat"], places, "o", color=BLUE, label=f"chat users (n = {n_chat:,})")
+    axes.plot(topics["reference"], places, "s", color=GREY, label=f"reference (n = {n_reference:,})")
+    axes.tick_params(axis="y", labelsize=8)
+    axes.legend(fontsize=8)
+    return axes

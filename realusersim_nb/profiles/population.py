@@ -1,0 +1,124 @@
+"""Who a population of users is: what they write about, and whether task-oriented users are among them."""
+
+import numpy as np
+import pandas as pd
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer
+
+from realusersim_nb.corpus.splits import group_by_user
+from realusersim_nb.errors import InputError
+from realusersim_nb.profiles import style
+from realusersim_nb.records import Conversation, Profile
+
+CHAT, REFERENCE = "chat", "reference"
+TERMS = 6  # that name a topic
+USER_CHARS = 4000  # of one user
+ON_MAP = 1500  # points; more are drawn from
+
+
+def collect_words(conversations: list[Conversation]) -> dict[str, str]:
+    """What each user typed, as one text, by user id."""
+    return {
+        user: "\n".join(style.typed_part(m) for c in own for m in c.user_messages)[:USER_CHARS]
+        for user, own in group_by_user(conversations).items()
+    }
+
+
+def find_topics(
+    chat: dict[str, str], reference: dict[str, str] | None = None, *, k: int = 12, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Topics of the users' words, and where reference texts fall among them.
+
+    TF-IDF of words, truncated SVD to 100 dimensions, k-means over the chat users. Two tables. One
+    row a text: ``user_id, system`` (chat or reference), ``topic``, and ``nearest``, the cosine
+    similarity (0..1) to the chat user whose words are most alike, oneself apart. One row a topic:
+    the ``terms`` that weigh more in it than in all, ``users``, and the ``chat`` and ``reference`` shares.
+    """
+    reference, k = reference or {}, min(k, len(chat))
+    texts = [*chat.values(), *reference.values()]
+    tfidf = TfidfVectorizer(
+        stop_words="english", min_df=2 if len(chat) > 50 else 1, max_features=20_000, sublinear_tf=True
+    )
+    words = tfidf.fit(chat.values()).transform(texts)
+    n_dimensions = min(100, words.shape[1] - 1, len(chat) - 1)
+    reduce = make_pipeline(TruncatedSVD(n_dimensions, random_state=seed), Normalizer())
+    points = reduce.fit(words[: len(chat)]).transform(words)
+    groups = KMeans(k, n_init=5, random_state=seed).fit(points[: len(chat)])
+    rows = pd.DataFrame(
+        {"user_id": [*chat, *reference], "system": [CHAT] * len(chat) + [REFERENCE] * len(reference)}
+    )
+    rows["topic"], rows["nearest"] = groups.predict(points), find_nearest(words, len(chat))
+    names, everybody = tfidf.get_feature_names_out(), words[: len(chat)].mean(axis=0)
+    topics = pd.DataFrame(
+        [
+            {
+                "topic": topic,
+                "terms": ", ".join(names[np.argsort(-own)[:TERMS]]),
+                "users": int((groups.labels_ == topic).sum()),
+            }
+            for topic in range(k)
+            for own in [
+                np.asarray(words[: len(chat)][groups.labels_ == topic].mean(axis=0) - everybody).ravel()
+            ]
+        ]
+    ).set_index("topic")
+    shares = (
+        rows.groupby("system")["topic"]
+        .value_counts(normalize=True)
+        .unstack("system")
+        .reindex(columns=[CHAT, REFERENCE])
+    )
+    return rows, topics.join(shares.fillna(0.0)).sort_values("users", ascending=False)
+
+
+def find_nearest(words, n_chat: int) -> np.ndarray:
+    """Cosine similarity of each text to the nearest of the first ``n_chat``, itself apart."""
+    chat = NearestNeighbors(n_neighbors=2, metric="cosine").fit(words[:n_chat])
+    distances, _ = chat.kneighbors(words)
+    is_chat = np.arange(words.shape[0]) < n_chat
+    return 1 - np.where(is_chat, distances[:, 1], distances[:, 0])  # oneself is the nearest
+
+
+def measure_topic_coverage(rows: pd.DataFrame) -> pd.Series:
+    """How well the chat users' words cover the reference texts.
+
+    ``chat`` and ``reference``: the median similarity to the nearest (other) chat user.
+    ``covered``: the share of reference texts that have a chat user at least as near as the median
+    chat user has (0.5: as well covered as the chat users are among themselves).
+    """
+    chat, reference = (rows.loc[rows["system"] == system, "nearest"] for system in (CHAT, REFERENCE))
+    covered = (reference >= chat.median()).mean() if len(reference) else float("nan")
+    return pd.Series(
+        {
+            CHAT: chat.median(),
+            REFERENCE: reference.median(),
+            "covered": covered,
+            "n_reference": len(reference),
+        }
+    )
+
+
+def map_users(users: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Where users lie on a map of style: the two main components of their features' percentiles.
+
+    At most 1,500 users. Index: user id; columns ``x, y`` (without unit). What a user did not show
+    counts as the middle. ValueError for fewer than 5 users.
+    """
+    if len(users) < 5:
+        raise InputError(f"a map needs at least 5 users, there are {len(users)}; raise n_users.")
+    shown = users.sample(min(ON_MAP, len(users)), random_state=seed)
+    points = PCA(2, random_state=seed).fit_transform(
+        style.compute_percentiles(shown, users).fillna(0.5).to_numpy()
+    )
+    return pd.DataFrame(points, index=shown.index, columns=["x", "y"])
+
+
+def count_demographics(profiles: list[Profile]) -> pd.DataFrame:
+    """How many profiles state or suggest each demographic fact: one row a fact; columns extracted, inferred."""
+    rows = [(name, fact.source) for p in profiles for name, fact in p.demographics.items()]
+    table = pd.DataFrame(rows, columns=["fact", "source"]).value_counts().unstack("source", fill_value=0)
+    return table.reindex(columns=["extracted", "inferred"], fill_value=0)

@@ -1,0 +1,53 @@
+"""The Formalism Ceiling without a judge: how simulated users write beside real ones, feature by feature.
+
+The six features are those in which a user played by a model is too well-behaved; each is the share
+of messages that show it, but for the median length. The table needs no model, so it can be made of
+any transcripts (tau-bench and tau2 results too).
+"""
+
+import re
+
+import pandas as pd
+
+from realusersim_nb import stats
+from realusersim_nb.profiles import style
+from realusersim_nb.records import Conversation
+
+GREETING = re.compile(r"\W*(hi|hello|hey|good (morning|afternoon|evening)|greetings)\b", re.IGNORECASE)
+SHARES = {
+    "starts_lower": "starts lower-case",
+    "ends_stop": "ends in . ? !",
+    "please": "please",
+    "thanks": "thanks",
+    "greets": "opens with a greeting",
+}
+
+
+def measure_formalism(
+    systems: dict[str, list[Conversation]], *, first: int | None = None, seed: int = 0
+) -> pd.DataFrame:
+    """One row a system and feature: ``share`` (0..1) with its 95 % interval by user, ``n`` messages, ``n_users``.
+
+    The feature ``median words`` is a count, without an interval. ``first`` measures only so many user
+    messages of each conversation.
+    """
+    rows = []
+    for name, conversations in systems.items():
+        messages = style.measure_conversations(conversations, first=first)
+        messages["greets"] = messages["text"].map(lambda text: float(GREETING.match(text) is not None))
+        about = {"system": name, "n": len(messages), "n_users": messages["user_id"].nunique()}
+        rows.append({**about, "feature": "median words", "share": messages["words"].median()})
+        for feature, title in SHARES.items():
+            shown = messages.dropna(subset=feature)
+            found = stats.estimate_rate(shown[feature], shown["user_id"], seed=seed)
+            rows.append({**about, "feature": title, "share": found.pop("rate"), **found})
+    return pd.DataFrame(rows)
+
+
+def pivot_formalism(table: pd.DataFrame) -> pd.DataFrame:
+    """The same, one row a system and one column a feature, as the papers print it."""
+    wide = table.pivot(index="system", columns="feature", values="share")
+    wide.insert(0, "users", table.groupby("system")["n_users"].first())
+    return wide.loc[table["system"].unique(), ["users", "median words", *SHARES.values()]].rename_axis(
+        columns=None
+    )

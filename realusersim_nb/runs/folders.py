@@ -1,0 +1,103 @@
+"""Run folders: what a notebook saves, and takes from those before it.
+
+``outputs/<run_name>/`` holds the executed notebooks, one folder a notebook with its tables and
+figures, ``summary.json``, ``report.html`` and, written last, ``manifest.json``.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+from matplotlib.axes import Axes
+from pydantic import BaseModel
+
+from realusersim_nb import errors
+from realusersim_nb.files import OUTPUTS, read_records, replace_whole, write_json, write_lines
+from realusersim_nb.llm.models import Models, Usage
+from realusersim_nb.llm.replies import read_replies, write_replies
+from realusersim_nb.profiles import extraction
+from realusersim_nb.records import Conversation, Profile
+from realusersim_nb.runs.summary import write_summary
+
+R = TypeVar("R", bound=BaseModel)
+
+
+class Run:
+    """One notebook's place in a run: ``run.save_table(scores, "scores")`` and so on."""
+
+    def __init__(self, run_name: str, notebook: str):
+        if Path.cwd().name == "notebooks":  # JupyterLab starts kernels beside the notebook
+            os.chdir("..")
+        errors.show_as_sentences()
+        self.run_folder = OUTPUTS / run_name
+        self.folder = self.run_folder / notebook
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.started = time.monotonic()
+
+    def save_table(self, table: pd.DataFrame, name: str, *, latex: bool = False) -> None:
+        """Write a table as parquet and csv, and for a paper as LaTeX (booktabs)."""
+        flat = table.reset_index() if any(table.index.names) else table
+        with replace_whole(self.folder / f"{name}.parquet") as path:
+            flat.to_parquet(path, index=False)
+        with replace_whole(self.folder / f"{name}.csv") as path:
+            flat.to_csv(path, index=False)
+        if latex:
+            with replace_whole(self.folder / f"{name}.tex") as path:
+                flat.style.hide(axis="index").format(precision=3, na_rep="", escape="latex").to_latex(
+                    path, hrules=True
+                )
+
+    def save_figure(self, axes: Axes, name: str) -> None:
+        """Write a figure as png, svg and pdf."""
+        for kind in ("png", "svg", "pdf"):
+            with replace_whole(self.folder / f"{name}.{kind}") as path:
+                axes.figure.savefig(path, format=kind)
+
+    def save_records(self, name: str, found: Iterable[BaseModel], *, made_from: dict | None = None) -> None:
+        """Write records as ``<name>.jsonl``; ``made_from`` notes the settings they depend on."""
+        path = write_lines(self.folder / f"{name}.jsonl", found)
+        if made_from is not None:
+            write_json(path.with_suffix(".made_from.json"), made_from)
+
+    def read_records(self, path: str, record: type[R], *, made_from: dict) -> list[R] | None:
+        """Records an earlier notebook of this run saved, or None if there are none of these settings."""
+        path = self.run_folder / path
+        note = path.with_suffix(".made_from.json")
+        if not (path.exists() and note.exists()) or json.loads(note.read_text()) != made_from:
+            return None
+        return list(read_records(path, record))
+
+    async def take_profiles(
+        self, conversations: list[Conversation], extractor: str, *, models: Models, seed: int
+    ) -> list[Profile]:
+        """Profiles of these conversations: those of notebook 01 if it ran on them in this run, else made now."""
+        made_from = extraction.describe_source(conversations, extractor)
+        found = self.read_records("01_extract_profiles/profiles.jsonl", Profile, made_from=made_from)
+        if found is None:
+            found, _ = await extraction.extract_profiles(conversations, extractor, models=models, seed=seed)
+        return found
+
+    def finish(self, models: Models | None = None, **headlines: dict) -> None:
+        """Save this notebook's part of ``summary.json`` and put the parts of the run together."""
+        part = {
+            **headlines,
+            "calls": asdict(models.usage if models else Usage()),
+            "wall_seconds": round(time.monotonic() - self.started, 1),
+        }
+        write_json(self.folder / "summary_part.json", part)
+        write_summary(self.run_folder)
+        if models and models.llm_mode == "record":
+            self.save_replies(models)
+
+    def save_replies(self, models: Models) -> None:
+        """Add the replies this notebook used to the run's ``replies.jsonl.gz``, from which it can be replayed."""
+        path = self.run_folder / "replies.jsonl.gz"
+        used = [reply for reply in models.cache.get(sorted(models.used)) if reply]
+        everything = {reply.key: reply for reply in [*(read_replies(path) if path.exists() else []), *used]}
+        with replace_whole(path) as temporary:
+            write_replies(temporary, everything.values())

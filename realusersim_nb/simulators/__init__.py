@@ -1,0 +1,26 @@
+"""Simulated users: the arms (what each is told about style), their messages, whole conversations."""
+
+from realusersim_nb.simulators.conditions import ARMS, TRAIT_DIRECTIVES, check_arms, write_personas
+from realusersim_nb.simulators.role_breaks import tabulate_role_breaks
+from realusersim_nb.simulators.rollouts import (
+    describe_rollouts,
+    group_by_arm,
+    roll_out,
+    roll_out_arms,
+    tabulate_rollouts,
+)
+from realusersim_nb.simulators.users import Simulator
+
+__all__ = [
+    "ARMS",
+    "TRAIT_DIRECTIVES",
+    "Simulator",
+    "check_arms",
+    "describe_rollouts",
+    "group_by_arm",
+    "roll_out",
+    "roll_out_arms",
+    "tabulate_role_breaks",
+    "tabulate_rollouts",
+    "write_personas",
+]
