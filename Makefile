@@ -60,7 +60,7 @@ lock:
 
 # The replies that the notebook tests replay and that notebook 00 falls back on, recorded anew from the embedded model.
 record: setup
-	REALUSERSIM_RECORD=1 $(BIN)/python -m pytest tests/test_notebooks.py tests/test_playground.py
+	REALUSERSIM_RECORD=1 $(BIN)/python -m pytest tests/runs/test_notebooks.py tests/widgets/test_stage.py
 
 # outputs/ stays: it holds every reply of every model.
 clean:

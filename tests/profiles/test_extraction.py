@@ -4,18 +4,12 @@ import math
 
 import pytest
 from conftest import SAMPLE, make_conversation
+from toy import LOWER, population
 
 from realusersim_nb.corpus import loading, splits
 from realusersim_nb.profiles import extraction, persona, style, verification
 from realusersim_nb.records import Command, Profile
 from realusersim_nb.text import cut_at_word
-
-LOWER = ["ok do it in python", "now make it faster", "and add a test for that", "im not sure it works"]
-FORMAL = [
-    "Could you please explain this?",
-    "Thank you. Could you please give an example?",
-    "Please explain it once more.",
-]
 
 
 def measure(text, previous=None):
@@ -94,11 +88,6 @@ def test_percentiles_are_middle_ranks():
         style.measure_conversations([make_conversation("a " * n, user=str(n)) for n in (1, 2, 3, 4)])
     )
     assert style.compute_percentiles(users, users)["words"].tolist() == [0.125, 0.375, 0.625, 0.875]
-
-
-def population():
-    mixed = [make_conversation("Do this now.", "then do that", "Fine, go on", user=f"m{i}") for i in range(8)]
-    return [make_conversation(*LOWER, user="low"), make_conversation(*FORMAL, user="formal"), *mixed]
 
 
 def test_only_what_sets_a_user_apart_becomes_a_command():

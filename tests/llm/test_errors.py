@@ -12,7 +12,7 @@ from realusersim_nb.llm import endpoints, errors, rate_limiter
 from realusersim_nb.llm.models import Models
 from realusersim_nb.llm.replies import Reply, parse_reply
 
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 from endpoint import FAULTS, start_endpoint  # the endpoint that answers badly
 
 

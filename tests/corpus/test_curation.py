@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import make_conversation
-from test_corpus import ENGLISH, wildchat_row
+from toy import ENGLISH, wildchat_row
 
 from realusersim_nb.corpus import curation, loading, pii, shards, sources
 from realusersim_nb.corpus.shards import curate_shard, curate_shards

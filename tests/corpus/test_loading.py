@@ -6,24 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import SAMPLE, make_conversation
+from toy import ENGLISH, wildchat_row
 
 from realusersim_nb.corpus import columns, curation, formats, loading, sources, splits
 
-REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "realsim"
-ENGLISH = [
-    "how do i sort a list in python",
-    "now do it in reverse order please",
-    "and what about a dictionary",
-]
-
-
-def wildchat_row(texts=ENGLISH, **more):
-    turns = [
-        turn
-        for t in texts
-        for turn in ({"role": "user", "content": t}, {"role": "assistant", "content": "Sure."})
-    ]
-    return {"conversation_hash": "h", "hashed_ip": "ip", "model": "gpt-4o", "conversation": turns, **more}
+REAL = Path(__file__).parents[3] / "shared" / "data" / "realsim"
 
 
 def sharegpt_row(texts=ENGLISH, conversation_id="abc_0"):

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 from conftest import make_conversation, with_models
-from test_profiles import FORMAL, LOWER, population
+from toy import FORMAL, LOWER, population
 
 from realusersim_nb.profiles import extraction, style, verification
 from realusersim_nb.records import Command, Demographic, Profile

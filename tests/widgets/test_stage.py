@@ -23,7 +23,7 @@ from realusersim_nb.simulators import conditions, users
 from realusersim_nb.widgets import growth
 from realusersim_nb.widgets.stage import OTHER, WRITTEN, Stage, show_beside
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 REPLIES = ROOT / "data" / "replies.jsonl.gz"
 RECORDING = os.environ.get("REALUSERSIM_RECORD") == "1"
 

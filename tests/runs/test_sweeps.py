@@ -295,7 +295,7 @@ def divide(number):
     return 1 / number
 
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "notebooks" / "sweeps").glob("*.yaml"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "notebooks" / "sweeps").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

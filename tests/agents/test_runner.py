@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import with_models
+from toy import fill
 
 from realusersim_nb.agents import environment, runner
 from realusersim_nb.agents.scores import (
@@ -83,14 +84,6 @@ def make_reply(steps):
         return json.dumps(fill(request, done="It is done." in json.dumps(request["messages"])))
 
     return reply
-
-
-def fill(request, *, done):
-    """A value for every field of a simulated user's reply; when done, no part is left."""
-    fields = request["response_format"]["json_schema"]["schema"]["properties"]
-    return {
-        name: int(not done) if field["type"] == "integer" else "task please" for name, field in fields.items()
-    }
 
 
 def create_task_1():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from conftest import make_conversation, with_models
-from test_agents import fill
+from toy import fill
 
 from realusersim_nb import stats
 from realusersim_nb.corpus import splits

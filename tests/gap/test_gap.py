@@ -439,7 +439,7 @@ def test_conversations_of_one_message_are_described():
     ]
 
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="no real conversations beside the project")

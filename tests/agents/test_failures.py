@@ -375,7 +375,7 @@ def test_where_only_bounds_were_run_every_table_is_empty_and_none_fails(tmp_path
 
 # --- real runs ---------------------------------------------------------------------------------
 
-RUNS = Path(__file__).parents[2] / "shared" / "data" / "taubench" / "gpt4o_airline_trials01.json"
+RUNS = Path(__file__).parents[3] / "shared" / "data" / "taubench" / "gpt4o_airline_trials01.json"
 
 
 def read_taubench(found):

@@ -12,7 +12,7 @@ from realusersim_nb import __main__ as main
 from realusersim_nb.records import Profile
 from realusersim_nb.runs import folders, kernels, notebooks, summary
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = {
     "run_name",

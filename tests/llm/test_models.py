@@ -207,7 +207,7 @@ def test_mistake_in_endpoints_yaml_is_one_sentence(tmp_path, monkeypatch, text, 
 
 
 def test_example_of_endpoints_yaml_is_valid_and_holds_no_key(monkeypatch):
-    monkeypatch.setattr(endpoints, "FILE", Path(__file__).parent.parent / "docs" / "endpoints.example.yaml")
+    monkeypatch.setattr(endpoints, "FILE", Path(__file__).parents[2] / "docs" / "endpoints.example.yaml")
     named = {name.split("-")[0] for name in endpoints.read_endpoints()}
     assert {"gpt", "vllm", "ollama", "lmstudio", "openrouter"} <= named
 

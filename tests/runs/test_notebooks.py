@@ -25,8 +25,8 @@ from realusersim_nb.records import AgentRun, Case, Judgement, Profile, Transcrip
 from realusersim_nb.runs import estimate, notebooks
 from realusersim_nb.runs.summary import pivot_measures, read_measures
 
-ROOT = Path(__file__).parent.parent
-REPLIES = Path(__file__).parent / "replies.jsonl.gz"
+ROOT = Path(__file__).parents[2]
+REPLIES = Path(__file__).parents[1] / "replies.jsonl.gz"
 RECORDING = os.environ.get("REALUSERSIM_RECORD") == "1"
 MODE = "record" if RECORDING else "replay"
 SMALL = {

@@ -1,0 +1,40 @@
+"""Toy data that tests of several rooms share."""
+
+from conftest import make_conversation
+
+ENGLISH = [
+    "how do i sort a list in python",
+    "now do it in reverse order please",
+    "and what about a dictionary",
+]
+
+
+def wildchat_row(texts=ENGLISH, **more):
+    turns = [
+        turn
+        for t in texts
+        for turn in ({"role": "user", "content": t}, {"role": "assistant", "content": "Sure."})
+    ]
+    return {"conversation_hash": "h", "hashed_ip": "ip", "model": "gpt-4o", "conversation": turns, **more}
+
+
+def fill(request, *, done):
+    """A value for every field of a simulated user's reply; when done, no part is left."""
+    fields = request["response_format"]["json_schema"]["schema"]["properties"]
+    return {
+        name: int(not done) if field["type"] == "integer" else "task please" for name, field in fields.items()
+    }
+
+
+LOWER = ["ok do it in python", "now make it faster", "and add a test for that", "im not sure it works"]
+
+FORMAL = [
+    "Could you please explain this?",
+    "Thank you. Could you please give an example?",
+    "Please explain it once more.",
+]
+
+
+def population():
+    mixed = [make_conversation("Do this now.", "then do that", "Fine, go on", user=f"m{i}") for i in range(8)]
+    return [make_conversation(*LOWER, user="low"), make_conversation(*FORMAL, user="formal"), *mixed]
