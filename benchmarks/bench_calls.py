@@ -31,7 +31,7 @@ async def call_with_package(concurrency: int) -> float:
 
     started = time.perf_counter()
     async with Models(max_concurrency=concurrency) as models:
-        await models.run_all((models.ask("m", f"question {i}", Answer) for i in range(CALLS)), "calls")
+        await models.run_all((models.ask_json("m", f"question {i}", Answer) for i in range(CALLS)), "calls")
         assert models.usage.live + models.usage.cached == CALLS and models.usage.failed == 0, models.usage
     return time.perf_counter() - started
 

@@ -35,6 +35,7 @@ from realusersim_nb.agents.participants import SimulatedUser, StockUser, find_ag
 from realusersim_nb.agents.reference_arms import AgentReferenceArm, make_reference_pair
 from realusersim_nb.agents.scores import STOCK
 from realusersim_nb.errors import InputError, StudyError
+from realusersim_nb.llm.models import list_results
 from realusersim_nb.llm.replies import ToolReply
 from realusersim_nb.records import AgentRun, Profile
 from realusersim_nb.simulators import conditions
@@ -83,7 +84,7 @@ async def run_arms(
         for task in tasks
         for trial, player in enumerate(trials)
     ]
-    return await simulator.models.run_all(runs, "agent runs")
+    return list_results(await simulator.models.run_all(runs, "agent runs"))
 
 
 def draw_profiles(
@@ -124,16 +125,16 @@ async def run_task(
         return asyncio.run_coroutine_threadsafe(call, loop).result()
 
     def ask(prompt: str | list[dict], form: type[BaseModel] | list[dict]) -> Any:
-        bound = (
-            {"schema": form} if agent_format == "constrained" else {"tools": form, "max_tokens": AGENT_TOKENS}
-        )
-        return wait(simulator.models.ask(agent, prompt, temperature=0.001, seed=simulator.seed, **bound))
+        models, sampling = simulator.models, {"temperature": 0.001, "seed": simulator.seed}
+        if agent_format == "constrained":
+            return wait(models.ask_json(agent, prompt, form, **sampling))
+        return wait(models.ask_tools(agent, prompt, form, max_tokens=AGENT_TOKENS, **sampling))
 
     def write(**told) -> str:
         return wait(simulator.write(persona=persona, **told))
 
     def chat(messages: list[dict], tools: list[dict]) -> ToolReply:
-        return wait(simulator.models.ask(simulator.model, messages, tools=tools, seed=simulator.seed))
+        return wait(simulator.models.ask_tools(simulator.model, messages, tools, seed=simulator.seed))
 
     def make_pair(environment: Environment) -> tuple[LocalAgent, BaseUser]:
         player = find_agent(agent_format)(environment.get_tools(), environment.get_policy(), ask)

@@ -193,13 +193,14 @@ async def find_user_errors(
         r for r, found in zip(runs, by_run, strict=True) if r.success is False and r.simulator and not found
     ]
     read = [read_run(models, model, run, by_id[run.task_id], seed=seed) for run in (unclear if model else [])]
-    told = await models.run_all(read, f"errors of the user, read by {model}") if read else []
+    outcomes = await models.run_all(read, f"errors of the user, read by {model}") if read else []
+    told = [outcome.failure or outcome.result for outcome in outcomes]
     return [error for found in by_run for error in found] + [error for error in told if error is not None]
 
 
 async def read_run(models: Models, model: str, run: AgentRun, task: Task, *, seed: int) -> UserError | None:
     """What a model finds in one run; None if it finds nothing."""
-    answer = await models.ask(
+    answer = await models.ask_json(
         model, render_reading(run, task), Reading, temperature=0.001, max_tokens=200, seed=seed
     )
     if answer.kind == "none":

@@ -18,7 +18,6 @@ import pandas as pd
 from pydantic import BaseModel, Field, create_model
 
 from realusersim_nb.errors import InputError
-from realusersim_nb.llm.errors import CallFailed
 from realusersim_nb.llm.models import Models
 from realusersim_nb.parallel.batches import map_batches
 from realusersim_nb.profiles import style
@@ -208,10 +207,10 @@ async def describe_with_model(
     gave what they should; facets of a failed call are empty).
     """
     tasks = [describe_conversation(models, model, texts, seed=seed) for texts in listed["messages"]]
-    found = await models.run_all(tasks, f"facets by {model}")
+    outcomes = await models.run_all(tasks, f"facets by {model}")
     rows = [
-        {**dict.fromkeys(SIX, ""), "error": str(f)} if isinstance(f, CallFailed) else {**f, "error": None}
-        for f in found
+        {**dict.fromkeys(SIX, ""), "error": str(o.failure)} if o.failure else {**o.result, "error": None}
+        for o in outcomes
     ]
     return listed[["user_id"]].join(pd.DataFrame(rows, index=listed.index, columns=[*SIX, "error"]))
 
@@ -220,14 +219,14 @@ async def describe_conversation(models: Models, model: str, texts: list[str], *,
     """The six facets of one conversation, by two calls. CallFailed if a reply is unusable."""
     settings = {"temperature": 0.001, "seed": seed}
     messages = "\n".join(f"{number}. {text}" for number, text in enumerate(texts, 1))
-    whole = await models.ask(
+    whole = await models.ask_json(
         model,
         fill_prompt("facets_conversation", messages=messages),
         ConversationFacets,
         max_tokens=400,
         **settings,
     )
-    acts = await models.ask(
+    acts = await models.ask_json(
         model,
         fill_prompt("facets_acts", messages=messages),
         make_form(len(texts)),

@@ -12,7 +12,6 @@ from pydantic import BaseModel, Field
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 
 from realusersim_nb import files, stats
-from realusersim_nb.llm.errors import CallFailed
 from realusersim_nb.llm.models import Models
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.text import cut_at_word
@@ -86,7 +85,7 @@ async def ask_annotator(models: Models, model: str, triplets: list[Triplet], *, 
         persons = "\n\n".join(
             f"Person {i}:\n{write_person(texts)}" for i, texts in enumerate(triplet.texts, 1)
         )
-        reply = await models.ask(
+        reply = await models.ask_json(
             model,
             fill_prompt("odd_one_out", persons=persons),
             Choice,
@@ -96,12 +95,12 @@ async def ask_annotator(models: Models, model: str, triplets: list[Triplet], *, 
         )
         return Answer(triplet_id=triplet.triplet_id, annotator=model, chosen=reply.odd_one - 1, why=reply.why)
 
-    found = await models.run_all([ask(triplet) for triplet in triplets], f"odd one out by {model}")
+    outcomes = await models.run_all([ask(triplet) for triplet in triplets], f"odd one out by {model}")
     return [
-        Answer(triplet_id=t.triplet_id, annotator=model, chosen=None, error=str(f))
-        if isinstance(f, CallFailed)
-        else f
-        for t, f in zip(triplets, found, strict=True)
+        Answer(triplet_id=t.triplet_id, annotator=model, chosen=None, error=str(o.failure))
+        if o.failure
+        else o.result
+        for t, o in zip(triplets, outcomes, strict=True)
     ]
 
 

@@ -2,7 +2,7 @@
 
 from realusersim_nb.llm.errors import CallFailed
 from realusersim_nb.llm.local_server import is_installed
-from realusersim_nb.llm.models import Models
+from realusersim_nb.llm.models import Models, Outcome, list_results
 from realusersim_nb.llm.replies import ToolCall, ToolReply
 
-__all__ = ["CallFailed", "Models", "ToolCall", "ToolReply", "is_installed"]
+__all__ = ["CallFailed", "Models", "Outcome", "ToolCall", "ToolReply", "is_installed", "list_results"]

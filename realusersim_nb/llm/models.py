@@ -12,10 +12,10 @@ import asyncio
 import base64
 import sys
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, get_args
 
 import numpy as np
 from pydantic import BaseModel
@@ -40,6 +40,8 @@ from realusersim_nb.llm.requests import (
 from realusersim_nb.parallel.bars import show_bar
 
 S = TypeVar("S", bound=BaseModel)
+R, T = TypeVar("R"), TypeVar("T")
+Prompt = str | list[dict]  # a text, or messages in OpenAI's form
 LLMMode = Literal["live", "replay", "record"]
 EMBEDDED_AT_ONCE = 64  # texts of one request for embeddings
 
@@ -63,6 +65,35 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """What became of a task: its ``result``, or the ``failure`` that ended it."""
+
+    result: T | None = None
+    failure: CallFailed | None = None
+
+    def __str__(self) -> str:
+        return str(self.failure or self.result)
+
+
+def list_results(outcomes: Iterable[Outcome[T]]) -> list[T]:
+    """The results of tasks that are expected not to fail; raises the first failure."""
+    outcomes = list(outcomes)
+    for outcome in outcomes:
+        if outcome.failure:
+            raise outcome.failure
+    return [outcome.result for outcome in outcomes]
+
+
+class Sampling(TypedDict, total=False):
+    """How a reply is drawn: ``temperature`` 0.7, at most 400 ``max_tokens``, ``seed`` 0, ``sample`` 0."""
+
+    temperature: float
+    max_tokens: int
+    seed: int
+    sample: int
 
 
 EXCHANGE: ContextVar[tuple[str, str]] = ContextVar("exchange", default=("", ""))
@@ -113,26 +144,38 @@ class Models:
 
     # --- asking --------------------------------------------------------------------------------
 
-    async def ask(
+    async def ask(self, model: str, prompt: Prompt, **settings: Unpack[Sampling]) -> str:
+        """The model's reply as text.
+
+        ``sample`` numbers draws of one prompt. A reply that cannot be used is asked for again where that
+        helps (see ``mend_request``). Raises CallFailed when there is none in the end, EndpointError when
+        no call can work, BudgetReached when the money is spent; ``ask_json`` and ``ask_tools`` too.
+        """
+        return await self._ask(model, prompt, lambda reply: parse_reply(reply, None), None, [], **settings)
+
+    async def ask_json(self, model: str, prompt: Prompt, schema: type[S], **settings: Unpack[Sampling]) -> S:
+        """The reply as ``schema``: the endpoint is made to answer in that JSON form (``response_format``)."""
+        return await self._ask(model, prompt, lambda reply: parse_reply(reply, schema), schema, [], **settings)
+
+    async def ask_tools(
+        self, model: str, messages: list[dict], tools: list[dict], **settings: Unpack[Sampling]
+    ) -> ToolReply:
+        """The reply of a model that may call ``tools`` (in OpenAI's form; there may be none) or not."""
+        return await self._ask(model, messages, parse_tool_calls, None, tools, **settings)
+
+    async def _ask(
         self,
         model: str,
-        prompt: str | list[dict],
-        schema: type[S] | None = None,
+        prompt: Prompt,
+        parse: Callable[[Reply], R],
+        schema: type[BaseModel] | None,
+        tools: list[dict],
         *,
-        tools: list[dict] | None = None,
         temperature: float = 0.7,
         max_tokens: int = 400,
         seed: int = 0,
         sample: int = 0,
-    ) -> S | str | ToolReply:
-        """The model's reply to a prompt: as ``schema`` if one is given, as ``Said`` with ``tools``, else as text.
-
-        With a schema the endpoint is made to answer in that JSON form (``response_format``). Tools
-        (there may be none) are offered in OpenAI's form; the model may call them or not.
-        ``sample`` tells draws of the same prompt apart. A reply that cannot be used is asked for
-        again where that helps (see ``mend_request``). Raises CallFailed when there is none in the
-        end, EndpointError when no call can work, BudgetReached when the money is spent.
-        """
+    ) -> R:
         line = self._find_line(model)
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         request = make_request(
@@ -144,7 +187,7 @@ class Models:
                 reply = await self._ask_in_form(line, request, schema, sample + 1_000_000 * tries)
                 EXCHANGE.set((messages[-1]["content"], reply.text or reply.tool_calls))
                 try:
-                    return parse_reply(reply, schema) if tools is None else parse_tool_calls(reply)
+                    return parse(reply)
                 except CallFailed as failure:
                     repaired = len(request["messages"]) > len(messages)
                     mended = mend_request(request, reply, failure, schema if not repaired else None)
@@ -166,25 +209,23 @@ class Models:
         request = {"model": line.endpoint.model, "encoding_format": "float"} | line.endpoint.options
         starts = range(0, len(texts), EMBEDDED_AT_ONCE)
         asked = [request | {"input": texts[start : start + EMBEDDED_AT_ONCE]} for start in starts]
-        replies = await self.run_all([self._reply(line, one, 0) for one in asked], f"embedding by {model}")
+        outcomes = await self.run_all([self._reply(line, one, 0) for one in asked], f"embedding by {model}")
         parts = []
-        for start, one, reply in zip(starts, asked, replies, strict=True):
-            found = np.frombuffer(
-                b"" if isinstance(reply, CallFailed) else base64.b64decode(reply.text), "<f4"
-            )
+        for start, one, outcome in zip(starts, asked, outcomes, strict=True):
+            found = np.frombuffer(b"" if outcome.failure else base64.b64decode(outcome.result.text), "<f4")
             if found.size == 0 or found.size % len(one["input"]):
                 raise EndpointError(
                     f"{line.endpoint.address}, model {model!r}: no embeddings of texts {start + 1} to "
-                    f"{start + len(one['input'])} ({reply if isinstance(reply, CallFailed) else 'too few came back'}); "
+                    f"{start + len(one['input'])} ({outcome.failure or 'too few came back'}); "
                     "those before are kept."
                 )
             parts.append(found.reshape(len(one["input"]), -1))
         return np.concatenate(parts)
 
-    async def run_all(self, tasks: Iterable[Coroutine], title: str) -> list:
-        """Results of the tasks, in order, under a progress bar with calls, tokens and cost.
+    async def run_all(self, tasks: Iterable[Coroutine[Any, Any, T]], title: str) -> list[Outcome[T]]:
+        """What became of the tasks, in order, under a progress bar with calls, tokens and cost.
 
-        The result of a task that ends in CallFailed is that failure: one bad reply stops no study.
+        A task that ends in CallFailed has that ``failure``: one bad reply stops no study.
         Few more than ``max_concurrency`` tasks are under way at once, so that a conversation that
         has begun is finished before many others begin (and its prompt prefix is still cached).
         When one stops the study, replies still on their way are waited for and kept: they are paid.
@@ -196,9 +237,9 @@ class Models:
         async def work() -> None:
             for number, task in coming:
                 try:
-                    results[number] = await task
+                    results[number] = Outcome(await task)
                 except CallFailed as failure:
-                    results[number] = failure
+                    results[number] = Outcome(failure=failure)
                 newest[:] = [EXCHANGE.get()]
                 self._bar.update()
 

@@ -16,8 +16,7 @@ import pandas as pd
 from pydantic import BaseModel, Field
 
 from realusersim_nb.corpus.splits import group_by_user
-from realusersim_nb.llm.errors import CallFailed
-from realusersim_nb.llm.models import Models
+from realusersim_nb.llm.models import Models, Outcome
 from realusersim_nb.parallel.bars import show_bar
 from realusersim_nb.profiles import style
 from realusersim_nb.profiles.verification import verify_profile
@@ -178,7 +177,7 @@ async def extract_with_model(
 
     Not yet verified: see ``extract``. Raises CallFailed if the reply is unusable.
     """
-    written = await models.ask(
+    written = await models.ask_json(
         model,
         write_extraction_prompt(conversations),
         WrittenProfile,
@@ -225,16 +224,16 @@ async def extract_profiles(
     model = None if extractor == "measured" else extractor.removeprefix("hybrid:")
     measured = {p.user_id: p for p in extract_measured(everybody, messages)} if model != extractor else {}
     if model is None:
-        found = [measured[user] for user in users]
+        outcomes = [Outcome(measured[user]) for user in users]
     else:
         tasks = [extract_with_model(models, model, own, seed=seed) for own in users.values()]
-        found = await models.run_all(tasks, f"profiles by {extractor}")
+        outcomes = await models.run_all(tasks, f"profiles by {extractor}")
     profiles, checks = [], []
-    for (user, own), profile in zip(users.items(), found, strict=True):
-        if isinstance(profile, CallFailed):
-            checks.append(pd.DataFrame([{"user_id": user, "error": str(profile)}]))
+    for (user, own), outcome in zip(users.items(), outcomes, strict=True):
+        if outcome.failure:
+            checks.append(pd.DataFrame([{"user_id": user, "error": str(outcome.failure)}]))
             continue
-        verified, table = verify_profile(profile, own, percentiles.loc[user])
+        verified, table = verify_profile(outcome.result, own, percentiles.loc[user])
         profiles.append(
             complete_profile(verified, measured[user], extractor) if model and measured else verified
         )

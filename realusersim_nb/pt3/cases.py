@@ -12,7 +12,6 @@ from pydantic import BaseModel, Field
 
 from realusersim_nb.corpus.splits import assign_others, group_by_user, hold_out
 from realusersim_nb.errors import InputError
-from realusersim_nb.llm.errors import CallFailed
 from realusersim_nb.llm.models import Models
 from realusersim_nb.profiles import extraction
 from realusersim_nb.prompts.fill import fill_prompt
@@ -193,14 +192,14 @@ async def make_case(models: Models, model: str, conversation: Conversation, *, s
             original=conversation.messages,
         )
 
-    goal = await models.ask(model, fill_prompt("case_goal", messages=shown), CaseGoal, **settings)
+    goal = await models.ask_json(model, fill_prompt("case_goal", messages=shown), CaseGoal, **settings)
     case = make_case(goal, rewritten=False)
     copied = list_copied_runs(case.told, own_words, at_least=COPIED_WORDS)
     if not copied:
         return case
     listed = "\n".join(f"- {run}" for run in copied)
     prompt = fill_prompt("case_goal_again", messages=shown, goal=case.told, copied=listed)
-    again = await models.ask(model, prompt, CaseGoal, **settings)
+    again = await models.ask_json(model, prompt, CaseGoal, **settings)
     versions = [make_case(version, rewritten=True) for version in (goal, again)]
     return min(versions, key=lambda version: measure_longest_copy(version.told, own_words))
 
@@ -212,15 +211,15 @@ async def make_cases(
 
     ValueError, with the first reason, if every one failed.
     """
-    found = await models.run_all([make_case(models, model, c, seed=seed) for c in chosen], "goals")
+    outcomes = await models.run_all([make_case(models, model, c, seed=seed) for c in chosen], "goals")
     failed = [
-        (c.conversation_id, str(f)) for c, f in zip(chosen, found, strict=True) if isinstance(f, CallFailed)
+        (c.conversation_id, str(o.failure)) for c, o in zip(chosen, outcomes, strict=True) if o.failure
     ]
-    if failed and len(failed) == len(found):
+    if failed and len(failed) == len(outcomes):
         raise InputError(
-            f"no goal of {len(found)} could be written by {model!r} ({failed[0][1]}); try another model as `assistant`."
+            f"no goal of {len(outcomes)} could be written by {model!r} ({failed[0][1]}); try another model as `assistant`."
         )
-    return [f for f in found if isinstance(f, Case)], pd.DataFrame(failed, columns=["case_id", "error"])
+    return [o.result for o in outcomes if o.result], pd.DataFrame(failed, columns=["case_id", "error"])
 
 
 def measure_leaks(cases: list[Case]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, Field, create_model
 
 from realusersim_nb.llm.errors import CallFailed
-from realusersim_nb.llm.models import Models
+from realusersim_nb.llm.models import Models, list_results
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.pt3 import authorship
 from realusersim_nb.pt3.cases import list_judged_messages, render_judged_messages
@@ -88,8 +88,11 @@ async def judge_transcript(
     about["prompt_hash"] = hashlib.sha256(str(first).encode()).hexdigest()
     settings, replies = {"temperature": 0.001, "seed": seed, "sample": trial}, []
     try:
-        schema = Judged if calls == 1 else None if prompt else Analysis
-        found = await models.ask(model, first, schema, max_tokens=600 if schema else 1500, **settings)
+        if prompt and calls != 1:
+            found = await models.ask(model, first, max_tokens=1500, **settings)
+        else:
+            schema = Judged if calls == 1 else Analysis
+            found = await models.ask_json(model, first, schema, max_tokens=600, **settings)
         replies.append(models.last_exchange[1])
         if calls == 1:
             told = found.model_dump()
@@ -106,7 +109,7 @@ async def judge_transcript(
             if prompt
             else fill_prompt("judge_verdicts", analysis=analysis)
         )
-        verdicts = await models.ask(model, second, Verdicts, max_tokens=80, **settings)
+        verdicts = await models.ask_json(model, second, Verdicts, max_tokens=80, **settings)
         replies.append(models.last_exchange[1])
     except CallFailed as error:
         return Judgement(**about, error=str(error), replies=replies)
@@ -142,7 +145,7 @@ async def judge_transcripts(
     """One judgement of a model on each transcript, in order; ``settings`` are those of ``judge``."""
     by_id = {case.case_id: case for case in cases}
     tasks = [judge_transcript(models, model, by_id[t.case_id], t, **settings) for t in transcripts]
-    return await models.run_all(tasks, f"judging by {model}")
+    return list_results(await models.run_all(tasks, f"judging by {model}"))
 
 
 # --- rules, and all judges of a study ----------------------------------------------------------

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from realusersim_nb.llm.errors import CallFailed
-from realusersim_nb.llm.models import Models
+from realusersim_nb.llm.models import Models, list_results
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import CLOSE, Case, Conversation, Message, Transcript, list_user_messages
 from realusersim_nb.simulators import conditions, role_breaks
@@ -97,7 +97,7 @@ async def roll_out_arms(
             cases, conditions.write_personas(arm, cases, own, seed=simulator.seed), strict=True
         )
     ]
-    return await simulator.models.run_all(tasks, "roll-outs")
+    return list_results(await simulator.models.run_all(tasks, "roll-outs"))
 
 
 def describe_rollouts(

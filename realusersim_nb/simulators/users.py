@@ -5,8 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from realusersim_nb.llm.errors import CallFailed
-from realusersim_nb.llm.models import Models
+from realusersim_nb.llm.models import Models, Outcome
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import CLOSE, Case, Message, list_user_messages
 
@@ -64,7 +63,7 @@ class Simulator:
             prompt = fill_prompt(
                 "user_plan", goal=goal, context=context, transcript=render_transcript(messages)
             )
-            plan = await self.models.ask(
+            plan = await self.models.ask_json(
                 self.model, prompt, UserPlan, temperature=0.001, max_tokens=120, seed=self.seed
             )
             if plan.parts_left == 0:
@@ -75,14 +74,15 @@ class Simulator:
         prompt = fill_prompt(
             "user_turn", persona=persona, transcript=render_transcript(shown), next=next_request
         )
-        turn = await self.models.ask(self.model, prompt, UserTurn, max_tokens=300, seed=self.seed)
+        turn = await self.models.ask_json(self.model, prompt, UserTurn, max_tokens=300, seed=self.seed)
         return turn.same_request_as_this_person_types_it.strip()
 
-    async def open(self, case: Case, personas: dict[str, str]) -> dict[str, str | CallFailed]:
+    async def open(self, case: Case, personas: dict[str, str]) -> dict[str, Outcome[str]]:
         """The first message of a case's user under each persona, by the persona's name."""
         told = {"goal": case.goal, "context": case.key_context, "messages": []}
         tasks = [self.write(persona=persona, **told) for persona in personas.values()]
-        return dict(zip(personas, await self.models.run_all(tasks, "openings"), strict=True))
+        outcomes = await self.models.run_all(tasks, "openings")
+        return dict(zip(personas, outcomes, strict=True))
 
 
 def render_transcript(messages: list[Message]) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from realusersim_nb.errors import StudyError
 from realusersim_nb.llm.client import read_fields, watch_replies
-from realusersim_nb.llm.errors import CallFailed
+from realusersim_nb.llm.models import Outcome
 from realusersim_nb.pt3 import judges
 from realusersim_nb.pt3.cases import list_judged_messages
 from realusersim_nb.pt3.judges import DIMENSIONS, Rule
@@ -43,7 +43,7 @@ class Stage:
         assistant: str,
         judge: dict[str, Rule | None],
         *,
-        openings: dict[str, str],
+        openings: dict[str, Outcome[str]],
         max_user_messages: int = 3,
     ):
         self.case, self.personas, self.player, self.assistant, self.judge = (
@@ -160,7 +160,7 @@ def show_verdicts(found: Judgement, yours: str | None) -> str:
 
 
 def compare_openings(
-    case: Case, openings: dict[str, str | CallFailed], judge: dict[str, Rule | None]
+    case: Case, openings: dict[str, Outcome[str]], judge: dict[str, Rule | None]
 ) -> pd.DataFrame:
     """The real person's first message and each arm's; one row a writer (index ``who``).
 
@@ -171,14 +171,14 @@ def compare_openings(
     table = pd.DataFrame(
         {"opening message": {"the real person": cut_at_word(real[0], 400), **said}}
     ).rename_axis("who")
-    written = {name: str(text) for name, text in openings.items() if isinstance(text, str)}
+    written = {name: o.result for name, o in openings.items() if o.result}
     for rule in filter(None, judge.values()):
         likely = rule([real] * len(written), [[text] for text in written.values()]).set_axis(list(written))
         table = table.join(likely.round(2))
     return table
 
 
-def show_openings(case: Case, openings: dict[str, str]) -> str:
+def show_openings(case: Case, openings: dict[str, Outcome[str]]) -> str:
     """HTML of the real user's first message and each arm's, side by side."""
     sides = {"real": list_judged_messages(case.original)[0], **openings}
     return side_by_side(*(list_side(name, [str(text)]) for name, text in sides.items()))

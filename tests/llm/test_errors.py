@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from realusersim_nb.llm import endpoints, errors, rate_limiter
-from realusersim_nb.llm.models import Models
+from realusersim_nb.llm.models import Models, list_results
 from realusersim_nb.llm.replies import Reply, parse_reply
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
@@ -30,10 +30,12 @@ def replies_at(place):
     return place
 
 
-def ask(*arguments, **settings):
+def ask(model, prompt, schema=None, **settings):
     async def run():
         async with Models() as models:
-            return await models.ask(*arguments, **settings), models.usage
+            if schema:
+                return await models.ask_json(model, prompt, schema, **settings), models.usage
+            return await models.ask(model, prompt, **settings), models.usage
 
     return asyncio.run(run())
 
@@ -262,8 +264,8 @@ def test_endpoint_that_throttles_gets_what_it_bears_and_every_call_is_answered(e
 
     async def run():
         async with Models(max_concurrency=16) as models:
-            replies = await models.run_all([models.ask("m", str(i)) for i in range(60)], "t")
-            return replies, models.usage
+            outcomes = await models.run_all([models.ask("m", str(i)) for i in range(60)], "t")
+            return list_results(outcomes), models.usage
 
     replies, usage = asyncio.run(run())
     assert replies == ["red"] * 60 and usage.live == 60 and usage.retried > 0
@@ -283,13 +285,14 @@ def test_with_a_fifth_of_all_answers_bad_every_call_ends_as_a_reply_or_a_failure
 
     async def attempt(models, i):
         try:
-            return (await models.ask("flaky", f"question {i}", Number)).number
+            return (await models.ask_json("flaky", f"question {i}", Number)).number
         except errors.CallFailed as failure:
             return failure.kind
 
     async def run():
         async with Models(max_concurrency=32) as models:
-            return await models.run_all([attempt(models, i) for i in range(n)], "t"), models.usage
+            outcomes = await models.run_all([attempt(models, i) for i in range(n)], "t")
+            return list_results(outcomes), models.usage
 
     with start_endpoint(fault_rate=0.2, log=tmp_path / "log") as url:
         (tmp_path / "endpoints.yaml").write_text(f"flaky: {{base_url: '{url}', timeout_seconds: 1}}")

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from realusersim_nb.llm import endpoints, errors, requests
 from realusersim_nb.llm.cache import Cache
-from realusersim_nb.llm.models import BudgetReached, Models
+from realusersim_nb.llm.models import BudgetReached, Models, list_results
 from realusersim_nb.prompts import fill
 from realusersim_nb.runs import folders
 
@@ -26,12 +26,14 @@ def replies_at(place):
     return place
 
 
-def ask(*arguments, models=None, **settings):
+def ask(model, prompt, schema=None, *, models=None, **settings):
     """One reply of the mock endpoint, as notebooks ask for it."""
 
     async def run():
         async with models or Models() as those:
-            return await those.ask(*arguments, **settings)
+            if schema:
+                return await those.ask_json(model, prompt, schema, **settings)
+            return await those.ask(model, prompt, **settings)
 
     return asyncio.run(run())
 
@@ -88,7 +90,7 @@ def test_recorded_replies_replay_elsewhere(endpoint, tmp_path, monkeypatch):
 
     async def run(mode, cache=None):
         async with Models(llm_mode=mode, cache=cache) as models:
-            found = [await models.ask("m", "which?", Colour), await models.ask("m", "which?")]
+            found = [await models.ask_json("m", "which?", Colour), await models.ask("m", "which?")]
             folders.Run("r", "00_x").finish(models)
             return found
 
@@ -104,7 +106,8 @@ def test_the_same_question_asked_at_once_is_one_call(endpoint):
 
     async def run():
         async with Models(max_concurrency=9) as models:
-            return await models.run_all([models.ask("m", "which?") for _ in range(9)], "t"), models.usage
+            asked = [models.ask("m", "which?") for _ in range(9)]
+            return list_results(await models.run_all(asked, "t")), models.usage
 
     replies, usage = asyncio.run(run())
     assert replies == ["red"] * 9 and len(mock.requests) == 1
@@ -136,7 +139,7 @@ def test_endpoint_without_schemas_gets_json_mode_and_says_so_once(endpoint, caps
 
     async def run():
         async with Models() as models:
-            return [await models.ask("m", str(i), Colour) for i in range(3)]
+            return [await models.ask_json("m", str(i), Colour) for i in range(3)]
 
     assert asyncio.run(run()) == [Colour(colour="red")] * 3
     kinds = [r["response_format"]["type"] for r in mock.requests]
@@ -254,7 +257,8 @@ def test_budget_is_never_passed_and_what_is_left_can_go_on(endpoint, tmp_path, m
         models = Models(max_concurrency=16, budget_usd=budget)
         try:
             async with models:
-                return await models.run_all([models.ask("mine", f"{i:02}") for i in range(16)], "t")
+                asked = [models.ask("mine", f"{i:02}") for i in range(16)]
+                return list_results(await models.run_all(asked, "t"))
         finally:
             spent.append(models.usage.cost_usd)
 
@@ -274,7 +278,7 @@ def test_budget_needs_a_price(endpoint):
         ask("m", "which?", models=Models(budget_usd=1))
 
 
-def test_run_all_keeps_order_gives_failures_as_results_and_raises_what_stops_a_study(endpoint):
+def test_run_all_keeps_order_and_failures_apart_from_results_and_raises_what_stops_a_study(endpoint):
     def answer(request):
         text = request["messages"][0]["content"]
         return 401 if request["model"] == "bad" else "" if text == "3" else text
@@ -287,8 +291,11 @@ def test_run_all_keeps_order_gives_failures_as_results_and_raises_what_stops_a_s
             assert models.last_exchange[0] in map(str, range(7))
             return found
 
-    *before, failure, four, five, six = asyncio.run(run("m"))
-    assert [*before, four, five, six] == ["0", "1", "2", "4", "5", "6"] and failure.kind == "empty"
+    outcomes = asyncio.run(run("m"))
+    assert [o.result for o in outcomes] == ["0", "1", "2", None, "4", "5", "6"]
+    assert [o.failure and o.failure.kind for o in outcomes] == [None] * 3 + ["empty"] + [None] * 3
+    with pytest.raises(errors.CallFailed, match="empty"):
+        list_results(outcomes)
     with pytest.raises(endpoints.EndpointError):
         asyncio.run(run("bad"))
 
