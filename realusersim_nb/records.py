@@ -169,7 +169,7 @@ class JudgePrompt(Record):
 class AgentRun(Record):
     """One tau2-bench run; ``success`` is null when the run failed before it could be scored.
 
-    ``manner`` is what the user was told of how to write, ``checks`` the parts of tau2's verdict (0 or 1 each),
+    ``persona`` is the text that says how the user writes, ``checks`` the parts of tau2's verdict (0 or 1 each),
     ``changes`` where the database is not as the gold actions leave it, and ``messages`` all there was, also of a
     run that failed.
     """
@@ -180,7 +180,7 @@ class AgentRun(Record):
     arm: str
     agent: str
     simulator: str | None = None
-    manner: str = ""
+    persona: str = ""
     success: bool | None = None
     reward: float | None = None
     user_turns: int = 0

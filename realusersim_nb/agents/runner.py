@@ -144,7 +144,7 @@ async def run_task(
         return player, SimulatedUser(*describe_scenario(task), write)
 
     about = {"task_id": task.id, "trial": trial, "arm": arm, "agent": agent, "simulator": simulator.model}
-    return await orchestrate(domain, task, make_pair, max_steps, {**about, "manner": persona or ""})
+    return await orchestrate(domain, task, make_pair, max_steps, {**about, "persona": persona or ""})
 
 
 async def orchestrate(

@@ -59,14 +59,14 @@ def pool_runs(runs: pd.DataFrame) -> pd.DataFrame:
 def describe_arms(runs: list[AgentRun]) -> pd.DataFrame:
     """What differs between arms besides the manner: one row an arm of simulated users, medians over its runs.
 
-    Columns ``manner_words`` (what the user was told of how to write), ``user_turns``, ``message_words``, ``n_runs``.
+    Columns ``persona_words`` (what the user was told of how to write), ``user_turns``, ``message_words``, ``n_runs``.
     """
     table = tabulate_runs(runs)
     return (
         table[table["simulator"].notna()]
         .groupby("arm", sort=False)
         .agg(
-            manner_words=("manner_words", "median"),
+            persona_words=("persona_words", "median"),
             user_turns=("user_turns", "median"),
             message_words=("message_words", "median"),
             n_runs=("task_id", "size"),
@@ -123,7 +123,7 @@ def measure_pass_k(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 def tabulate_runs(runs: list[AgentRun]) -> pd.DataFrame:
     """One row a run, without its messages; with the words of the manner told and the median words of a user's message."""
-    left_out = {"messages", "manner", "changes", "checks"}
+    left_out = {"messages", "persona", "changes", "checks"}
     return pd.DataFrame([{**run.model_dump(exclude=left_out), **count_run_words(run)} for run in runs])
 
 
@@ -131,7 +131,7 @@ def count_run_words(run: AgentRun) -> dict[str, float]:
     """Words of the manner told, and median words of a message of the user."""
     said = [len(m["content"].split()) for m in run.messages if m["role"] == "user" and m.get("content")]
     return {
-        "manner_words": len(run.manner.split()),
+        "persona_words": len(run.persona.split()),
         "message_words": float(np.median(said)) if said else float("nan"),
     }
 

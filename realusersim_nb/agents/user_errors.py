@@ -65,7 +65,7 @@ class UserError(Record):
     turn: int
     quote: str
     reason: str = ""
-    found_by: str = BY_RULE
+    detected_by: str = BY_RULE
     proven: bool = True
 
 
@@ -142,7 +142,7 @@ def check_role(run: AgentRun, said: list[tuple[int, str]]) -> RuleFindings:
         if blank := BLANK.search(text):
             yield "role_confusion", i, blank[0], "leaves a blank as in a form"
             return
-        if role_breaks.find_role_break([text], run.manner) in OUT_OF_ROLE:
+        if role_breaks.find_role_break([text], run.persona) in OUT_OF_ROLE:
             yield "role_confusion", i, text, "speaks as an assistant, or recites its prompt"
             return
 
@@ -216,7 +216,7 @@ async def read_run(models: Models, model: str, run: AgentRun, task: Task, *, see
         turn=turn,
         quote=answer.quote,
         reason=answer.reason,
-        found_by=model,
+        detected_by=model,
         proven=proven,
     )
 

@@ -58,7 +58,7 @@ def show_run(run: AgentRun, task: "Task", errors: list[UserError]) -> str:
         for f in found
     ]
     told += [
-        f"<b>the user's own error</b>, {e.kind}{'' if e.proven else ' (unproven)'}, by {html.escape(e.found_by)}: {html.escape(cut_at_word(e.quote, 200))}"
+        f"<b>the user's own error</b>, {e.kind}{'' if e.proven else ' (unproven)'}, by {html.escape(e.detected_by)}: {html.escape(cut_at_word(e.quote, 200))}"
         for e in own
     ]
     told += [f"database: {html.escape(cut_at_word(change, 200))}" for change in run.changes[:SHOWN]]
@@ -66,7 +66,7 @@ def show_run(run: AgentRun, task: "Task", errors: list[UserError]) -> str:
     lines = "".join(show_run_message(i, m, is_marked=i in marked) for i, m in enumerate(run.messages))
     return (
         f"<ul>{''.join(f'<li>{line}</li>' for line in told)}</ul>"
-        f"{fold('what the user wants and knows', scenario)}{fold('how they were told to write', html.escape(run.manner))}"
+        f"{fold('what the user wants and knows', scenario)}{fold('how they were told to write', html.escape(run.persona))}"
         f"<table style='text-align:left;line-height:1.4'>{lines}</table>"
     )
 

@@ -202,7 +202,7 @@ def test_model_reads_failed_runs_without_errors_and_must_quote(endpoint):
         errors = with_models(
             lambda m, p=proven: user_errors.find_user_errors(m, "m", [lost, blamed], [FIRST], seed=int(p))
         )
-        read = [e for e in errors if e.found_by == "m"]
+        read = [e for e in errors if e.detected_by == "m"]
         assert [(e.kind, e.turn, e.proven, e.arm) for e in read] == [("off_goal", 1, proven, "profile")]
         assert user_errors.name_errors(errors, [lost, blamed]) == [
             "off_goal" if proven else None,
@@ -360,7 +360,7 @@ def test_where_only_bounds_were_run_every_table_is_empty_and_none_fails(tmp_path
     openings = directives.measure_openings([])
     made = [
         scores.describe_arms(runs),
-        scores.adjust_for_covariates(table, ["manner_words"]),
+        scores.adjust_for_covariates(table, ["persona_words"]),
         failures.tabulate_failures(runs, tasks),
         failures.measure_mechanisms(table),
         traced,

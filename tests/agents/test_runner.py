@@ -282,15 +282,15 @@ def test_differences_held_equal_find_a_known_effect_and_say_nothing_where_they_c
                 "arm": arm,
                 "simulator": "m",
                 "success": won,
-                "manner_words": words,
+                "persona_words": words,
             }
         )
     runs = pd.DataFrame(rows)
-    told = adjust_for_covariates(runs, ["manner_words"]).loc["profile"]
+    told = adjust_for_covariates(runs, ["persona_words"]).loc["profile"]
     assert told["ci_low"] < -0.3 < told["ci_high"] < 0
-    length_is_arm = runs.assign(manner_words=np.where(runs["arm"] == "profile", 100, 8))
-    assert adjust_for_covariates(length_is_arm, ["manner_words"])["adjusted"].isna().all()
-    assert adjust_for_covariates(runs.head(4), ["manner_words"])["adjusted"].isna().all()
+    length_is_arm = runs.assign(persona_words=np.where(runs["arm"] == "profile", 100, 8))
+    assert adjust_for_covariates(length_is_arm, ["persona_words"])["adjusted"].isna().all()
+    assert adjust_for_covariates(runs.head(4), ["persona_words"])["adjusted"].isna().all()
 
 
 def test_several_simulators_are_scored_apart_and_pooled():
