@@ -37,7 +37,7 @@ run: setup
 	$(BIN)/python -m realusersim_nb run -f notebooks/params/demo.yaml
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup-dev
 	$(BIN)/ruff check .
