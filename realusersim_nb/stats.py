@@ -1,4 +1,4 @@
-"""Intervals and paired differences, resampled by the unit that was really drawn (user or task)."""
+"""Rates with intervals, paired differences and random draws, by the unit that was sampled (user or task)."""
 
 import warnings
 from collections.abc import Callable
@@ -8,36 +8,21 @@ import pandas as pd
 from scipy.stats import DegenerateDataWarning, binomtest, bootstrap, norm, permutation_test, t
 from sklearn.metrics import roc_auc_score
 
+NAN = float("nan")
 RESAMPLES = 2000
-PAIRED_COLUMNS = [
-    "arm",
-    "baseline",
-    "difference",
-    "ci_low",
-    "ci_high",
-    "p",
-    "n_pairs",
-    "spread",
-    "detectable",
-]
-NORMAL = norm.ppf(0.975) + norm.ppf(
-    0.8
-)  # standard errors of a difference seen at 5 % in 80 % of large studies
+PAIRED_COLUMNS = "arm baseline difference ci_low ci_high p n_pairs spread min_detectable".split()
+NORMAL = norm.ppf(0.975) + norm.ppf(0.8)  # standard errors in the minimum detectable effect of a large study
 
 
-def estimate_rate(
-    values: pd.Series, clusters: pd.Series, *, is_share: bool = True, seed: int = 0
-) -> dict[str, float]:
-    """Mean of the values with its 95 % interval, resampling whole clusters.
+def estimate_rate(values: pd.Series, clusters: pd.Series, *, is_share: bool = True, seed: int = 0) -> dict:
+    """Mean of the values and its 95 % percentile interval over whole clusters: ``rate, ci_low, ci_high, n``.
 
-    Returns ``rate, ci_low, ci_high`` (in the values' unit) and ``n`` (values).
-    Percentile bootstrap over clusters. With fewer than 2 clusters there is no interval, and where
-    every cluster has the same mean the resampled interval would be a point, which is not what is
-    known: both ends are then the exact Clopper-Pearson bounds for a share of 0 or 1, else NaN.
+    A share of 0 or 1 has the exact Clopper-Pearson interval over clusters, since no resample would differ.
+    Otherwise both ends are NaN where all clusters have the same mean, and with fewer than two clusters.
     """
     by_cluster = values.astype(float).groupby(clusters.to_numpy()).agg(["sum", "count"])
     sums, counts = by_cluster["sum"].to_numpy(), by_cluster["count"].to_numpy()
-    mean = float(sums.sum() / counts.sum()) if counts.sum() else float("nan")
+    mean = float(sums.sum() / counts.sum()) if counts.sum() else NAN
     if len(sums) > 1 and is_share and mean in (0.0, 1.0):
         low, high = binomtest(round(mean * len(sums)), len(sums)).proportion_ci()
     else:
@@ -50,32 +35,32 @@ def tabulate_rates(
 ) -> pd.DataFrame:
     """A rate for each combination of ``by``: one row each, in the order met, index ``by``.
 
-    Columns ``rate, ci_low, ci_high`` (95 % by ``unit``), ``n`` (different ``item`` with a value) and ``n_failed``
-    (those without: NaN is never scored 0).
+    Columns ``rate, ci_low, ci_high`` (95 % by ``unit``), ``n`` (different ``item`` with a value) and
+    ``n_failed`` (those without: NaN is never scored 0).
     """
-    rows = {}
-    for key, own in table.groupby(by, sort=False):
-        scored = own.dropna(subset=value)
-        n, n_all = (len(some[item].drop_duplicates()) for some in (scored, own))
-        rows[key] = {**estimate_rate(scored[value], scored[unit], seed=seed), "n": n, "n_failed": n_all - n}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(by)
+    rates = {}
+    for key, rows in table.groupby(by, sort=False):
+        scored = rows.dropna(subset=value)
+        n, n_all = (len(some[item].drop_duplicates()) for some in (scored, rows))
+        rates[key] = estimate_rate(scored[value], scored[unit], seed=seed) | {"n": n, "n_failed": n_all - n}
+    return pd.DataFrame.from_dict(rates, orient="index").rename_axis(by)
 
 
 def bootstrap_interval(
     columns: tuple[np.ndarray, ...], statistic: Callable[..., float], *, seed: int, draws: int = RESAMPLES
 ) -> tuple[float, float]:
-    """95 % percentile interval of ``statistic(*columns)``; what stands in one row (a user, a task) is drawn together.
+    """95 % percentile interval of ``statistic(*columns)``; each row (a user, a task) is drawn as a whole.
 
-    Both ends are NaN for fewer than two rows, where all draws are alike (a point is not what is known), and if the statistic of a draw is NaN. A statistic with an argument ``axis`` is asked for all draws at once.
+    NaN for fewer than two rows, where all draws are alike, and if the statistic of a draw is NaN. A statistic
+    with an argument ``axis`` is computed for all draws at once.
     """
     if len(columns[0]) < 2:
-        return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
+        return NAN, NAN
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateDataWarning)  # the ends say it: they are NaN
-        found = bootstrap(columns, statistic, paired=True, n_resamples=draws, method="percentile", rng=rng)
-    low, high = map(float, found.confidence_interval)
-    return (low, high) if low < high else (float("nan"), float("nan"))
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # its interval is NaN
+        result = bootstrap(columns, statistic, paired=True, n_resamples=draws, method="percentile", rng=seed)
+    low, high = map(float, result.confidence_interval)
+    return (low, high) if low < high else (NAN, NAN)
 
 
 def divide_sums(sums: np.ndarray, counts: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -83,10 +68,26 @@ def divide_sums(sums: np.ndarray, counts: np.ndarray, axis: int = -1) -> np.ndar
     return sums.sum(axis=axis) / counts.sum(axis=axis)
 
 
-def measure_auc(lower: np.ndarray, higher: np.ndarray, *, seed: int) -> dict[str, float]:
-    """How often a value of ``higher`` lies above one of ``lower``: ``auc`` (0.5 chance, 1 always), ``ci_low, ci_high``.
+def resample_sums(counts: np.ndarray, n: int, rng: np.random.Generator, *, draws: int) -> np.ndarray:
+    """Column sums over n clusters (rows) drawn with replacement: one row a draw."""
+    shares = np.full(len(counts), 1 / len(counts))
+    return rng.multinomial(n, shares, size=draws).astype(counts.dtype) @ counts
 
-    Both hold one value a user, in the same order, so that users are drawn for the 95 % interval (500 draws).
+
+def draw_disjoint(clusters: np.ndarray, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of two samples without a cluster in common: ``n`` rows, and all rows of the other clusters.
+
+    ``clusters`` (0, 1, ...) of each row are taken in random order, the last one as far as rows are missing.
+    """
+    place = np.argsort(rng.permutation(clusters.max() + 1))[clusters]
+    rows = np.argsort(place, kind="stable")
+    return rows[:n], rows[np.searchsorted(place[rows], place[rows[:n]].max(), side="right") :]
+
+
+def measure_auc(lower: np.ndarray, higher: np.ndarray, *, seed: int) -> dict[str, float]:
+    """How often a value of ``higher`` exceeds one of ``lower``: ``auc``, 0.5 chance, 1 always.
+
+    Both hold one value a user, in the same order: users are drawn for ``ci_low, ci_high`` (95 %, 500 draws).
     """
 
     def measure(lower: np.ndarray, higher: np.ndarray) -> float:
@@ -99,44 +100,30 @@ def measure_auc(lower: np.ndarray, higher: np.ndarray, *, seed: int) -> dict[str
 def compare_paired(
     table: pd.DataFrame, value: str, *, arm: str, baseline: str, pair_by: str, seed: int = 0
 ) -> dict:
-    """Paired difference arm - baseline of ``value``, over the units present in both.
+    """Paired difference arm - baseline of ``value`` over units (``pair_by``) present in both: PAIRED_COLUMNS.
 
-    ``table`` has columns ``arm``, ``pair_by`` (user or task) and ``value``; repeats within a unit
-    are averaged first. Returns ``difference, ci_low, ci_high, p, n_pairs``; p is two-sided from
-    the sign-flip permutation test (``flip_signs``). There is no interval where all pairs show the same
-    difference. ``spread`` is their standard deviation, ``detectable`` the smallest true difference that
-    so many pairs, spread as these are, show in 80 % of studies.
+    Repeats within a unit are averaged first. ``p`` is of ``compute_permutation_p``, ``spread`` the standard
+    deviation of the differences, ``min_detectable`` of ``find_minimum_detectable_effect``.
     """
-    wide = (
-        table.groupby([pair_by, "arm"])[value].mean().unstack("arm").reindex(columns=[arm, baseline]).dropna()
-    )
+    wide = table.pivot_table(value, pair_by, "arm").reindex(columns=[arm, baseline]).dropna()
     gaps = (wide[arm] - wide[baseline]).astype(float)
-    found = estimate_rate(gaps, pd.Series(gaps.index, index=gaps.index), is_share=False, seed=seed)
-    return {
-        "arm": arm,
-        "baseline": baseline,
-        "difference": found["rate"],
-        "ci_low": found["ci_low"],
-        "ci_high": found["ci_high"],
-        "p": test_by_sign_flips(gaps.to_numpy(), seed=seed),
-        "n_pairs": len(gaps),
-        "spread": gaps.std(),
-        "detectable": find_minimum_detectable_effect(gaps.to_numpy()),
-    }
+    mean, low, high, n = estimate_rate(gaps, gaps.index.to_series(), is_share=False, seed=seed).values()
+    p, effect = compute_permutation_p(gaps, seed=seed), find_minimum_detectable_effect(gaps)
+    values = arm, baseline, mean, low, high, p, n, gaps.std(), effect
+    return dict(zip(PAIRED_COLUMNS, values, strict=True))
 
 
-def find_minimum_detectable_effect(gaps: np.ndarray) -> float:
-    """The smallest true mean gap that a paired test at 5 % finds in 80 % of studies; NaN below 3 pairs or without spread."""
+def find_minimum_detectable_effect(gaps: pd.Series | np.ndarray) -> float:
+    """Minimum detectable effect at 80 % power, paired t-test at 5 %; NaN below 3 pairs or without spread."""
     if len(gaps) < 3 or np.std(gaps) == 0:
-        return float("nan")
+        return NAN
     quantiles = t.ppf(0.975, len(gaps) - 1) + t.ppf(0.8, len(gaps) - 1)
     return float(quantiles * np.std(gaps, ddof=1) / len(gaps) ** 0.5)
 
 
-def test_by_sign_flips(gaps: np.ndarray, *, seed: int = 0) -> float:
-    """Two-sided p of the mean gap being 0, by flipping signs (exact up to 13 pairs, else 10,000 draws); NaN without pairs."""
+def compute_permutation_p(gaps: pd.Series | np.ndarray, *, seed: int = 0) -> float:
+    """Two-sided p of the mean gap by random signs (exact up to 13 pairs, else 10,000 draws); NaN for none."""
     if len(gaps) < 2:
-        return 1.0 if len(gaps) else float("nan")
-    rng = np.random.default_rng(seed)
-    found = permutation_test((gaps,), np.mean, permutation_type="samples", n_resamples=10_000, rng=rng)
-    return float(found.pvalue)
+        return 1.0 if len(gaps) else NAN
+    result = permutation_test((gaps,), np.mean, permutation_type="samples", n_resamples=10_000, rng=seed)
+    return float(result.pvalue)

@@ -1,4 +1,4 @@
-"""Statistics and divergences on known answers."""
+"""Facets, divergences and what stands beside the gap, on known answers."""
 
 import asyncio
 import json
@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from conftest import make_conversation, with_models
 
-from realusersim_nb import stats
 from realusersim_nb.corpus import loading
 from realusersim_nb.gap import ablations, divergence, embeddings, facets, metrics, mixtures
 from realusersim_nb.gap.behaviours import compare_all_behaviours, compare_behaviours, name_terms
@@ -26,49 +25,6 @@ from realusersim_nb.gap.odd_one_out import (
 from realusersim_nb.llm.endpoints import EndpointError
 from realusersim_nb.widgets.behaviours import browse_behaviours
 from realusersim_nb.widgets.odd_one_out import find_odd_ones
-
-
-def test_rate_is_the_mean_and_its_interval_holds_it():
-    values = pd.Series([1, 1, 0, 0, 1, 0])
-    found = stats.estimate_rate(values, pd.Series(list("aabbcc")))
-    assert found["rate"] == 0.5 and found["ci_low"] < 0.5 < found["ci_high"]
-    assert found["n"] == 6
-
-
-def test_repeating_a_users_answers_does_not_narrow_the_interval():
-    values, users = pd.Series([1, 0, 1, 0, 1, 1]), pd.Series(list("abcdef"))
-    once = stats.estimate_rate(values, users)
-    often = stats.estimate_rate(pd.concat([values] * 50), pd.concat([users] * 50))
-    assert often["ci_high"] - often["ci_low"] == pytest.approx(once["ci_high"] - once["ci_low"])
-
-
-def test_unanimous_clusters_do_not_give_certainty():
-    found = stats.estimate_rate(pd.Series([1, 1, 1, 1]), pd.Series(list("abcd")))
-    assert (found["rate"], found["ci_high"]) == (1.0, 1.0)
-    assert found["ci_low"] == pytest.approx(0.398, abs=0.001)  # Clopper-Pearson, 4 of 4
-
-
-def test_one_cluster_has_no_interval():
-    assert np.isnan(stats.estimate_rate(pd.Series([1, 0]), pd.Series(["a", "a"]))["ci_low"])
-
-
-def test_paired_difference_ignores_units_seen_once():
-    table = pd.DataFrame(
-        {"arm": ["x", "y", "x", "y", "x"], "user": [1, 1, 2, 2, 3], "match": [1.0, 0.0, 1.0, 0.0, 0.0]}
-    )
-    found = stats.compare_paired(table, "match", arm="x", baseline="y", pair_by="user")
-    assert (found["difference"], found["n_pairs"], found["p"]) == (1.0, 2, 0.5)
-
-
-def test_pairs_that_all_agree_give_a_difference_without_an_interval():
-    table = pd.DataFrame({"arm": ["x", "y"] * 3, "user": [1, 1, 2, 2, 3, 3], "match": [1.0] * 6})
-    found = stats.compare_paired(table, "match", arm="x", baseline="y", pair_by="user")
-    assert found["difference"] == 0 and found["p"] == 1 and np.isnan(found["ci_low"])
-
-
-def test_sign_flip_p_is_exact():
-    assert stats.test_by_sign_flips(np.array([1.0, 1.0, 1.0])) == 0.25  # 2 of 8 labellings are as extreme
-    assert stats.test_by_sign_flips(np.array([1.0, -1.0])) == 1.0
 
 
 def test_divergences_of_a_hand_computed_example():

@@ -6,7 +6,6 @@ import pytest
 from conftest import make_conversation, with_models
 from toy import fill
 
-from realusersim_nb import stats
 from realusersim_nb.corpus import splits
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.plots import fidelity
@@ -19,7 +18,7 @@ from realusersim_nb.pt3.cases import (
     measure_leaks,
     split_by_domain,
 )
-from realusersim_nb.pt3.scores import compare_fidelity, np, pd, score_fidelity, tabulate_verdicts
+from realusersim_nb.pt3.scores import compare_fidelity, pd, score_fidelity, tabulate_verdicts
 from realusersim_nb.records import Case, Command, Judgement, JudgePrompt, Message, Profile, Transcript
 from realusersim_nb.simulators import conditions, role_breaks, rollouts
 from realusersim_nb.simulators.users import Simulator
@@ -425,14 +424,6 @@ def test_copied_runs_are_found_whatever_the_case_and_the_stops():
     assert measure_longest_copy("a b c d e", ["x b c d", "e"]) == 3 and measure_longest_copy("a", ["b"]) == 0
     assert measure_overlap("sort the long list", ["please SORT the long row"]) == 0.5
     assert measure_overlap("sort", ["sort"]) != measure_overlap("sort", ["sort"])  # NaN: too short
-
-
-def test_power_is_told_beside_a_difference():
-    """n = 25 pairs of spread 1: (t(0.975, 24) + t(0.8, 24)) / 5 = (2.064 + 0.857) / 5."""
-    gaps = np.tile([-1.0, 1.0], 13)[:25]
-    assert stats.find_minimum_detectable_effect(gaps / np.std(gaps, ddof=1)) == pytest.approx(
-        0.584, abs=0.001
-    )
 
 
 def test_formal_users_are_told_from_real_ones_by_the_table():
