@@ -118,7 +118,9 @@ def main() -> None:
         print(f"{ROWS:,} rows, {path.stat().st_size / 1e6:.0f} MB on disk")
         seconds = {}
         for workers in (2, 1):
-            curated.CORPORA = Path(name) / f"curated-{workers}"
+            folder = Path(name) / f"curated-{workers}"
+            folder.mkdir()
+            os.chdir(folder)
             memory, stop = [0.0], threading.Event()
             watcher = threading.Thread(target=watch_memory, args=(memory, stop))
             watcher.start()

@@ -12,7 +12,7 @@ from realusersim_nb import files
 from realusersim_nb.corpus import loading
 from realusersim_nb.corpus.columns import Columns
 from realusersim_nb.errors import MissingFileError, StudyError
-from realusersim_nb.files import OUTPUTS
+from realusersim_nb.files import outputs_folder
 from realusersim_nb.llm import endpoints
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.replies import write_replies
@@ -99,7 +99,7 @@ def run(
         return
     use_scheduler(scheduler)
     lines = notebooks.run_notebooks(chosen, parameters, run_name=run_name)
-    run_folder = OUTPUTS / run_name
+    run_folder = outputs_folder() / run_name
     notebooks.write_manifest(run_folder, parameters)
     page = report.write_report(run_folder)
     files.upload(run_folder)

@@ -20,7 +20,22 @@ from realusersim_nb.errors import InputError, StudyError
 # DOC """
 
 R = TypeVar("R", bound=BaseModel)
-NOTEBOOKS, OUTPUTS = Path("notebooks"), Path("outputs")  # in the folder where a run is begun
+
+
+def project_folder() -> Path:
+    """The working directory, or its parent where that is ``notebooks/`` (JupyterLab starts kernels there)."""
+    here = Path.cwd()
+    return here.parent if here.name == "notebooks" else here
+
+
+def notebooks_folder() -> Path:
+    """Where the notebooks are."""
+    return project_folder() / "notebooks"
+
+
+def outputs_folder() -> Path:
+    """Where runs and curated corpora are written."""
+    return project_folder() / "outputs"
 
 
 @contextmanager
@@ -94,7 +109,7 @@ def upload(path: Path) -> None:
         files = [file for file in sorted([path, *path.rglob("*")]) if file.is_file()]
         try:
             for file in sorted(files, key=lambda file: file.name in UPLOADED_LAST):
-                target = f"{root}/{file.relative_to(OUTPUTS).as_posix()}"
+                target = f"{root}/{file.absolute().relative_to(outputs_folder()).as_posix()}"
                 system.makedirs(target.rpartition("/")[0], exist_ok=True)
                 system.put_file(str(file), target)
         except OSError as error:
@@ -107,9 +122,9 @@ def download(path: Path) -> None:
         return
     system, root = open_store()
     try:
-        found = system.find(f"{root}/{path.relative_to(OUTPUTS).as_posix()}")
+        found = system.find(f"{root}/{path.absolute().relative_to(outputs_folder()).as_posix()}")
         for place in sorted(found, key=lambda place: place.endswith(UPLOADED_LAST)):
-            with replace_whole(OUTPUTS / place[len(root) + 1 :]) as temporary:
+            with replace_whole(outputs_folder() / place[len(root) + 1 :]) as temporary:
                 system.get_file(place, str(temporary))
     except OSError as error:
         raise explain_store_error(error) from error

@@ -20,12 +20,11 @@ from realusersim_nb.corpus import columns, pii, sources
 from realusersim_nb.corpus.curation import DUPLICATES, Funnel, hash_text
 from realusersim_nb.corpus.near_duplicates import NearDuplicates, compute_signature
 from realusersim_nb.corpus.sources import Shard, read_shard
-from realusersim_nb.files import OUTPUTS, replace_whole, write_lines
+from realusersim_nb.files import outputs_folder, replace_whole, write_lines
 from realusersim_nb.parallel import batches
 from realusersim_nb.parallel.bars import show_bar
 from realusersim_nb.records import Conversation
 
-CORPORA = OUTPUTS / "corpora"
 SMALL = 20_000_000  # bytes; less is curated at once, in memory
 
 
@@ -40,7 +39,7 @@ def curate_shards(
     What each shard leaves lies in ``outputs/corpora/<digest of source, steps and code>``, so that
     neither a second run nor one after an interruption does it again.
     """
-    folder = CORPORA / describe_curation(corpus, shards, skip_steps)
+    folder = outputs_folder() / "corpora" / describe_curation(corpus, shards, skip_steps)
     folder.mkdir(parents=True, exist_ok=True)
     files.download(folder)
     todo = [

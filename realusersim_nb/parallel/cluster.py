@@ -17,10 +17,10 @@ from distributed.scheduler import KilledWorker
 
 from realusersim_nb import files
 from realusersim_nb.errors import StudyError
-from realusersim_nb.files import NOTEBOOKS, OUTPUTS
+from realusersim_nb.files import notebooks_folder, outputs_folder
 
 PATIENCE = 10  # seconds for a scheduler to answer
-SEEN = OUTPUTS / ".seen"  # what a worker reads, to show that it has the same outputs
+SEEN = ".seen"  # what a worker reads, to show that it has the same outputs
 TRIES = 4  # workers that may die over a run before it counts as failed
 
 
@@ -70,12 +70,13 @@ def tell_dashboard(link: str) -> None:
 
 def check_workers(client: Client) -> None:
     """ClusterError for the first worker that is not like this process."""
-    OUTPUTS.mkdir(exist_ok=True)
+    seen = outputs_folder() / SEEN
+    seen.parent.mkdir(exist_ok=True)
     token = uuid.uuid4().hex
-    SEEN.write_text(token)
-    files.upload(SEEN)
+    seen.write_text(token)
+    files.upload(seen)
     found, own = client.run(describe_worker, token), describe_worker(token)
-    SEEN.unlink()
+    seen.unlink()
     if not found:
         raise ClusterError(
             "the scheduler has no workers; start some (`dask worker ADDRESS`) in the project's folder."
@@ -90,9 +91,10 @@ def check_workers(client: Client) -> None:
 
 def describe_worker(token: str) -> dict[str, str]:
     """What must be alike for a worker's results to be those of this process."""
-    content = b"".join(path.read_bytes() for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
-    files.download(SEEN)
-    is_shared = SEEN.exists() and SEEN.read_text() == token
+    content = b"".join(path.read_bytes() for path in sorted(notebooks_folder().glob("[0-9][0-9]_*.ipynb")))
+    seen = outputs_folder() / SEEN
+    files.download(seen)
+    is_shared = seen.exists() and seen.read_text() == token
     versions = {
         name: importlib.metadata.version(name) for name in ("realusersim_nb", "distributed", "papermill")
     }
@@ -100,7 +102,7 @@ def describe_worker(token: str) -> dict[str, str]:
         "Python": ".".join(platform.python_version_tuple()[:2]),
         **versions,
         "the notebooks": hashlib.sha256(content).hexdigest()[:12] if content else f"missing in {Path.cwd()}",
-        "the outputs folder": "shared" if is_shared else f"another one ({OUTPUTS.resolve()})",
+        "the outputs folder": "shared" if is_shared else f"another one ({outputs_folder()})",
     }
 
 

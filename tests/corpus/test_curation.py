@@ -85,7 +85,7 @@ def test_nothing_left_names_the_step_that_left_nothing(tmp_path):
 @pytest.fixture
 def in_shards(tmp_path, monkeypatch):
     """A parquet file of WildChat's schema in five shards, and a folder for what is curated."""
-    monkeypatch.setattr(shards, "CORPORA", tmp_path / "corpora")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(shards, "SMALL", 0)
     monkeypatch.setattr(sources, "BLOCK", 1)
     many = [wildchat_row([*ENGLISH[:2], f"{w} {w}ly {w}ing {w}ed {w}s"], hashed_ip=w) for w in "abcdefghij"]
