@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 NAN = float("nan")
 RESAMPLES = 2000
+RATE_COLUMNS = "rate ci_low ci_high n n_failed".split()
 PAIRED_COLUMNS = "arm baseline difference ci_low ci_high p n_pairs spread min_detectable".split()
 NORMAL = norm.ppf(0.975) + norm.ppf(0.8)  # standard errors in the minimum detectable effect of a large study
 
@@ -43,7 +44,7 @@ def tabulate_rates(
         scored = rows.dropna(subset=value)
         n, n_all = (len(some[item].drop_duplicates()) for some in (scored, rows))
         rates[key] = estimate_rate(scored[value], scored[unit], seed=seed) | {"n": n, "n_failed": n_all - n}
-    return pd.DataFrame.from_dict(rates, orient="index").rename_axis(by)
+    return pd.DataFrame.from_dict(rates, orient="index", columns=RATE_COLUMNS).rename_axis(by)
 
 
 def bootstrap_interval(

@@ -1,14 +1,16 @@
-"""Would the systems be ranked alike with other clusters, points, seeds or facets? One choice varied at a time."""
+"""Does the ranking of systems depend on clusters, embeddings, seed or facets? One choice varied at a time."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.mixture import GaussianMixture
 
-from realusersim_nb.gap import divergence, embeddings, facets
+from realusersim_nb.gap import facets
+from realusersim_nb.gap.divergence import FLOOR, choose_k, cluster_embeddings, measure_gap
+from realusersim_nb.gap.embeddings import embed_texts, reduce_dimensions
 from realusersim_nb.llm.models import Models
 from realusersim_nb.parallel.bars import show_bar
 
@@ -16,113 +18,109 @@ MOST = 6000  # conversations of all systems together: agglomerative clustering k
 BASE = "as above"
 
 
-def cluster_mixture(points: np.ndarray, *, k: int, seed: int) -> np.ndarray:
+def cluster_by_mixture(embeddings: np.ndarray, *, k: int, seed: int) -> np.ndarray:
     """Cluster labels by a Gaussian mixture with diagonal covariances."""
-    model = GaussianMixture(
-        k, covariance_type="diag", reg_covar=1e-4, init_params="k-means++", random_state=seed
-    )
-    return model.fit_predict(points.astype(float))
+    start = {"init_params": "k-means++", "random_state": seed}
+    model = GaussianMixture(k, covariance_type="diag", reg_covar=1e-4, **start)
+    return model.fit_predict(embeddings.astype(float))
 
 
-def cluster_agglomerative(points: np.ndarray, *, k: int, seed: int) -> np.ndarray:
-    """Cluster labels by Ward's agglomerative clustering, in which nothing is drawn by chance."""
-    return AgglomerativeClustering(k).fit_predict(points)
+def cluster_by_linkage(embeddings: np.ndarray, *, k: int, seed: int) -> np.ndarray:
+    """Cluster labels by Ward's agglomerative clustering, which has no random step."""
+    return AgglomerativeClustering(k).fit_predict(embeddings)
 
 
+KMEANS = "k-means"
 CLUSTERERS: dict[str, Callable[..., np.ndarray]] = {
-    "k-means": divergence.cluster_points,
-    "mixture": cluster_mixture,
-    "agglomerative": cluster_agglomerative,
+    KMEANS: cluster_embeddings,
+    "mixture": cluster_by_mixture,
+    "agglomerative": cluster_by_linkage,
 }
 
 
+@dataclass(frozen=True)
+class Choices:
+    """What a gap is measured with: the embedder, k clusters, the seed, the way of clustering."""
+
+    embedder: str
+    k: int
+    seed: int
+    clusterer: str = KMEANS
+
+
 def draw_rows(index: pd.MultiIndex, *, most: int = MOST, seed: int = 0) -> np.ndarray:
-    """Rows of a seeded draw in which every system has as many conversations as it can, ``most`` together at most."""
-    rows, rng = pd.Series(range(len(index)), index), np.random.default_rng(seed)
-    parts = [own.to_numpy() for _, own in rows.groupby(level="system", sort=False)]
-    share = most // len(parts)
+    """Row numbers of a seeded draw: of each system an equal share of ``most``, or all it has."""
+    places, rng = pd.Series(range(len(index)), index), np.random.default_rng(seed)
+    systems = [rows.to_numpy() for _, rows in places.groupby(level="system", sort=False)]
+    n = most // len(systems)
     return np.concatenate(
-        [np.sort(rng.choice(own, share, replace=False)) if len(own) > share else own for own in parts]
+        [rows if len(rows) <= n else np.sort(rng.choice(rows, n, replace=False)) for rows in systems]
     )
 
 
 async def vary_choices(
-    listed: pd.DataFrame,
-    described: pd.DataFrame,
-    points: np.ndarray,
-    *,
-    embedder: str,
-    k: int,
-    seed: int,
-    models: Models,
+    listed: pd.DataFrame, described: pd.DataFrame, embeddings: np.ndarray, choices: Choices, *, models: Models
 ) -> pd.DataFrame:
     """The gap of every system under each other choice: one row a variant and system.
 
-    Columns ``choice`` (what was varied: seed, k, clusterer, embedder, facets) and ``variant`` (to what), ``k``, ``js``,
-    ``floor_high``, ``above_floor`` as in ``divergence.measure_gap``; the first rows are those of the notebook's own choice, on the
-    same conversations. ``points`` are of ``described``, not yet reduced; without a model for others, facets alone are
-    embedded by ``lsa``. At most 6,000 conversations are drawn, alike for all variants.
+    Columns ``choice`` (what was varied: seed, k, clusterer, embedder, facets) and ``variant`` (to what),
+    ``k``, ``js``, ``floor_high``, ``above_floor`` as in ``measure_gap``; the first rows are ``choices``
+    themselves. At most 6,000 conversations are drawn, the same for all. ``embeddings`` are of ``described``,
+    not yet reduced; where the embedder is a file, single facets are embedded by ``lsa``.
     """
-    rows = draw_rows(described.index, seed=seed)
-    own, points = described.iloc[rows], points[rows]
+    rows = draw_rows(described.index, seed=choices.seed)
+    described, embeddings, seed = described.iloc[rows], embeddings[rows], choices.seed
+    users, k = described["user_id"], choices.k
+    if k > len(rows) // 10:
+        k = min(k, choose_k(described.groupby(level="system").size()))
+    base = replace(choices, k=k)
+    plan = [("", BASE, {}), *(("seed", str(other), {"seed": other}) for other in range(seed + 1, seed + 6))]
+    plan += [("k", str(n), {"k": n}) for n in (k // 2, 2 * k) if 2 <= n <= len(rows)]
+    plan += [("clusterer", name, {"clusterer": name}) for name in CLUSTERERS if name != KMEANS]
+    gaps = {
+        (choice, variant): measure_variant(embeddings, users, replace(base, **changed))
+        for choice, variant, changed in show_bar(plan, "other choices", leave=False)
+    }
+    for choice, variant, embedder, texts in list_texts(
+        listed.loc[described.index], described, choices.embedder
+    ):
+        other = await embed_texts(embedder, texts, described.index, models=models, seed=seed)
+        gaps[choice, variant] = measure_variant(other, users, base)
+    return pd.concat(gaps, names=["choice", "variant"]).reset_index([0, 1]).reset_index(drop=True)
+
+
+def list_texts(
+    listed: pd.DataFrame, described: pd.DataFrame, embedder: str
+) -> list[tuple[str, str, str, list[str]]]:
+    """Other texts or embedders to measure the gap with: choice, variant, embedder, texts."""
     other = "words" if embedder == "lsa" else "lsa"
     by_text = "lsa" if embedder.endswith((".npy", ".npz")) else embedder
-    k = min(k, divergence.choose_k(own.groupby(level="system").size())) if k > len(own) // 10 else k
-
-    async def embed(texts: list[str], by: str) -> np.ndarray:
-        return await embeddings.embed_texts(by, texts, own.index, models=models, seed=seed)
-
-    plan = [{"choice": "", "variant": BASE}]
-    plan += [{"choice": "seed", "variant": str(seed + i), "seed": seed + i} for i in range(1, 6)]
-    plan += [{"choice": "k", "variant": str(n), "k": n} for n in (k // 2, 2 * k) if 2 <= n <= len(own)]
-    plan += [{"choice": "clusterer", "variant": name} for name in CLUSTERERS if name != "k-means"]
-    found = [
-        measure_variant(own, points, **{"k": k, "seed": seed, **varied})
-        for varied in show_bar(plan, "other choices", leave=False)
-    ]
-    texts = await embed(facets.join_facets(own), other)
-    found += [measure_variant(own, texts, choice="embedder", variant=other, k=k, seed=seed)]
-    names = facets.list_facets(own)
-    for name in names if len(names) > 1 else []:
-        alone = await embed(own[name].tolist(), by_text)
-        found += [measure_variant(own, alone, choice="facets", variant=f"{name} alone", k=k, seed=seed)]
+    names = facets.list_facets(described)
+    variants = [("embedder", other, other, facets.join_facets(described))]
+    if len(names) > 1:
+        variants += [("facets", f"{name} alone", by_text, described[name].tolist()) for name in names]
     if names != [facets.RAW]:
-        raw = await embed(facets.read_raw(listed.loc[own.index])[facets.RAW].tolist(), by_text)
-        found += [measure_variant(own, raw, choice="facets", variant="raw text", k=k, seed=seed)]
-    return pd.concat(found, ignore_index=True)
+        variants += [("facets", "raw text", by_text, facets.read_raw(listed)[facets.RAW].tolist())]
+    return variants
 
 
-def measure_variant(
-    described: pd.DataFrame, points: np.ndarray, *, choice: str, variant: str, k: int, seed: int
-) -> pd.DataFrame:
-    """The rows of one variant."""
-    cluster = CLUSTERERS[variant if choice == "clusterer" else "k-means"]
-    labels = pd.Series(
-        cluster(embeddings.reduce_dimensions(points, seed=seed), k=k, seed=seed), described.index
-    )
-    gaps = divergence.measure_gap(labels, described["user_id"], k=k, seed=seed).drop(divergence.FLOOR)
-    kept = gaps.reset_index()[["system", "js", "floor_high", "above_floor"]]
-    return pd.DataFrame({"choice": choice, "variant": variant, "k": k}, index=kept.index).join(kept)
+def measure_variant(embeddings: np.ndarray, users: pd.Series, choices: Choices) -> pd.DataFrame:
+    """The gap of every system with these choices: columns ``k, system, js, floor_high, above_floor``."""
+    k, seed = choices.k, choices.seed
+    clusters = CLUSTERERS[choices.clusterer](reduce_dimensions(embeddings, seed=seed), k=k, seed=seed)
+    gaps = measure_gap(pd.Series(clusters, users.index), users, k=k, seed=seed).drop(FLOOR)
+    return gaps.assign(k=k).reset_index()[["k", "system", "js", "floor_high", "above_floor"]]
 
 
 def compare_ranks(varied: pd.DataFrame) -> pd.DataFrame:
-    """How well each variant ranks the systems as the notebook's own choice does: one row a variant.
+    """How well each variant ranks the systems as the notebook's choices do: one row a variant.
 
-    ``rank_correlation`` (Spearman; 1 the same order, -1 the reverse; NaN with fewer than three systems), ``smallest``
-    and ``largest`` JS, and ``moved``: the mean absolute change of JS.
+    ``rank_correlation`` (Spearman; 1 the same order, -1 the reverse; NaN with fewer than three systems),
+    ``smallest`` and ``largest`` JS, and ``moved``: the mean absolute change of JS.
     """
     wide = varied.pivot_table("js", ["choice", "variant"], "system", sort=False)
     base = wide.loc[("", BASE)]
-    enough = len(base) > 2 and base.nunique() > 1
-    ranks = [
-        spearmanr(base, row).statistic if enough and row.nunique() > 1 else float("nan")
-        for _, row in wide.iterrows()
-    ]
-    return pd.DataFrame(
-        {
-            "rank_correlation": ranks,
-            "smallest": wide.min(axis=1),
-            "largest": wide.max(axis=1),
-            "moved": (wide - base).abs().mean(axis=1),
-        }
-    )
+    ranks = wide.rank(axis=1).T.corrwith(base.rank()) if len(base) > 2 else float("nan")
+    moved = (wide - base).abs().mean(axis=1)
+    columns = {"rank_correlation": ranks, "smallest": wide.min(axis=1), "largest": wide.max(axis=1)}
+    return pd.DataFrame({**columns, "moved": moved}, index=wide.index)

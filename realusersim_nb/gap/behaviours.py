@@ -1,4 +1,4 @@
-"""Which behaviours a simulator captures, misses and invents: clusters by what real and simulated users do in them."""
+"""Which behaviours (clusters) a simulator captures, misses and invents, compared with real users."""
 
 from typing import Literal
 
@@ -10,56 +10,46 @@ from realusersim_nb.gap.embeddings import make_vectorizer
 from realusersim_nb.gap.facets import REAL
 
 BehaviourKind = Literal["captured", "missed", "invented", "rare"]
-FOLD = 4  # how many times more often one side shows a behaviour that the other is said to lack
-EXPECTED = 5  # conversations that the smaller side should have in a cluster for anything to be said of it
+FOLD = 4  # how many times more often one side shows a behaviour that the other counts as lacking
+EXPECTED = 5  # conversations expected of the smaller side, below which a cluster is rare
 TERMS = 6
 
 
 def compare_behaviours(labels: pd.Series, system: str, *, k: int) -> pd.DataFrame:
-    """One row a cluster: shares ``real`` and ``simulated`` (0..1), ``ratio`` (simulated over real), counts, ``kind``.
+    """One row a cluster: shares ``real, simulated`` (0..1), ``n_real, n_simulated``, ``ratio``, ``kind``.
 
-    A behaviour is ``missed`` that real users show four times as often or more, ``invented`` the other way round,
-    else ``captured``; ``rare`` where fewer than five conversations were to be expected on the smaller side, so that
-    chance alone could empty it.
+    A behaviour that real users show four times as often or more is ``missed``, the other way round
+    ``invented``, else ``captured``; ``rare`` where fewer than five conversations were to be expected on the
+    smaller side, so that chance alone could empty it. ``ratio`` is simulated over real.
     """
-    counts = {
-        side: np.bincount(labels.loc[name], minlength=k)
-        for side, name in (("real", REAL), ("simulated", system))
-    }
-    table = pd.DataFrame({side: smooth(own) for side, own in counts.items()})
-    table = table.assign(**{f"n_{side}": own for side, own in counts.items()})
-    smaller = min(own.sum() for own in counts.values())
-    kinds = [name_kind(row, smaller) for row in table.itertuples()]
-    return table.assign(ratio=table["simulated"] / table["real"], kind=kinds).rename_axis("cluster")
+    real, simulated = (np.bincount(labels.loc[name], minlength=k) for name in (REAL, system))
+    table = pd.DataFrame({"real": smooth(real), "simulated": smooth(simulated)})
+    table = table.assign(n_real=real, n_simulated=simulated, ratio=table["simulated"] / table["real"])
+    expected = table[["real", "simulated"]].max(axis=1) * min(real.sum(), simulated.sum())
+    is_missed, is_invented = (
+        table[a] * FOLD <= table[b] for a, b in (("simulated", "real"), ("real", "simulated"))
+    )
+    cases = [expected < EXPECTED, is_missed, is_invented]
+    table["kind"] = np.select(cases, ["rare", "missed", "invented"], "captured")
+    return table.rename_axis("cluster")
 
 
 def compare_all_behaviours(labels: pd.Series, texts: list[str], *, k: int) -> pd.DataFrame:
     """The same for every system, with each cluster's ``terms``: index (system, cluster)."""
     systems = labels.index.unique("system").drop(REAL)
     terms = name_terms(texts, labels.to_numpy())
-    frames = {name: compare_behaviours(labels, name, k=k) for name in systems}
-    table = pd.concat(frames, names=["system"])
+    table = pd.concat({name: compare_behaviours(labels, name, k=k) for name in systems}, names=["system"])
     return table.assign(terms=table.index.get_level_values("cluster").map(terms).fillna(""))
 
 
-def name_kind(row, smaller: int) -> BehaviourKind:
-    """What a system makes of one cluster."""
-    if max(row.real, row.simulated) * smaller < EXPECTED:
-        return "rare"
-    if row.simulated * FOLD <= row.real:
-        return "missed"
-    return "invented" if row.real * FOLD <= row.simulated else "captured"
-
-
 def summarise_behaviours(compared: pd.DataFrame) -> pd.DataFrame:
-    """Share of real and of simulated conversations in clusters of each kind, and how many clusters: index (system, kind)."""
-    return compared.groupby(["system", "kind"]).agg(
-        real=("real", "sum"), simulated=("simulated", "sum"), n_clusters=("real", "size")
-    )
+    """Shares of ``real`` and ``simulated`` conversations and ``n_clusters`` by kind: index (system, kind)."""
+    columns = {"real": ("real", "sum"), "simulated": ("simulated", "sum"), "n_clusters": ("real", "size")}
+    return compared.groupby(["system", "kind"]).agg(**columns)
 
 
 def name_terms(texts: list[str], labels: np.ndarray) -> dict[int, str]:
-    """What sets each cluster's facets apart: the six terms whose mean TF-IDF exceeds that of all conversations most."""
+    """Of each cluster the six terms whose mean TF-IDF exceeds that of all conversations most."""
     vectorizer = make_vectorizer(len(texts), longest=1)
     weights = vectorizer.fit_transform(texts)
     names = vectorizer.get_feature_names_out()
@@ -72,9 +62,9 @@ def name_terms(texts: list[str], labels: np.ndarray) -> dict[int, str]:
 
 
 def find_central_examples(
-    points: np.ndarray, labels: pd.Series, cluster: int, *, n: int = 3
+    embeddings: np.ndarray, labels: pd.Series, cluster: int, *, n: int = 3
 ) -> pd.MultiIndex:
-    """The conversations (system, id) that lie nearest the middle of a cluster."""
+    """The conversations (system, id) nearest to the mean of a cluster."""
     inside = np.flatnonzero(labels.to_numpy() == cluster)
-    middle = points[inside].mean(axis=0)
-    return labels.index[inside[np.argsort(((points[inside] - middle) ** 2).sum(axis=1))[:n]]]
+    middle = embeddings[inside].mean(axis=0)
+    return labels.index[inside[np.argsort(((embeddings[inside] - middle) ** 2).sum(axis=1))[:n]]]

@@ -1,9 +1,9 @@
-"""How far a simulated population is from the real one: divergence between behaviour distributions.
+"""How far a simulated population is from the real one: divergence between distributions of behaviour.
 
-Each conversation is described by facets (``facets``), which become points (``embeddings``); all
-systems are clustered together, and the cluster histograms compared, as in "the distributional gap"
+Each conversation is described by facets (``facets``) and embedded (``embeddings``); all systems are
+clustered together and their shares of the clusters compared, as in "the distributional gap"
 (arXiv 2605.07847): L2-normalise, PCA to 90 % of the variance, joint k-means, Laplace smoothing with
-alpha = 1/k, KL both ways and Jensen-Shannon. Floor and intervals are ours.
+alpha = 1/k, KL both ways and Jensen-Shannon. Floor, intervals and mixtures are ours.
 
     P real, Q simulated
     forward  KL(P||Q)  large where real behaviour is missed
@@ -12,9 +12,11 @@ alpha = 1/k, KL both ways and Jensen-Shannon. Floor and intervals are ours.
 """
 
 import warnings
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import minimize
 from scipy.special import rel_entr
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
@@ -23,12 +25,13 @@ from realusersim_nb.errors import InputError
 from realusersim_nb.gap.facets import REAL
 from realusersim_nb.profiles import style
 from realusersim_nb.records import Conversation
+from realusersim_nb.stats import NAN, draw_disjoint, resample_sums
 
 FLOOR = "real_floor"
 MEASURES = ["js", "kl_forward", "kl_backward"]
 RESTARTS, ITERATIONS = 5, 500
 DRAWS = 200  # of the floor and of the interval
-FEW = 5  # conversations a cluster, below which a gap is mostly a matter of n
+FEW = 5  # conversations a cluster, below which a gap mostly reflects the number of conversations
 
 
 def choose_k(sizes: pd.Series) -> int:
@@ -36,24 +39,25 @@ def choose_k(sizes: pd.Series) -> int:
     return max(10, min(500, int(sizes.min()) // 10))
 
 
-def cluster_points(points: np.ndarray, *, k: int, seed: int, restarts: int = RESTARTS) -> np.ndarray:
-    """Cluster label of each point: k-means over all systems together, best of 5 restarts. ValueError for too large a k.
+def cluster_embeddings(embeddings: np.ndarray, *, k: int, seed: int, restarts: int = RESTARTS) -> np.ndarray:
+    """Cluster label of each row: k-means of all systems, best of 5 restarts. InputError if k > rows.
 
-    Centres are drawn by k-means++ with one trial each: of many clusters, the usual several trials take most of the time.
+    k-means++ tries one candidate a centre: with many clusters, the usual several take most of the time.
     """
-    if k > len(points):
-        raise InputError(f"k = {k} clusters need at least as many conversations, there are {len(points)}.")
+    if k > len(embeddings):
+        raise InputError(
+            f"k = {k} clusters need at least as many conversations, there are {len(embeddings)}."
+        )
 
-    def draw(points: np.ndarray, k: int, random_state: np.random.RandomState) -> np.ndarray:
-        return kmeans_plusplus(points, k, random_state=random_state, n_local_trials=1)[0]
+    def draw(rows: np.ndarray, k: int, random_state: np.random.RandomState) -> np.ndarray:
+        return kmeans_plusplus(rows, k, random_state=random_state, n_local_trials=1)[0]
 
+    model = KMeans(k, init=draw, n_init=restarts, max_iter=ITERATIONS, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", ConvergenceWarning
-        )  # fewer different points than clusters: the rest stays empty
-        return KMeans(k, init=draw, n_init=restarts, max_iter=ITERATIONS, random_state=seed).fit_predict(
-            points
-        )
+        )  # fewer different rows than clusters: some stay empty
+        return model.fit_predict(embeddings)
 
 
 def count_by_user(labels: pd.Series, users: pd.Series, k: int) -> np.ndarray:
@@ -73,63 +77,47 @@ def smooth(counts: np.ndarray) -> np.ndarray:
 def compute_divergences(p: np.ndarray, q: np.ndarray) -> dict[str, np.ndarray]:
     """Divergences in nats between shares of clusters (last axis): real ``p``, simulated ``q``."""
     middle = (p + q) / 2
-    return {
-        "js": (rel_entr(p, middle).sum(axis=-1) + rel_entr(q, middle).sum(axis=-1)) / 2,
-        "kl_forward": rel_entr(p, q).sum(axis=-1),
-        "kl_backward": rel_entr(q, p).sum(axis=-1),
-    }
+    js = (rel_entr(p, middle).sum(axis=-1) + rel_entr(q, middle).sum(axis=-1)) / 2
+    return {"js": js, "kl_forward": rel_entr(p, q).sum(axis=-1), "kl_backward": rel_entr(q, p).sum(axis=-1)}
 
 
 def measure_gap(labels: pd.Series, users: pd.Series, *, k: int, seed: int) -> pd.DataFrame:
-    """The gap of every system, beside the floor that real users themselves have at the same n.
+    """The gap of every system, and the floor: what real users show against each other at the same n.
 
-    ``labels`` and ``users`` are of every conversation, index (system, conversation_id). One row a system and one for
-    ``real_floor``. Columns: ``n``, the three divergences, ``ci_low, ci_high`` of JS (95 %, users of both sides
-    resampled; what resampling adds by itself is taken off), ``floor`` and ``floor_high`` (mean and 97.5th percentile
-    of JS between real users at these sizes, see ``draw_floor``), and ``above_floor`` (js - floor; what is left once
-    sampling noise is taken off). ``real_floor`` is that draw at the size of the smallest system.
+    ``labels`` and ``users`` are of every conversation, index (system, conversation_id). One row a system and
+    one for ``real_floor`` (n of the smallest system). Columns: ``n``, the three divergences, ``ci_low`` and
+    ``ci_high`` of JS (95 %, users of both sides resampled; the bias of resampling is subtracted), ``floor``
+    and ``floor_high`` (mean and 97.5th percentile of ``draw_floor`` at that n), ``above_floor`` (excess JS:
+    js - floor).
     """
     rng = np.random.default_rng(seed)
-    counts = {
-        name: count_by_user(labels.loc[name], users.loc[name], k) for name in labels.index.unique("system")
-    }
+    systems = labels.index.unique("system")
+    counts = {name: count_by_user(labels.loc[name], users.loc[name], k) for name in systems}
     real = counts.pop(REAL)
-    sizes = {name: int(found.sum()) for name, found in counts.items()}
-    floors = {n: draw_floor(real, n=n, rng=rng) for n in sorted({*sizes.values()})}
-    rows = {name: describe_gap(real, found, floors[sizes[name]], rng=rng) for name, found in counts.items()}
-    smallest = floors[min(sizes.values())]
-    rows[FLOOR] = {
-        "n": min(sizes.values()),
-        **smallest[MEASURES].mean(),
-        **describe_floor(smallest),
-        "above_floor": 0.0,
-    }
+    sizes = {name: int(simulated.sum()) for name, simulated in counts.items()}
+    people = labels.loc[REAL], users.loc[REAL]
+    floors = {n: draw_floor(*people, k=k, n=n, rng=rng) for n in sorted(set(sizes.values()))}
+    rows = {name: describe_gap(real, counts[name], floors[n], rng=rng) for name, n in sizes.items()}
+    smallest = min(sizes.values())
+    floor = floors[smallest]
+    rows[FLOOR] = {"n": smallest, **floor.mean(), **describe_floor(floor), "above_floor": 0.0}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
 
 
 def describe_gap(
     real: np.ndarray, simulated: np.ndarray, floor: pd.DataFrame, *, rng: np.random.Generator
-) -> dict:
-    """One row of ``measure``."""
-    found = {
-        name: float(v)
-        for name, v in compute_divergences(smooth(real.sum(axis=0)), smooth(simulated.sum(axis=0))).items()
-    }
-    low, high = float("nan"), float("nan")
-    if min(len(real), len(simulated)) > 1:
-        drawn = compute_divergences(
-            smooth(resample_users(real, rng)), smooth(resample_users(simulated, rng))
-        )["js"]
-        low, high = np.clip(np.quantile(drawn, [0.025, 0.975]) - (drawn.mean() - found["js"]), 0, np.log(2))
-    above = found["js"] - floor["js"].mean()
-    return {
-        "n": int(simulated.sum()),
-        **found,
-        "ci_low": low,
-        "ci_high": high,
-        **describe_floor(floor),
-        "above_floor": above,
-    }
+) -> dict[str, float]:
+    """One row of ``measure_gap`` from counts by user."""
+    sides = real, simulated
+    gap = compute_divergences(*(smooth(side.sum(axis=0)) for side in sides))
+    low, high = NAN, NAN
+    if min(map(len, sides)) > 1:
+        drawn = (smooth(resample_sums(side, len(side), rng, draws=DRAWS)) for side in sides)
+        js = compute_divergences(*drawn)["js"]
+        low, high = np.clip(np.quantile(js, [0.025, 0.975]) - (js.mean() - gap["js"]), 0, np.log(2))
+    row = {"n": int(simulated.sum()), **{name: float(value) for name, value in gap.items()}}
+    row |= {"ci_low": low, "ci_high": high, **describe_floor(floor)}
+    return row | {"above_floor": row["js"] - row["floor"]}
 
 
 def describe_floor(floor: pd.DataFrame) -> dict[str, float]:
@@ -137,74 +125,105 @@ def describe_floor(floor: pd.DataFrame) -> dict[str, float]:
     return {"floor": floor["js"].mean(), "floor_high": floor["js"].quantile(0.975)}
 
 
-def resample_users(counts: np.ndarray, rng: np.random.Generator, *, n_users: int | None = None) -> np.ndarray:
-    """Counts of clusters over users drawn with replacement (as many as there are, or ``n_users``), 200 times: one row a draw."""
-    shares = np.full(len(counts), 1 / len(counts))
-    return rng.multinomial(n_users or len(counts), shares, size=DRAWS).astype(np.float32) @ counts
+def draw_floor(
+    labels: pd.Series, users: pd.Series, *, k: int, n: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Divergences of n conversations of some real users from all those of others: 200 draws, one row each.
 
-
-def draw_floor(counts: np.ndarray, *, n: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Divergences that real users show among themselves, 200 draws at the sizes of the comparison.
-
-    n conversations of some users against those of all others; the last user drawn gives as many as are missing. Where
-    real conversations do not suffice for that, both sides are users drawn with replacement, about n conversations
-    against as many as there are. One row of NaN with a single user.
+    ``labels`` and ``users`` are of real conversations only. Where these do not suffice, both sides are users
+    drawn with replacement, about n conversations and as many as there are. One row of NaN for a single user.
     """
-    sizes, rows = counts.sum(axis=1), []
-    if len(counts) < 2:
-        return pd.DataFrame([dict.fromkeys(MEASURES, float("nan"))])
-    if 2 * n > sizes.sum() - sizes.max():
-        n_users = max(round(n / sizes.mean()), 1)
-        return pd.DataFrame(
-            compute_divergences(
-                smooth(resample_users(counts, rng)), smooth(resample_users(counts, rng, n_users=n_users))
-            )
-        )
-    for _ in range(DRAWS):
-        order = rng.permutation(len(counts))
-        reached = np.cumsum(sizes[order])
-        last = int(np.searchsorted(reached, n))
-        inside = counts[order[:last]].sum(axis=0) + draw_some(
-            counts[order[last]], int(n - (reached[last - 1] if last else 0)), rng
-        )
-        rows.append(compute_divergences(smooth(counts[order[last + 1 :]].sum(axis=0)), smooth(inside)))
-    return pd.DataFrame(rows)
-
-
-def draw_some(counts: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """n of one user's conversations, as counts of clusters."""
-    return rng.multivariate_hypergeometric(counts.astype(int), n)
+    codes = pd.factorize(users)[0]
+    sizes = np.bincount(codes)
+    if len(sizes) < 2:
+        return pd.DataFrame([dict.fromkeys(MEASURES, NAN)])
+    if 2 * n > len(codes) - sizes.max():
+        counts, n_users = count_by_user(labels, users, k), max(round(n / sizes.mean()), 1)
+        rest, drawn = (resample_sums(counts, size, rng, draws=DRAWS) for size in (len(counts), n_users))
+    else:
+        pairs = (draw_disjoint(codes, n, rng) for _ in range(DRAWS))
+        clusters = labels.to_numpy()
+        counts = [[np.bincount(clusters[rows], minlength=k) for rows in pair] for pair in pairs]
+        drawn, rest = np.array(counts).swapaxes(0, 1)
+    return pd.DataFrame(compute_divergences(smooth(rest), smooth(drawn)))
 
 
 def warn_of_size(sizes: pd.Series, *, k: int) -> str | None:
-    """A sentence where a system has too few conversations for so many clusters; None where all have enough."""
-    few = sizes[sizes < FEW * k]
-    if few.empty:
+    """A sentence if systems have too few conversations for so many clusters; None if all have enough."""
+    few = ", ".join(f"{name} has {n}" for name, n in sizes[sizes < FEW * k].items())
+    if not few:
         return None
-    told = ", ".join(f"{name} has {n}" for name, n in few.items())
-    return f"With k = {k} clusters a system should have {FEW * k} conversations at least: {told}. Read such gaps against their floor only."
+    needed = f"With k = {k} clusters a system should have {FEW * k} conversations at least"
+    return f"{needed}: {few}. Read such gaps against their floor only."
 
 
 def compare_systems(labels: pd.Series, *, k: int) -> pd.DataFrame:
     """JS between every two systems: a symmetric table, 0 on the diagonal."""
-    shares = {
-        name: smooth(np.bincount(labels.loc[name], minlength=k)) for name in labels.index.unique("system")
-    }
-    rows = [[float(compute_divergences(p, q)["js"]) for q in shares.values()] for p in shares.values()]
-    return pd.DataFrame(rows, index=pd.Index(shares, name="system"), columns=list(shares))
+    names = labels.index.unique("system")
+    shares = smooth(np.array([np.bincount(labels.loc[name], minlength=k) for name in names]))
+    return pd.DataFrame([compute_divergences(p, shares)["js"] for p in shares], names, list(names))
 
 
 def compare_features(systems: dict[str, list[Conversation]], *, first: int) -> pd.DataFrame:
-    """Mean of each style feature by system, and how far it lies from real users in their standard deviations."""
-    frames = {
-        name: style.summarise_users(
-            style.measure_conversations(conversations, first=first), by="conversation_id"
-        )
-        for name, conversations in systems.items()
-    }
-    values = pd.concat(frames, names=["system"])
+    """Mean of each style feature by system, and its ``shift`` from real users, in their standard deviations.
+
+    Columns ``system, feature, mean, shift``; of a conversation the ``first`` so many user messages are
+    measured.
+    """
+    measured = {name: style.measure_conversations(rows, first=first) for name, rows in systems.items()}
+    by_conversation = {name: style.summarise_users(m, by="conversation_id") for name, m in measured.items()}
+    values = pd.concat(by_conversation, names=["system"])
     means = values.groupby(level="system", sort=False).mean()
     spread = values.loc[REAL].std().replace(0, np.nan)
     long = means.rename_axis(columns="feature").stack().rename("mean").reset_index()
     long["shift"] = (long["mean"] - long["feature"].map(means.loc[REAL])) / long["feature"].map(spread)
     return long
+
+
+# --- mixtures of systems -------------------------------------------------------------------------
+
+
+def measure_mixtures(labels: pd.Series, users: pd.Series, *, k: int, seed: int) -> pd.DataFrame:
+    """All mixtures of two systems and that of all systems, since what one misses another may do: best first.
+
+    Weights are fitted on one half of the users, the mixture is tested on the other. Columns ``systems`` and
+    ``weights`` (as text), ``js`` of the mixture, ``best_alone`` (the lowest JS of its systems) and ``gain``
+    (best_alone - js). Empty with fewer than two systems.
+    """
+    fitted, tested = split_shares(labels, users, k=k, seed=seed)
+    names = [name for name in fitted if name != REAL]
+    rows = []
+    for group in [*combinations(names, 2), *([tuple(names)] if len(names) > 2 else [])]:
+        weights = find_weights(fitted[REAL], np.stack([fitted[name] for name in group]))
+        alone = np.stack([tested[name] for name in group])
+        *each, js = compute_divergences(tested[REAL], np.vstack([alone, weights @ alone]))["js"]
+        texts = " + ".join(group), " + ".join(f"{weight:.2f}" for weight in weights)
+        rows.append((*texts, js, min(each), min(each) - js))
+    columns = ["systems", "weights", "js", "best_alone", "gain"]
+    return pd.DataFrame(rows, columns=columns).sort_values("js", ignore_index=True)
+
+
+def split_shares(labels: pd.Series, users: pd.Series, *, k: int, seed: int) -> list[dict[str, np.ndarray]]:
+    """Shares of clusters of every system in two halves of its users."""
+    rng, halves = np.random.default_rng(seed), [{}, {}]
+    for name in labels.index.unique("system"):
+        counts = count_by_user(labels.loc[name], users.loc[name], k)
+        sides = draw_disjoint(np.arange(len(counts)), (len(counts) + 1) // 2, rng)
+        for half, rows in zip(halves, sides, strict=True):
+            half[name] = smooth(counts[rows].sum(axis=0))
+    return halves
+
+
+def find_weights(real: np.ndarray, systems: np.ndarray) -> np.ndarray:
+    """The weights (0..1, sum 1) of systems (rows of shares) whose mixture has the least JS from ``real``."""
+
+    def measure(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        mixed = weights @ systems
+        slope = np.log(2 * mixed / (real + mixed)) / 2
+        return float(compute_divergences(real, mixed)["js"]), systems @ slope
+
+    n = len(systems)
+    sums_to_one = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(n)}
+    limits = {"bounds": [(0, 1)] * n, "constraints": sums_to_one}
+    weights = np.clip(minimize(measure, np.full(n, 1 / n), jac=True, method="SLSQP", **limits).x, 0, 1)
+    return weights / weights.sum()

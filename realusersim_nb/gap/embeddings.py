@@ -1,6 +1,5 @@
-"""Texts as points: by TF-IDF and a truncated SVD (``lsa``, no model), by an endpoint, or from a file made elsewhere."""
+"""Embeddings of texts: by TF-IDF and a truncated SVD (``lsa``, no model), by an endpoint, or from a file."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +11,16 @@ from sklearn.preprocessing import normalize
 from realusersim_nb.errors import InputError, MissingFileError
 from realusersim_nb.llm.models import Models
 
-LSA = {"lsa": 2, "words": 1}  # embedders without a model, and the longest run of words that they see
+LSA = {"lsa": 2, "words": 1}  # embedders without a model, and the longest run of words that is a term
 LSA_SIZE = 256  # dimensions at most
 PCA_VARIANCE = 0.90  # kept, as in the paper
 WORDS = r"[^\s]+"  # measured facets hold marks inside their words
 
 
 def make_vectorizer(n_texts: int, *, longest: int = 2) -> TfidfVectorizer:
-    """TF-IDF over words and runs of up to ``longest``; of more than a hundred texts, those that stand in two at least."""
-    return TfidfVectorizer(
-        token_pattern=WORDS, ngram_range=(1, longest), sublinear_tf=True, min_df=2 if n_texts > 100 else 1
-    )
+    """TF-IDF over words and runs of up to ``longest``; of more than 100 texts, terms of two texts or more."""
+    options = {"sublinear_tf": True, "min_df": 2 if n_texts > 100 else 1}
+    return TfidfVectorizer(token_pattern=WORDS, ngram_range=(1, longest), **options)
 
 
 def embed_by_lsa(texts: list[str], *, longest: int = 2, seed: int = 0) -> np.ndarray:
@@ -37,73 +35,72 @@ def embed_by_lsa(texts: list[str], *, longest: int = 2, seed: int = 0) -> np.nda
 async def embed_texts(
     embedder: str, texts: list[str], index: pd.MultiIndex, *, models: Models | None = None, seed: int = 0
 ) -> np.ndarray:
-    """Points of texts, a row each: by ``lsa``, ``words`` (LSA of single words), a file, or a model of an endpoint.
+    """One row a text: by ``lsa``, ``words`` (LSA of single words), a file, or an endpoint's embedding model.
 
-    A file is .npy (rows in the order of ``index``) or .npz (``points``, and ``ids`` as ``system/conversation_id``).
-    ValueError if its rows do not fit, or for ``local_server``, which is no embedding model.
+    A file is .npy (rows in the order of ``index``) or .npz (``points``, ``ids`` as
+    ``system/conversation_id``). InputError if its rows do not fit, or for ``embedded``, which is no embedding
+    model.
     """
     if embedder in LSA:
         return embed_by_lsa(texts, longest=LSA[embedder], seed=seed)
     if embedder.endswith((".npy", ".npz")):
         return read_embeddings(Path(embedder), index)
     if embedder == "embedded":
-        raise InputError(
-            f"embedder 'embedded': that model writes, it does not embed; expected {', '.join(LSA)}, a .npy or .npz file or an embedding model of an endpoint."
-        )
+        expected = f"{', '.join(LSA)}, a .npy or .npz file or an embedding model of an endpoint"
+        raise InputError(f"embedder 'embedded': that model writes, it does not embed; expected {expected}.")
     return await models.embed(embedder, texts)
 
 
 def read_embeddings(path: Path, index: pd.MultiIndex) -> np.ndarray:
-    """Points made elsewhere, a row a conversation. FileNotFoundError or ValueError say what is wrong with the file."""
+    """Embeddings from a file, one row a conversation; MissingFileError, or InputError if it does not fit."""
     if not path.exists():
         raise MissingFileError(f"embedder {str(path)!r}: no such file.")
-    found = np.load(path, mmap_mode="r", allow_pickle=False)
+    rows = np.load(path, mmap_mode="r", allow_pickle=False)
     if path.suffix == ".npz":
-        if absent := {"points", "ids"} - set(found):
-            raise InputError(
-                f"{path}: expected arrays 'points' and 'ids', there is no {' and no '.join(map(repr, sorted(absent)))}."
-            )
-        names, points = [f"{system}/{conversation}" for system, conversation in index], found["points"]
-        ids = [str(name) for name in found["ids"]]
-        if len(ids) != len(points) or len(ids) != len(set(ids)):
-            raise InputError(
-                f"{path}: {len(ids)} ids ({len(set(ids))} different) of {len(points)} points; expected one of each."
-            )
-        rows = pd.Series(range(len(ids)), ids).reindex(names)
-        if rows.isna().any():
-            raise InputError(
-                f"{path}: no embedding of {rows.index[rows.isna()][0]!r} nor of {rows.isna().sum() - 1} others; expected one of each conversation in table facets."
-            )
-        found = points[rows.astype(int)]
-    if found.ndim != 2 or len(found) != len(index):
+        if absent := {"points", "ids"} - set(rows):
+            names = " and no ".join(map(repr, sorted(absent)))
+            raise InputError(f"{path}: expected arrays 'points' and 'ids', there is no {names}.")
+        rows = match_rows(path, rows["points"], list(map(str, rows["ids"])), index)
+    if rows.ndim != 2 or len(rows) != len(index):
+        expected = f"{len(index)} rows, one a conversation in the order of table facets"
+        raise InputError(f"{path}: shape {rows.shape}, expected {expected}.")
+    return np.asarray(rows, dtype=np.float32)
+
+
+def match_rows(path: Path, rows: np.ndarray, ids: list[str], index: pd.MultiIndex) -> np.ndarray:
+    """The rows in the order of ``index``, by their ids; InputError for ids that are missing or not unique."""
+    if len(ids) != len(rows) or len(ids) != len(set(ids)):
+        counts = f"{len(ids)} ids ({len(set(ids))} different) of {len(rows)} points"
+        raise InputError(f"{path}: {counts}; expected one of each.")
+    places = pd.Series(range(len(ids)), ids).reindex(["/".join(key) for key in index])
+    absent = places.index[places.isna()]
+    if len(absent):
         raise InputError(
-            f"{path}: shape {found.shape}, expected {len(index)} rows, one a conversation in the order of table facets."
+            f"{path}: no embedding of {absent[0]!r} nor of {len(absent) - 1} others; "
+            "expected one of each conversation in table facets."
         )
-    return np.asarray(found, dtype=np.float32)
+    return rows[places.astype(int)]
 
 
-def reduce_dimensions(points: np.ndarray, *, seed: int = 0) -> np.ndarray:
+def reduce_dimensions(embeddings: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """The paper's steps before clustering: L2, then PCA to 90 % of the variance; float32.
 
-    ValueError naming the first row that holds no number.
+    InputError naming the first row with a value that is no number.
     """
-    broken = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(broken):
         raise InputError(
-            f"the embedding in row {broken[0] + 1} holds something that is no number, {len(broken)} rows do; embed them anew."
+            f"the embedding in row {broken[0] + 1} holds something that is no number, "
+            f"{len(broken)} rows do; embed them anew."
         )
-    unit = normalize(points.astype(np.float32, copy=False))
-    if np.ptp(unit, axis=0).max() == 0:  # one and the same conversation: nothing varies
+    unit = normalize(embeddings.astype(np.float32, copy=False))
+    if np.ptp(unit, axis=0).max() == 0:  # all conversations are the same: nothing varies
         return unit[:, :1]
     solver = "covariance_eigh" if unit.shape[0] > unit.shape[1] else "full"
     return PCA(PCA_VARIANCE, svd_solver=solver, random_state=seed).fit_transform(unit)
 
 
-def project_to_plane(points: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, str]:
-    """Two columns to look at, and how they were made: by UMAP if ``umap-learn`` is installed, else the first two of PCA."""
-    if find_spec("umap") and len(points) > 15:
-        from umap import UMAP  # slow to import, and not among our dependencies
-
-        return UMAP(random_state=seed, n_jobs=1).fit_transform(points), "UMAP"
-    flat = PCA(min(2, *points.shape), random_state=seed).fit_transform(points)
-    return np.pad(flat, [(0, 0), (0, 2 - flat.shape[1])]), "PCA"
+def project_to_plane(embeddings: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """The first two principal components, for a figure; zeros where there are fewer."""
+    flat = PCA(min(2, *embeddings.shape), random_state=seed).fit_transform(embeddings)
+    return np.pad(flat, [(0, 0), (0, 2 - flat.shape[1])])

@@ -32,34 +32,29 @@ LENGTH_NAMES = ["tiny", "short", "line", "sentence", "paragraph", "page"]
 
 
 def list_systems(systems: dict[str, list[Conversation]], *, first: int) -> pd.DataFrame:
-    """Every conversation of every system: index (system, conversation_id), ``user_id`` and ``messages`` of the user.
+    """Every conversation of every system: index (system, conversation_id), ``user_id``, user ``messages``.
 
-    Only the first so many user messages are kept, so that length alone does not give anyone away. ValueError for a
-    system without conversations, without ``real`` or without any other; ids that come again are numbered.
+    Only the ``first`` so many messages are kept, so that length alone does not identify a system; repeated
+    ids are numbered. InputError without ``real``, without any other system, or for a system without
+    conversations.
     """
     if REAL not in systems:
-        raise InputError(
-            f"no system is named {REAL!r}: expected the real conversations beside {', '.join(systems)}."
-        )
+        expected = f"expected the real conversations beside {', '.join(systems)}"
+        raise InputError(f"no system is named {REAL!r}: {expected}.")
     if len(systems) == 1:
-        raise InputError(
-            "there are only real users: name transcripts of others in `systems`, or a `simulator` that makes them."
-        )
+        mend = "name transcripts of others in `systems`, or a `simulator` that makes them"
+        raise InputError(f"there are only real users: {mend}.")
     rows = []
     for name, conversations in systems.items():
-        said = [
-            (c.conversation_id, c.user_id, c.user_messages[:first]) for c in conversations if c.user_messages
-        ]
-        if not said:
+        written = [c for c in conversations if c.user_messages]
+        if not written:
             raise InputError(
                 f"system {name!r}: no conversation to describe; check its file or its roll-outs."
             )
-        rows += [(name, *row) for row in said]
+        rows += [(name, c.conversation_id, c.user_id, c.user_messages[:first]) for c in written]
     table = pd.DataFrame(rows, columns=["system", "conversation_id", "user_id", "messages"])
     again = table.groupby(["system", "conversation_id"]).cumcount()
-    table["conversation_id"] = table["conversation_id"].where(
-        again == 0, table["conversation_id"] + "#" + again.astype(str)
-    )
+    table["conversation_id"] += ("#" + again.astype(str)).where(again > 0, "")
     return table.set_index(["system", "conversation_id"])
 
 
@@ -79,22 +74,22 @@ ACTS: dict[str, Mark] = {
     "paste": lambda text, previous: float(len(typed_part(text).split()) < 0.7 * len(text.split())),
     "repeat": lambda text, previous: float(style.repeats(text, previous) > 0.5),
 }
-"""What a message can do besides, and how a rule sees it; one that does none of it gives an ``order``."""
+"""The acts of a message and the rules that detect them; a message with none of them is an ``order``."""
 
 
 def measure_facets(listed: pd.DataFrame) -> pd.DataFrame:
-    """Three facets that rules can see, as words: one row a conversation, columns ``user_id, style, acts, pace``."""
+    """Three facets by rules, as words: one row a conversation, columns ``user_id, style, acts, pace``."""
     described = map_batches(measure_batch, list(listed["messages"]), "facets")
     return listed[["user_id"]].join(pd.DataFrame(described, index=listed.index))
 
 
-def measure_batch(told: list[list[str]]) -> list[dict[str, str]]:
+def measure_batch(batch: list[list[str]]) -> list[dict[str, str]]:
     """The three facets of some conversations."""
-    return [{"style": describe_style(t), "acts": describe_acts(t), "pace": describe_pace(t)} for t in told]
+    return [{"style": describe_style(t), "acts": describe_acts(t), "pace": describe_pace(t)} for t in batch]
 
 
 def describe_style(texts: list[str]) -> str:
-    """How often each trait of style shows, ``starts_lower:always``; a trait that no message could show is left out."""
+    """How often each trait of style shows, ``starts_lower:always``; a trait that cannot show is left out."""
     values = np.array(style.measure_texts(texts), dtype=float)
     shown = ~np.isnan(values).all(axis=0)
     return " ".join(
@@ -152,42 +147,20 @@ class ConversationFacets(BaseModel):
     communication_style: str = Field(min_length=10, max_length=240)
 
 
-DAMSL = Literal[
-    "statement",
-    "opinion",
-    "yes-no question",
-    "open question",
-    "action directive",
-    "commit",
-    "offer",
-    "accept",
-    "reject",
-    "acknowledge",
-    "thanking",
-    "apology",
-    "opening",
-    "closing",
-    "other",
-]
-SGD = Literal[
-    "inform",
-    "inform intent",
-    "request",
-    "request alternatives",
-    "affirm",
-    "negate",
-    "select",
-    "thank you",
-    "goodbye",
-    "other",
-]
+DAMSL = (
+    "statement, opinion, yes-no question, open question, action directive, commit, offer, accept, reject, "
+    "acknowledge, thanking, apology, opening, closing, other"
+)
+SGD = (
+    "inform, inform intent, request, request alternatives, affirm, negate, select, thank you, goodbye, other"
+)
 
 
 class UtteranceActs(BaseModel):
     """The dialog acts of one message of the user."""
 
-    damsl: DAMSL
-    sgd: SGD
+    damsl: Literal[tuple(DAMSL.split(", "))]
+    sgd: Literal[tuple(SGD.split(", "))]
 
 
 @cache
@@ -203,40 +176,25 @@ SIX = [*ConversationFacets.model_fields, "damsl", "sgd"]
 async def describe_with_model(
     models: Models, model: str, listed: pd.DataFrame, *, seed: int = 0
 ) -> pd.DataFrame:
-    """The six facets by a model: one row a conversation, ``user_id``, the facets and ``error`` (None where both calls
-    gave what they should; facets of a failed call are empty).
-    """
+    """The six facets by a model: columns ``user_id``, facets (empty after a failed call) and ``error``."""
     tasks = [describe_conversation(models, model, texts, seed=seed) for texts in listed["messages"]]
-    outcomes = await models.run_all(tasks, f"facets by {model}")
+    empty = dict.fromkeys(SIX, "")
     rows = [
-        {**dict.fromkeys(SIX, ""), "error": str(o.failure)} if o.failure else {**o.result, "error": None}
-        for o in outcomes
+        {**(outcome.result or empty), "error": str(outcome.failure) if outcome.failure else None}
+        for outcome in await models.run_all(tasks, f"facets by {model}")
     ]
     return listed[["user_id"]].join(pd.DataFrame(rows, index=listed.index, columns=[*SIX, "error"]))
 
 
 async def describe_conversation(models: Models, model: str, texts: list[str], *, seed: int) -> dict[str, str]:
     """The six facets of one conversation, by two calls. CallFailed if a reply is unusable."""
-    settings = {"temperature": 0.001, "seed": seed}
     messages = "\n".join(f"{number}. {text}" for number, text in enumerate(texts, 1))
-    whole = await models.ask_json(
-        model,
-        fill_prompt("facets_conversation", messages=messages),
-        ConversationFacets,
-        max_tokens=400,
-        **settings,
-    )
-    acts = await models.ask_json(
-        model,
-        fill_prompt("facets_acts", messages=messages),
-        make_form(len(texts)),
-        max_tokens=40 * len(texts) + 40,
-        **settings,
-    )
-    joined = {
-        name: " ".join(getattr(act, name).replace(" ", "-") for act in acts.messages)
-        for name in ("damsl", "sgd")
-    }
+    sampling = {"temperature": 0.001, "seed": seed}
+    prompt = fill_prompt("facets_conversation", messages=messages)
+    whole = await models.ask_json(model, prompt, ConversationFacets, max_tokens=400, **sampling)
+    prompt, sampling["max_tokens"] = fill_prompt("facets_acts", messages=messages), 40 * len(texts) + 40
+    acts = (await models.ask_json(model, prompt, make_form(len(texts)), **sampling)).messages
+    joined = {name: " ".join(getattr(a, name).replace(" ", "-") for a in acts) for name in ("damsl", "sgd")}
     return whole.model_dump() | joined
 
 
@@ -253,14 +211,13 @@ def list_facets(described: pd.DataFrame) -> list[str]:
 
 
 def drop_failed(described: pd.DataFrame) -> pd.DataFrame:
-    """The conversations of which all facets could be written; ValueError if a system has none of them."""
+    """The conversations of which all facets could be written; InputError if a system has none of them."""
     if "error" not in described:
         return described
     kept = described[described["error"].isna()]
     for name in described.index.unique("system").difference(kept.index.unique("system")):
-        raise InputError(
-            f"system {name!r}: the model could describe none of its conversations ({described.loc[name, 'error'].iloc[0]})."
-        )
+        reason = described.loc[name, "error"].iloc[0]
+        raise InputError(f"system {name!r}: the model could describe none of its conversations ({reason}).")
     return kept
 
 

@@ -1,7 +1,7 @@
 """Do people see the clusters? Three conversations, two of one cluster: which is the odd one out?
 
 The validation study of arXiv 2605.07847, where people found 86.7 % (Fleiss' kappa 0.74); chance is a third.
-Answers are kept one a line in a JSONL file; a model can stand in for a person, under its own name.
+Answers are kept one a line in a JSONL file; a model can stand in for a person, under its name.
 """
 
 from pathlib import Path
@@ -33,7 +33,7 @@ class Triplet(BaseModel):
 
 
 class Answer(BaseModel):
-    """Which of three (0, 1, 2) somebody takes for the odd one out; None and an ``error`` where a model gave no answer."""
+    """Which of three (0, 1, 2) an annotator chose as odd; None and an ``error`` if a model gave no answer."""
 
     triplet_id: str
     annotator: str
@@ -43,31 +43,25 @@ class Answer(BaseModel):
 
 
 def draw_triplets(labels: pd.Series, listed: pd.DataFrame, *, n: int, seed: int) -> list[Triplet]:
-    """Up to n triplets: two conversations of a cluster, one of another, in random order; no conversation twice.
+    """Up to n triplets: two conversations of a cluster, one of another, shuffled; no conversation twice.
 
-    Clusters are drawn in proportion to their sizes, so that what is seen is what the gap counts. Fewer where clusters
-    run out of conversations.
+    Clusters are drawn in proportion to their sizes, as they count in the gap. Fewer than n where clusters run
+    out of conversations.
     """
     rng, triplets = np.random.default_rng(seed), []
     left = {c: list(rng.permutation(np.flatnonzero(labels.to_numpy() == c))) for c in sorted(labels.unique())}
     while len(triplets) < n:
-        sizes = pd.Series({c: len(rows) for c, rows in left.items()})
+        sizes = pd.Series({cluster: len(rows) for cluster, rows in left.items()})
         pairs = sizes[sizes > 1]
         if pairs.empty or len(sizes[sizes > 0]) < 2:
             break
         one = rng.choice(pairs.index, p=pairs / pairs.sum())
         others = sizes.drop(one)
         other = rng.choice(others.index, p=others / others.sum())
-        drawn = [left[one].pop(), left[one].pop(), left[other].pop()]
-        order = rng.permutation(3)
-        rows = listed.index[[drawn[i] for i in order]]
-        triplets.append(
-            Triplet(
-                conversations=["/".join(row) for row in rows],
-                texts=listed.loc[rows, "messages"].tolist(),
-                odd=int(np.argmax(order)),
-            )
-        )
+        drawn, order = [left[one].pop(), left[one].pop(), left[other].pop()], rng.permutation(3)
+        keys = listed.index[[drawn[i] for i in order]]
+        texts, names = listed.loc[keys, "messages"].tolist(), ["/".join(key) for key in keys]
+        triplets.append(Triplet(conversations=names, texts=texts, odd=int(np.argmax(order))))
     return triplets
 
 
@@ -81,27 +75,20 @@ class Choice(BaseModel):
 async def ask_annotator(models: Models, model: str, triplets: list[Triplet], *, seed: int) -> list[Answer]:
     """The answers of a model, under its name."""
 
-    async def ask(triplet: Triplet) -> Answer:
-        persons = "\n\n".join(
-            f"Person {i}:\n{write_person(texts)}" for i, texts in enumerate(triplet.texts, 1)
-        )
-        reply = await models.ask_json(
-            model,
-            fill_prompt("odd_one_out", persons=persons),
-            Choice,
-            temperature=0.001,
-            max_tokens=200,
-            seed=seed,
-        )
-        return Answer(triplet_id=triplet.triplet_id, annotator=model, chosen=reply.odd_one - 1, why=reply.why)
+    async def ask(triplet: Triplet) -> Choice:
+        persons = [f"Person {i}:\n{write_person(texts)}" for i, texts in enumerate(triplet.texts, 1)]
+        prompt = fill_prompt("odd_one_out", persons="\n\n".join(persons))
+        return await models.ask_json(model, prompt, Choice, temperature=0.001, max_tokens=200, seed=seed)
 
     outcomes = await models.run_all([ask(triplet) for triplet in triplets], f"odd one out by {model}")
-    return [
-        Answer(triplet_id=t.triplet_id, annotator=model, chosen=None, error=str(o.failure))
-        if o.failure
-        else o.result
-        for t, o in zip(triplets, outcomes, strict=True)
+    fields = [
+        {"chosen": o.result.odd_one - 1, "why": o.result.why}
+        if o.result
+        else {"chosen": None, "error": str(o.failure)}
+        for o in outcomes
     ]
+    pairs = zip(triplets, fields, strict=True)
+    return [Answer(triplet_id=triplet.triplet_id, annotator=model, **values) for triplet, values in pairs]
 
 
 def write_person(texts: list[str]) -> str:
@@ -120,42 +107,27 @@ def read_answers(path: str | Path, triplets: list[Triplet]) -> list[Answer]:
     """The answers to these triplets in a file, the last of each annotator; none without a file."""
     if not Path(path).exists():
         return []
-    known = {triplet.triplet_id for triplet in triplets}
-    found = {
-        (a.annotator, a.triplet_id): a for a in files.read_records(path, Answer) if a.triplet_id in known
-    }
-    return list(found.values())
+    asked = {triplet.triplet_id for triplet in triplets}
+    answers = [a for a in files.read_records(path, Answer) if a.triplet_id in asked]
+    return list({(a.annotator, a.triplet_id): a for a in answers}.values())
 
 
 def tabulate_answers(triplets: list[Triplet], answers: list[Answer]) -> pd.DataFrame:
-    """One row an answer: ``triplet_id, annotator, odd, chosen`` (0, 1, 2), ``right`` (NaN without a choice), ``why``, ``error``."""
+    """A row an answer: ``triplet_id, annotator, odd, chosen``, ``right`` (0, 1, NaN), ``why, error``."""
     odd = {triplet.triplet_id: triplet.odd for triplet in triplets}
-    rows = [
-        {
-            "triplet_id": a.triplet_id,
-            "annotator": a.annotator,
-            "odd": odd[a.triplet_id],
-            "chosen": a.chosen,
-            "right": float("nan") if a.chosen is None else float(a.chosen == odd[a.triplet_id]),
-            "why": a.why,
-            "error": a.error,
-        }
-        for a in answers
-    ]
-    return pd.DataFrame(rows, columns=["triplet_id", "annotator", "odd", "chosen", "right", "why", "error"])
+    columns = "triplet_id annotator odd chosen right why error".split()
+    table = pd.DataFrame([a.model_dump() | {"odd": odd[a.triplet_id]} for a in answers], columns=columns)
+    right = table["chosen"].eq(table["odd"]).astype(float)
+    return table.assign(right=right.where(table["chosen"].notna()))
 
 
 def score_answers(table: pd.DataFrame) -> pd.DataFrame:
-    """Share of right answers (chance 1/3) of each annotator with its 95 % interval by triplet, ``n`` and ``n_failed``."""
-    if table.empty:
-        return pd.DataFrame(
-            columns=["rate", "ci_low", "ci_high", "n", "n_failed"], index=pd.Index([], name="annotator")
-        )
+    """Share of right answers (chance 1/3) of each annotator with its interval by triplet, ``n, n_failed``."""
     return stats.tabulate_rates(table, "right", by="annotator", unit="triplet_id", item="triplet_id")
 
 
 def measure_kappa(table: pd.DataFrame) -> float:
-    """Fleiss' kappa over the triplets that all annotators answered: 1 all agree, 0 chance; NaN with fewer than two annotators."""
+    """Fleiss' kappa over the triplets that all answered: 1 all agree, 0 chance; NaN below two annotators."""
     wide = table.pivot_table("chosen", "triplet_id", "annotator").dropna()
     if wide.shape[1] < 2 or wide.empty:
         return float("nan")

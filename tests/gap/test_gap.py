@@ -10,7 +10,7 @@ import pytest
 from conftest import make_conversation, with_models
 
 from realusersim_nb.corpus import loading
-from realusersim_nb.gap import ablations, divergence, embeddings, facets, metrics, mixtures
+from realusersim_nb.gap import ablations, divergence, embeddings, facets, metrics
 from realusersim_nb.gap.behaviours import compare_all_behaviours, compare_behaviours, name_terms
 from realusersim_nb.gap.odd_one_out import (
     Answer,
@@ -50,7 +50,7 @@ def test_identical_samples_have_zero_gap_and_disjoint_ones_ln_2():
 
 
 def make_labels(systems):
-    """Labels of clusters and users of systems that are given as counts, {name: [conversations in cluster 0, 1, ...]}."""
+    """Labels and users of systems that are given as {name: [conversations in cluster 0, 1, ...]}."""
     rows = [
         (name, f"{name}{c}-{i}", c)
         for name, counts in systems.items()
@@ -93,7 +93,7 @@ def test_mixing_two_halves_of_the_real_population_comes_down_to_the_floor():
     labels, users = make_labels(
         {"real": [400] * 4, "left": [200, 200, 0, 0], "right": [0, 0, 200, 200], "odd": [50] * 4}
     )
-    found = mixtures.measure_mixtures(labels, users, k=4, seed=0).set_index("systems")
+    found = divergence.measure_mixtures(labels, users, k=4, seed=0).set_index("systems")
     pair = found.loc["left + right"]
     assert pair["weights"] == "0.50 + 0.50" or abs(float(pair["weights"][:4]) - 0.5) < 0.05
     assert (
@@ -121,7 +121,7 @@ def test_a_system_unlike_real_users_lies_above_the_floor_and_a_like_one_within(w
     listed = facets.list_systems(SYSTEMS, first=5)
     described = asyncio.run(facets.make_facets(writer, listed, models=None))
     points = embeddings.reduce_dimensions(embeddings.embed_by_lsa(facets.join_facets(described)))
-    labels = pd.Series(divergence.cluster_points(points, k=10, seed=0), described.index)
+    labels = pd.Series(divergence.cluster_embeddings(points, k=10, seed=0), described.index)
     found = divergence.measure_gap(labels, described["user_id"], k=10, seed=0)
     assert found.loc["alike", "js"] <= found.loc["alike", "floor_high"] or writer == "raw"
     assert found.loc["unlike", "js"] > 5 * found.loc["unlike", "floor_high"]
@@ -164,13 +164,13 @@ def test_model_writes_six_facets_and_a_reading_that_fails_is_a_row(endpoint):
 
 
 def cluster_texts(systems, k):
-    """The whole way from conversations to clusters, by measured facets: labels, facets as texts, points as embedded."""
+    """From conversations to clusters by measured facets: labels, listed, described, texts, embeddings."""
     listed = facets.list_systems(systems, first=5)
     described = facets.measure_facets(listed)
     texts = facets.join_facets(described)
     embedded = embeddings.embed_by_lsa(texts)
     labels = pd.Series(
-        divergence.cluster_points(embeddings.reduce_dimensions(embedded), k=k, seed=0), described.index
+        divergence.cluster_embeddings(embeddings.reduce_dimensions(embedded), k=k, seed=0), described.index
     )
     return labels, listed, described, texts, embedded
 
@@ -226,9 +226,8 @@ def test_systems_keep_their_order_whatever_is_varied():
     )
     systems = {**SYSTEMS, "between": near}
     _, listed, described, _, embedded = cluster_texts(systems, k=4)
-    varied = asyncio.run(
-        ablations.vary_choices(listed, described, embedded, embedder="lsa", k=4, seed=0, models=None)
-    )
+    choices = ablations.Choices("lsa", k=4, seed=0)
+    varied = asyncio.run(ablations.vary_choices(listed, described, embedded, choices, models=None))
     assert set(varied["choice"]) == {"", "seed", "k", "clusterer", "embedder", "facets"}
     by_variant = varied.pivot_table("js", "variant", "system")
     assert (by_variant["unlike"] >= by_variant["alike"]).all()
@@ -278,13 +277,13 @@ def test_a_model_stands_in_for_people_under_its_own_name(endpoint):
 def test_who_clicks_the_odd_one_goes_on_where_they_stopped(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(
-        "realusersim_nb.widgets.odd_one_out.show_widgets", lambda parts, without: shown.append(parts)
+        "realusersim_nb.widgets.page.show_widgets", lambda widgets, **static: shown.append(widgets)
     )
     labels, listed, *_ = cluster_texts(SYSTEMS, k=3)
     triplets = draw_triplets(labels, listed, n=3, seed=0)
     for _ in range(2):
         find_odd_ones(triplets, tmp_path / "new" / "answers.jsonl", annotator="me")
-        page, buttons = shown[-1]
+        page, buttons, _ = shown[-1]
         buttons.children[2].click()
     assert "3 of 3" in page.value
     kept = read_answers(tmp_path / "new" / "answers.jsonl", triplets)
@@ -294,8 +293,8 @@ def test_who_clicks_the_odd_one_goes_on_where_they_stopped(tmp_path, monkeypatch
 def test_behaviours_can_be_browsed_by_system_and_kind(monkeypatch):
     shown = []
     monkeypatch.setattr(
-        "realusersim_nb.widgets.behaviours.show_widgets",
-        lambda parts, without: shown.append((parts, without)),
+        "realusersim_nb.widgets.page.show_widgets",
+        lambda widgets, static, note: shown.append((widgets, str(static))),
     )
     systems = {
         **SYSTEMS,
@@ -304,10 +303,10 @@ def test_behaviours_can_be_browsed_by_system_and_kind(monkeypatch):
     labels, listed, _, texts, embedded = cluster_texts(systems, k=3)
     compared = compare_all_behaviours(labels, texts, k=3)
     browse_behaviours(compared, embeddings.reduce_dimensions(embedded), labels, listed, system="unlike")
-    (controls, page), without = shown[0]
+    (controls, page), static = shown[0]
     which, kind, chosen = controls.children
     kind.value = "invented"
-    assert "nobody" in page.value and "&lt;b&gt;Thank you" in page.value and "<b>Thank" not in without
+    assert "nobody" in page.value and "&lt;b&gt;Thank you" in page.value and "<b>Thank" not in static
     which.value, kind.value = "alike", "captured"
     assert chosen.options and all(name.startswith("captured") and "alike" in name for name in chosen.options)
 
@@ -362,7 +361,7 @@ def test_bad_systems_points_and_clusters_are_refused_in_a_sentence(tmp_path):
     with pytest.raises(ValueError, match="the name 'real' is taken"):
         loading.read_systems({"real": "x.jsonl"}, beside={"real": real})
     with pytest.raises(ValueError, match="k = 9"):
-        divergence.cluster_points(np.zeros((3, 2)), k=9, seed=0)
+        divergence.cluster_embeddings(np.zeros((3, 2)), k=9, seed=0)
     with pytest.raises(ValueError, match="embedding in row 2 holds something that is no number"):
         embeddings.reduce_dimensions(np.array([[1.0, 2], [np.nan, 1]]))
     np.save(tmp_path / "points.npy", np.zeros((2, 4)))
