@@ -1,54 +1,60 @@
-"""TODO."""
+"""Cases: the real user beside the simulated one, with the judges' verdicts; and pairs to be labelled blind."""
 
-import html
+from pathlib import Path
 
 import ipywidgets
 
 from realusersim_nb.pt3.agreement import name_reader
 from realusersim_nb.pt3.cases import list_judged_messages
+from realusersim_nb.pt3.judges import DIMENSIONS, sort_sides
+from realusersim_nb.pt3.labels import save_label
 from realusersim_nb.records import Case, Judgement, Transcript
-from realusersim_nb.widgets.page import list_side, show_widgets, side_by_side
-
-# --- fidelity ----------------------------------------------------------------------------------
+from realusersim_nb.widgets.page import ask_one_by_one, browse, render
 
 
 def browse_cases(cases: list[Case], transcripts: list[Transcript], judgements: list[Judgement]) -> None:
-    """One case: the real user beside one arm's, with each judge's verdicts and reasons.
-
-    A page without widgets shows the first case under its first arm.
-    """
+    """One case under one arm: see ``show_case``. A page without widgets shows the first case under its first arm."""
     by_id = {case.case_id: case for case in cases}
-    arms = list(dict.fromkeys(t.arm for t in transcripts))
-    case = ipywidgets.Dropdown(options=list(by_id), description="case")
-    arm = ipywidgets.Dropdown(options=arms, description="beside")
-    page = ipywidgets.HTML(show_case(cases[0], arms[0], transcripts, judgements))
-
-    def show(_) -> None:
-        page.value = show_case(by_id[case.value], arm.value, transcripts, judgements)
-
-    for control in (case, arm):
-        control.observe(show, names="value")
-    show_widgets([ipywidgets.HBox([case, arm]), page], without=page.value)
+    arms = list(dict.fromkeys(transcript.arm for transcript in transcripts))
+    choices = {"case": list(by_id), "beside": arms}
+    controls = [ipywidgets.Dropdown(options=values, description=name) for name, values in choices.items()]
+    browse(controls, lambda case_id, arm: show_case(by_id[case_id], arm, transcripts, judgements))
 
 
 def show_case(case: Case, arm: str, transcripts: list[Transcript], judgements: list[Judgement]) -> str:
-    """HTML of one case under one arm; all text of the corpus and of models is escaped."""
-    messages = [m for t in transcripts if (t.case_id, t.arm) == (case.case_id, arm) for m in t.messages]
-    readings = "".join(show_judgement(j) for j in judgements if (j.case_id, j.arm) == (case.case_id, arm))
-    sides = side_by_side(
-        list_side("real", list_judged_messages(case.original)), list_side(arm, list_judged_messages(messages))
-    )
-    return f"<pre style='white-space:pre-wrap'>{html.escape(case.goal)}</pre>{sides}{readings}"
+    """HTML of the real user beside an arm's, with each judge's verdicts and reasons."""
+    key = (case.case_id, arm)
+    messages = [m for t in transcripts if (t.case_id, t.arm) == key for m in t.messages]
+    sides = {"real": list_judged_messages(case.original), arm: list_judged_messages(messages)}
+    readings = [(name_reader(j), j) for j in judgements if (j.case_id, j.arm) == key]
+    return render("case", goal=case.goal, sides=sides, readings=readings)
 
 
-def show_judgement(judgement: Judgement) -> str:
-    """HTML of one reading: verdicts, and the reasons behind a fold."""
-    marks = {True: "match", False: "no match"}
-    told = (
-        ", ".join(f"{d} {marks[v]}" for d, v in (judgement.verdicts or {}).items()) or judgement.error or ""
-    )
-    reader = html.escape(name_reader(judgement))
-    return (
-        f"<details><summary><b>{reader}</b>: {html.escape(told)}</summary>"
-        f"<pre style='white-space:pre-wrap'>{html.escape(judgement.analysis)}</pre></details>"
-    )
+def label_pairs(pairs: list[tuple[Case, Transcript, str]], path: Path, *, labeller: str) -> None:
+    """Show pairs blind, one after the other, and append each set of verdicts to a file of labels (see ``labels``).
+
+    A page without widgets shows the first pair.
+    """
+    names, style = [f"{d} {name}" for d, name in DIMENSIONS.items()], {"description_width": "20em"}
+    choices = [
+        ipywidgets.ToggleButtons(options=["match", "no match"], value=None, description=name, style=style)
+        for name in names
+    ]
+
+    def save(index: int, _: ipywidgets.Button) -> None:
+        given = {d: choice.value for d, choice in zip(DIMENSIONS, choices, strict=True) if choice.value}
+        verdicts = {d: value == "match" for d, value in given.items()}
+        save_label(path, *pairs[index][:2], verdicts=verdicts, labeller=labeller)
+        for choice in choices:
+            choice.value = None
+
+    question = "Pair {} of {}: could one person have written both?"
+    pages = [show_pair(*pair, question=question.format(n, len(pairs))) for n, pair in enumerate(pairs, 1)]
+    button = ipywidgets.Button(description="save, next pair")
+    ask_one_by_one(pages, save, buttons=[button], controls=choices)
+
+
+def show_pair(case: Case, transcript: Transcript, order: str, *, question: str = "") -> str:
+    """HTML of one pair, blind: it shows neither which side is real nor which arm it is."""
+    a, b = map(list_judged_messages, sort_sides(case, transcript, order))
+    return render("sides", sides={"A": a, "B": b}, question=question)

@@ -1,33 +1,90 @@
-"""ipywidgets browsers for notebooks; each shows something static where widgets cannot run."""
+"""HTML pages and the widgets that browse them. All HTML is in ``templates/``, where every text is escaped."""
 
-import html
+import json
 import os
+from collections.abc import Callable, Iterable
 
 import ipywidgets
 from IPython.display import display
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from realusersim_nb.errors import StudyError
 from realusersim_nb.text import cut_at_word
 
 ANY, NOBODY = "any", "nobody"
-SHOWN = 12  # messages of a user
+N_SHOWN = 12  # messages of a user, runs on a static page
+WHOLE_LABEL = {"description_width": "initial"}  # style of a control with a long description
+WRAP = {"flex_flow": "row wrap"}  # layout of controls beside each other
+
+LOADER = PackageLoader("realusersim_nb.widgets")
+TEMPLATES = Environment(
+    loader=LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+TEMPLATES.filters |= {"cut": cut_at_word, "json": json.dumps}
+Pages = Iterable[tuple[str, str]]  # title and HTML
 
 
-def show_widgets(widgets: list[ipywidgets.Widget], *, without: str) -> None:
-    """Show widgets; a page that cannot run them (a report, GitHub) shows the HTML ``without``.
+def render(template: str, **values: object) -> str:
+    """The HTML of ``templates/TEMPLATE.html``; a value that is missing raises."""
+    return TEMPLATES.get_template(f"{template}.html").render(values)
 
-    A headless run leaves that alone: an exported page takes widgets for the better of the two, and shows nothing.
+
+def show_widgets(widgets: list[ipywidgets.Widget], *, static: Pages, note: str = "") -> None:
+    """Show widgets; where none can run (a report, GitHub), rendered pages, folded if they have a title, and a note.
+
+    A headless run saves only these: an exported page would prefer the widgets, and show nothing.
     """
-    bundle = {} if os.environ.get("REALUSERSIM_OWNER") else ipywidgets.VBox(widgets)._repr_mimebundle_()
-    display({**bundle, "text/html": without}, raw=True)
+    is_headless = os.environ.get("REALUSERSIM_HEADLESS")
+    bundle = {} if is_headless else ipywidgets.VBox(widgets)._repr_mimebundle_()
+    display({**bundle, "text/html": render("static", pages=static, note=note)}, raw=True)
 
 
-def side_by_side(*pages: str) -> str:
-    """HTML of pages beside each other, one below the other where there is no room."""
-    columns = "".join(f"<div style='flex:1;min-width:20em'>{page}</div>" for page in pages)
-    return f"<div style='display:flex;flex-wrap:wrap;gap:2em;text-align:left;line-height:1.4'>{columns}</div>"
+def follow(controls: list[ipywidgets.Widget], update: Callable[..., object]) -> None:
+    """Call ``update`` with the values of all controls whenever one of them changes."""
+    for control in controls:
+        control.observe(lambda _: update(*[c.value for c in controls]), names="value")
 
 
-def list_side(title: str, texts: list[str]) -> str:
-    """HTML of one side's messages."""
-    said = "".join(f"<li>{html.escape(cut_at_word(text, 300))}</li>" for text in texts)
-    return f"<b>{html.escape(title)}</b><ol>{said or '<i>nothing</i>'}</ol>"
+def browse(
+    controls: list[ipywidgets.Widget], show: Callable[..., str], *, static: Pages = (), note: str = ""
+) -> None:
+    """Controls above the page that ``show`` makes of their values; without ``static`` that page stands for widgets."""
+    page = ipywidgets.HTML(show(*[control.value for control in controls]))
+    follow(controls, lambda *values: setattr(page, "value", show(*values)))
+    widgets = [ipywidgets.HBox(controls, layout=WRAP), page]
+    show_widgets(widgets, static=list(static) or [("", page.value)], note=note)
+
+
+def ask_one_by_one(
+    pages: list[str],
+    save: Callable[[int, ipywidgets.Button], None],
+    *,
+    buttons: list[ipywidgets.Button],
+    controls: Iterable[ipywidgets.Widget] = (),
+) -> None:
+    """Pages to be answered one after the other: a click calls ``save`` with the page's index and the button.
+
+    If ``save`` raises a StudyError, its sentence is shown and the page stays.
+    """
+    page, problem, left = ipywidgets.HTML(), ipywidgets.Label(), list(pages)
+
+    def show_next() -> None:
+        page.value = left[0] if left else render("note", text="That was the last one. Thank you.")
+        for button in buttons:
+            button.disabled = not left
+
+    def answer(button: ipywidgets.Button) -> None:
+        try:
+            save(len(pages) - len(left), button)
+        except StudyError as error:
+            problem.value = str(error)
+        else:
+            problem.value = ""
+            left.pop(0)
+            show_next()
+
+    for button in buttons:
+        button.on_click(answer)
+    show_next()
+    widgets = [page, *controls, ipywidgets.HBox(buttons), problem]
+    show_widgets(widgets, static=[("", page.value)], note="Answers can be given where widgets run.")

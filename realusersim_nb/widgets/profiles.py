@@ -1,45 +1,38 @@
-"""TODO."""
-
-import html
+"""Profiles: commands beside the messages that are their evidence, and how they grow message by message."""
 
 import ipywidgets
 
 from realusersim_nb.profiles.persona import render_profile
 from realusersim_nb.records import Conversation, Profile
 from realusersim_nb.text import cut_at_word
-from realusersim_nb.widgets.page import ANY, NOBODY, SHOWN, show_widgets, side_by_side
+from realusersim_nb.widgets.page import ANY, N_SHOWN, NOBODY, WHOLE_LABEL, browse, follow, render
+
+N_LATEST = 6  # messages beside a profile that grows
 
 
 def browse_profiles(profiles: list[Profile], users: dict[str, list[Conversation]]) -> None:
-    """One user's commands beside their messages, with the evidence marked, and the prompt to copy.
+    """One user's profile (see ``show_profiles``), or two side by side, filtered by a dimension and a word they use.
 
-    Where widgets run, the list of users can be filtered by a dimension that sets them apart and by a word they
-    use, and a second user can be put beside the first.
+    A page without widgets shows the first user.
     """
-    known = {profile.user_id: profile for profile in profiles}
+    by_id = {profile.user_id: profile for profile in profiles}
     dimensions = sorted({c.dimension for p in profiles for c in p.commands})
-    dimension = ipywidgets.Dropdown(
-        options=[ANY, *dimensions], description="stands apart in", style={"description_width": "initial"}
-    )
-    word = ipywidgets.Text(placeholder="a word they use", continuous_update=False)
-    first = ipywidgets.Dropdown(options=list(known), description="user")
-    second = ipywidgets.Dropdown(options=[NOBODY, *known], description="beside")
-    page = ipywidgets.HTML(show_profiles([profiles[0]], users))
+    filters = [
+        ipywidgets.Dropdown(options=[ANY, *dimensions], description="stands apart in", style=WHOLE_LABEL),
+        ipywidgets.Text(placeholder="a word they use", continuous_update=False),
+    ]
+    first = ipywidgets.Dropdown(options=list(by_id), description="user")
+    second = ipywidgets.Dropdown(options=[NOBODY, *by_id], description="beside")
 
-    def narrow(_) -> None:
-        left = filter_profiles(profiles, users, dimension=dimension.value, word=word.value)
-        first.options = [profile.user_id for profile in left] or list(known)
+    def narrow(dimension: str, word: str) -> None:
+        matches = filter_profiles(profiles, users, dimension=dimension, word=word)
+        first.options = [profile.user_id for profile in matches] or list(by_id)
 
-    def show(_) -> None:
-        chosen = [name for name in (first.value, second.value) if name in known]
-        page.value = show_profiles([known[name] for name in chosen], users)
+    def show(_dimension: str, _word: str, *names: str) -> str:
+        return show_profiles([by_id[name] for name in names if name in by_id], users)
 
-    for control in (dimension, word):
-        control.observe(narrow, names="value")
-    for control in (first, second):
-        control.observe(show, names="value")
-    controls = ipywidgets.HBox([dimension, word, first, second], layout={"flex_flow": "row wrap"})
-    show_widgets([controls, page], without=page.value)
+    follow(filters, narrow)
+    browse([*filters, first, second], show)
 
 
 def filter_profiles(
@@ -55,44 +48,37 @@ def filter_profiles(
 
 
 def show_profiles(profiles: list[Profile], users: dict[str, list[Conversation]]) -> str:
-    """HTML of one user, or of two side by side."""
-    return side_by_side(*(show_profile(p, users[p.user_id]) for p in profiles))
+    """HTML of users side by side: commands and their figures, messages (evidence first and marked), the prompt."""
+    people = []
+    for profile in profiles:
+        messages = [m for c in users[profile.user_id] for m in c.user_messages]
+        examples = {e for c in profile.commands for e in c.examples}
+        messages.sort(key=lambda m, examples=examples: not any(e in m for e in examples))
+        cut = [split_at_evidence(cut_at_word(m, 240), examples) for m in messages[:N_SHOWN]]
+        people.append((profile, render_profile(profile), cut, len(messages)))
+    return render("profiles", people=people)
 
 
-def show_profile(profile: Profile, conversations: list[Conversation]) -> str:
-    """HTML of one user: commands with the figure behind each, messages with the evidence marked, the prompt.
+def split_at_evidence(text: str, examples: set[str]) -> tuple[str, str, str]:
+    """The text before, in and after the longest example in it; all of it before if there is none."""
+    quote = max((e for e in examples if e in text), key=len, default="")
+    return text.partition(quote) if quote else (text, "", "")
 
-    All text of the corpus and of models is escaped.
+
+def watch_profile(texts: list[str], grown: list[Profile]) -> None:
+    """A person's messages beside the profile that they give so far, by a slider.
+
+    ``grown`` of ``extraction.grow_profiles``, one a message. A page without widgets shows the first, middle and last.
     """
-    messages = [m for c in conversations for m in c.user_messages]
-    examples = {e for c in profile.commands for e in c.examples}
-    messages.sort(key=lambda m: not any(e in m for e in examples))
-    commands = "".join(
-        f"<li>{html.escape(c.command)}{describe_evidence(c.evidence)}</li>" for c in profile.commands
-    )
-    said = "".join(f"<li>{mark(cut_at_word(m, 240), examples)}</li>" for m in messages[:SHOWN])
-    return (
-        f"<b>{html.escape(profile.user_id)}</b> ({len(messages)} messages)"
-        f"<ul>{commands or '<li>Nothing sets this person apart.</li>'}</ul>"
-        f"<b>Messages</b>, evidence first and marked<ul>{said}</ul>"
-        f"<details><summary>the prompt, to copy</summary><pre style='white-space:pre-wrap'>{html.escape(render_profile(profile))}</pre></details>"
-    )
+    n, layout = len(texts), {"width": "30em"}
+    slider = ipywidgets.IntSlider(1, 1, n, description="messages read", style=WHOLE_LABEL, layout=layout)
+    static = [("", show_growth(texts, grown, step, has_title=True)) for step in sorted({1, (n + 1) // 2, n})]
+    browse([slider], lambda step: show_growth(texts, grown, step), static=static)
 
 
-def describe_evidence(evidence: dict) -> str:
-    """The figure behind a command, in grey."""
-    if "percentile" not in evidence:
-        return ""
-    share = evidence["percentile"]
-    side = f"more than {share:.0%}" if share > 0.5 else f"less than {1 - share:.0%}"
-    figure = f"{html.escape(str(evidence['feature']))} {evidence['value']:g}, {side} of users, {evidence['n']} messages"
-    return f" <span style='opacity:.6;font-size:85%'>({figure})</span>"
-
-
-def mark(text: str, examples: set[str]) -> str:
-    """The escaped text, in bold where it is evidence: the longest example in it."""
-    found = max((e for e in examples if e in text), key=len, default="")
-    if not found:
-        return html.escape(text)
-    before, _, after = text.partition(found)
-    return f"{html.escape(before)}<mark>{html.escape(found)}</mark>{html.escape(after)}"
+def show_growth(texts: list[str], grown: list[Profile], n: int, *, has_title: bool = False) -> str:
+    """HTML of the latest of n messages and the commands they give; those that the n-th message brought are marked."""
+    before = {command.command for command in grown[n - 2].commands} if n > 1 else set()
+    latest, commands = texts[max(0, n - N_LATEST) : n], grown[n - 1].commands
+    title = f"{n} of {len(texts)} messages read" if has_title else ""
+    return render("growth", texts=latest, commands=commands, before=before, n=n, title=title)

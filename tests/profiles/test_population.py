@@ -70,7 +70,7 @@ TALKS = [
 
 def test_browser_escapes_what_people_wrote_and_marks_the_evidence(capsys):
     found = extraction.extract_measured(TALKS)
-    page = profiles.show_profile(found[0], group_by_user(TALKS)["low"])
+    page = profiles.show_profiles(found[:1], group_by_user(TALKS))
     assert "<b>now" not in page and "&lt;b&gt;now" in page
     assert "<mark>" in page and "more than" in page and "the prompt, to copy" in page
     profiles.browse_profiles(found, group_by_user(TALKS))

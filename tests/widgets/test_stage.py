@@ -20,7 +20,7 @@ from realusersim_nb.llm.replies import write_replies
 from realusersim_nb.profiles import extraction, style
 from realusersim_nb.pt3 import cases, judges
 from realusersim_nb.simulators import conditions, users
-from realusersim_nb.widgets import growth
+from realusersim_nb.widgets.profiles import show_growth
 from realusersim_nb.widgets.stage import OTHER, WRITTEN, Stage, show_beside
 
 ROOT = Path(__file__).parents[2]
@@ -44,20 +44,27 @@ async def play_all(models) -> dict[str, tuple[str, str]]:
     other = next(p for p in own.values() if p.user_id != chosen.user_id and p.commands)
     arms = ("profile", "task_only", "shuffled_profile")
     personas = {arm: conditions.ARMS[arm](own[chosen.user_id], other) for arm in arms}
-    player = users.Simulator(models, "embedded", seed=1)
-    openings = await player.open(case, personas)
+    simulator = users.Simulator(models, "embedded", seed=1)
+    openings = await simulator.open(case, personas)
     judge = dict([judges.make_judges(None, "embedded", [], seed=1).popitem()])
     assert list(judge) == ["embedded"]  # too few people for the measured one
-    stage = Stage(case, personas, player, "embedded", judge, openings=openings)
-    found = {}
+    stage = Stage(
+        case=case,
+        personas=personas,
+        openings=openings,
+        simulator=simulator,
+        assistant="embedded",
+        judge=judge,
+    )
+    pages = {}
     for arm in arms:
         stage.arm.value = arm
         await click(stage.begin, stage)
         page = stage.page.value
         stage.verdict.value = OTHER
         await click(stage.ask, stage)
-        found[arm] = page, stage.told.value
-    return found
+        pages[arm] = page, stage.result.value
+    return pages
 
 
 def test_stage_plays_every_arm_from_recorded_replies(tmp_path):
@@ -67,15 +74,15 @@ def test_stage_plays_every_arm_from_recorded_replies(tmp_path):
         kept.load(REPLIES)
 
     async def work(models):
-        found = await play_all(models)
+        pages = await play_all(models)
         if RECORDING:
             write_replies(REPLIES, [reply for reply in models.cache.get(sorted(models.used)) if reply])
-        return found
+        return pages
 
-    found = with_models(work, cache=kept, llm_mode="record" if RECORDING else "replay")
-    for arm, (page, told) in found.items():
+    pages = with_models(work, cache=kept, llm_mode="record" if RECORDING else "replay")
+    for arm, (page, verdicts) in pages.items():
         assert f"<b>{arm}</b><p" in page and "nobody has written yet" not in page.lower()
-        assert "You: <b>somebody else</b>" in told and "The judge (embedded)" in told
+        assert "You: <b>somebody else</b>" in verdicts and "The judge (embedded)" in verdicts
 
 
 CASE = records.Case(
@@ -109,15 +116,13 @@ def test_endpoint_that_refuses_to_stream_is_asked_without(endpoint):
     assert with_models(work) == "whole" and len(mock.requests) == 2
 
 
-def test_stream_that_breaks_off_is_asked_for_again(endpoint, quick, monkeypatch):
-    parts = [b'data: {"choices": [{"delta": {"content": "hal"}}]}\n']
+def test_stream_that_breaks_off_holds_no_completion():
+    async def give(events):
+        for event in events:
+            yield event
 
-    async def give(lines):
-        for line in lines:
-            yield line
-
-    joined = asyncio.run(client.join_parts(give(parts), lambda text: None))
-    assert json.loads(joined) == {}  # no completion in it: disconnected, which is worth another try
+    events = give([{"choices": [{"delta": {"content": "hal"}}]}])
+    assert asyncio.run(client.join_events(events, lambda text: None)) == {}  # so it is asked for again
 
 
 def test_message_is_read_from_half_a_reply():
@@ -142,18 +147,18 @@ def test_profile_grows_into_what_all_messages_give():
     assert len(grown[0].commands) <= len(grown[-1].commands)  # one message shows little
 
 
-def test_stage_tells_what_stopped_it_in_one_sentence(endpoint):
+def test_stage_shows_what_stopped_it_in_one_sentence(endpoint):
     endpoint(lambda request: 401)
 
     async def work(models):
-        player = users.Simulator(models, "m")
-        stage = Stage(CASE, {"profile": "-"}, player, "m", {"m": None}, openings={"profile": "hi"})
+        roles = {"simulator": users.Simulator(models, "m"), "assistant": "m", "judge": {"m": None}}
+        stage = Stage(case=CASE, personas={"profile": "-"}, openings={"profile": "hi"}, **roles)
         await click(stage.begin, stage)
         return stage
 
     stage = with_models(work)
-    assert "check the name of the model" in stage.told.value and not stage.begin.disabled
-    assert "key-of-the-test" not in stage.told.value
+    assert "check the name of the model" in stage.result.value and not stage.begin.disabled
+    assert "key-of-the-test" not in stage.result.value
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -163,7 +168,7 @@ def test_newest_command_is_marked(n):
         records.Profile(user_id="u", commands=[one][: 2 - n]),
         records.Profile(user_id="u", commands=[one]),
     ]
-    assert ("<mark>Say please.</mark>" in growth.show_growth(["a", "b"], grown, 2)) == (n == 2)
+    assert ("<mark>Say please.</mark>" in show_growth(["a", "b"], grown, 2)) == (n == 2)
 
 
 def test_first_notebook_runs_from_recorded_replies_where_no_model_is_installed(tmp_path):
