@@ -1,17 +1,17 @@
-"""tau2-bench agents under each kind of simulated user: runs, scores, and why runs fail.
+"""tau2-bench agents with simulated users: runs, scores, and why runs fail.
 
-``environment``, ``participants``, ``runner``, ``failures`` and ``user_errors`` need tau2-bench (the extra ``agents``), so notebook
-04 imports them by name; what is listed here reads the tables of finished runs and needs no tau2-bench.
+What is listed here needs no tau2-bench, nor do ``failures`` and ``user_errors`` before they are given a run.
+``environment``, ``participants`` and ``runner`` need it (the extra ``agents``); notebook 04 imports them by name.
 """
 
 import os
 
-# read by tau2-bench's own imports: its prices would be fetched, and every message logged to stderr
+# read by tau2-bench's imports, which would fetch prices of models and log every message to stderr
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("LOGURU_AUTOINIT", "False")
 
 from realusersim_nb.agents.directives import (
-    TOP,
+    TRAIT_QUANTILE,
     TRAITS,
     measure_amplification,
     measure_openings,
@@ -36,8 +36,8 @@ from realusersim_nb.agents.scores import (
 )
 
 __all__ = [
-    "TOP",
     "TRAITS",
+    "TRAIT_QUANTILE",
     "accumulate_disclosure",
     "adjust_for_covariates",
     "compare_success",

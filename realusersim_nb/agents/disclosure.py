@@ -1,11 +1,10 @@
-"""What a user has to tell for a task to be done, and in which of their messages they tell it.
+"""What the user of a task has to state for it to be done, and in which of their messages they state it.
 
-A **need** is an argument of a gold action whose value stands in what the user was told (an order
-number, a name, a reason), or a number or address by which the user is known. Values that the agent
-looks up by itself are none, nor are values of fewer than three characters, which stand in any text
-by chance. A value is told in any surface form:
+A **required slot** is an argument of a gold action whose value stands in the user's scenario (an order
+number, a name, a reason), or a number or address that identifies the user. Values that the agent looks up
+are none, nor are values of fewer than three characters, which any text holds by chance. Any form counts:
 
-    "#W6247578"     W6247578, w 6247578, 6 2 4 7 5 7 8 behind a w
+    "#W6247578"     W6247578, w 6247578, w 6 2 4 7 5 7 8
     "2024-05-20"    May 20, 20th of may, 5/20
     "mei_kovacs_8020"  mei kovacs 8020
 """
@@ -13,6 +12,7 @@ by chance. A value is told in any surface form:
 from __future__ import annotations
 
 import re
+from calendar import month_name
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -21,86 +21,71 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from realusersim_nb.agents.scores import is_user_text
 from realusersim_nb.records import AgentRun
 
 if TYPE_CHECKING:
     from tau2.data_model.tasks import Action, Task
 
 ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-MONTHS = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-]
-LEAST = 3  # characters of a value that can be traced
+MIN_CHARACTERS = 3  # of a value that can be traced
 IDENTIFIER = re.compile(r"#?\b(?=[\w@.+-]*\d)(?!\d{1,2}(?:st|nd|rd|th)\b)[\w@+-][\w@.+-]{3,}[\w@+-]")
-JOINT = r"(?:[\W_]|\b(?:at|dot)\b)*"  # between the parts of a value: nothing, signs, blanks, a spelled-out @
+JOINT = r"(?:[\W_]|\b(?:at|dot)\b)*"  # between the pieces of a value: nothing, signs, blanks, a spelled-out @
 
 
 @dataclass(frozen=True)
 class RequiredSlot:
-    """Something that only the user can tell: the argument's name (``known`` of what they are known by) and its value."""
+    """What only the user can state: the argument's name (``known``: it identifies the user) and its value."""
 
     name: str
     value: str
 
 
 def describe_scenario(task: Task) -> tuple[str, str]:
-    """What the user of a task wants and what they know; tau2's own persona is left out."""
-    told = task.user_scenario.instructions
-    if isinstance(told, str):
-        return told, "nothing else"
-    return f"{told.reason_for_call}\n{told.task_instructions}", told.known_info or "nothing else"
+    """What the user of a task wants and what they know; tau2's persona is left out."""
+    scenario = task.user_scenario.instructions
+    if isinstance(scenario, str):
+        return scenario, "nothing else"
+    return f"{scenario.reason_for_call}\n{scenario.task_instructions}", scenario.known_info or "nothing else"
 
 
 def list_required_slots(task: Task) -> list[RequiredSlot]:
-    """What the user of a task has to tell, each value once."""
+    """What the user of a task has to state, each value once."""
     criteria = task.evaluation_criteria
-    needs = [
-        need for action in (criteria and criteria.actions) or [] for need in list_action_slots(task, action)
-    ]
-    known = [RequiredSlot("known", value) for value in list_identity_values(task)]
-    return list({re.sub(r"\W", "", need.value).lower(): need for need in [*known, *needs]}.values())
+    slots = [RequiredSlot("known", value) for value in list_identity_values(task)]
+    for action in (criteria and criteria.actions) or []:
+        slots += list_action_slots(task, action)
+    return list({re.sub(r"\W", "", slot.value).lower(): slot for slot in slots}.values())
 
 
 def list_action_slots(task: Task, action: Action) -> list[RequiredSlot]:
-    """The needs of one gold action."""
-    told = "\n".join(describe_scenario(task))
-    given = [(name, value) for name, values in action.arguments.items() for value in flatten_values(values)]
-    return [RequiredSlot(name, value) for name, value in given if mentions(told, value)]
+    """The required slots of one gold action."""
+    scenario = "\n".join(describe_scenario(task))
+    values = [
+        (name, value) for name, argument in action.arguments.items() for value in flatten_values(argument)
+    ]
+    return [RequiredSlot(name, value) for name, value in values if mentions(scenario, value)]
 
 
 def list_identity_values(task: Task) -> list[str]:
-    """What the user is known by: identifiers in what they know, in a scenario of one piece in its sentences about them."""
-    told = task.user_scenario.instructions
-    if isinstance(told, str):
-        about = [
-            s for s in re.split(r"(?<=[.!?])\s+", told) if re.match(r"(you are|your) ", s, re.IGNORECASE)
-        ]
-        return list_identifiers(" ".join(about))
-    return list_identifiers(told.known_info or "")
+    """Identifiers in what the user knows; in an undivided scenario, in its sentences about the user."""
+    scenario = task.user_scenario.instructions
+    if not isinstance(scenario, str):
+        return list_identifiers(scenario.known_info or "")
+    sentences = re.split(r"(?<=[.!?])\s+", scenario)
+    return list_identifiers(" ".join(s for s in sentences if s.lower().startswith(("you are ", "your "))))
 
 
 def list_identifiers(text: str) -> list[str]:
-    """Numbers, codes and addresses in a text that stand for one person or thing: five signs or more, with a digit."""
-    return [found.rstrip(".") for found in IDENTIFIER.findall(text)]
+    """Numbers, codes and addresses that stand for one person or object: five signs or more, with a digit."""
+    return [identifier.rstrip(".") for identifier in IDENTIFIER.findall(text)]
 
 
 def flatten_values(value: Any) -> list[str]:
     """The texts and numbers in an argument, as text."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        return [text for part in value for text in flatten_values(part)]
+    if isinstance(value, dict | list):
+        items = value.values() if isinstance(value, dict) else value
+        return [text for item in items for text in flatten_values(item)]
     return [str(value)] if isinstance(value, str | int | float) and not isinstance(value, bool) else []
 
 
@@ -113,72 +98,51 @@ def mentions(text: str, value: str) -> bool:
 @cache
 def write_pattern(value: str) -> re.Pattern | None:
     """The surface forms of a value; None for one that is too short."""
-    parts = re.findall(r"[^\W\d_]+|\d+", value)
-    if sum(map(len, parts)) < LEAST:
+    pieces = re.findall(r"[^\W\d_]+|\d+", value)
+    if sum(map(len, pieces)) < MIN_CHARACTERS:
         return None
-    spaced = [r"[\s-]?".join(part) if part.isdigit() and len(part) >= 5 else part for part in parts]
+    spaced = [r"[\s-]?".join(piece) if piece.isdigit() and len(piece) >= 5 else piece for piece in pieces]
     forms = [JOINT.join(spaced)]
     if ISO_DATE.fullmatch(value):
         day = date.fromisoformat(value)
-        name, number = MONTHS[day.month - 1], rf"0?{day.day}(?:st|nd|rd|th)?"
+        name, number = month_name[day.month], rf"0?{day.day}(?:st|nd|rd|th)?"
         month = rf"{name[:3]}(?:{name[3:]})?\.?"
-        forms += [
-            rf"{month}\s*(?:the\s+)?{number}",
-            rf"{number}\s*(?:of\s+)?{month}",
-            rf"0?{day.month}[/.-]0?{day.day}",
-        ]
+        forms += [rf"{month}\s*(?:the\s+)?{number}", rf"{number}\s*(?:of\s+)?{month}"]
+        forms += [rf"0?{day.month}[/.-]0?{day.day}"]
     return re.compile(rf"(?<![^\W_])(?:{'|'.join(forms)})(?![^\W_])", re.IGNORECASE)
-
-
-# --- in a run ----------------------------------------------------------------------------------
 
 
 def find_mention(messages: list[dict], value: str, *, by: Iterable[str] = ("user",)) -> int | None:
     """Index of the first message of these roles that holds a value; None if none does."""
-    return next(
-        (i for i, m in enumerate(messages) if m["role"] in by and mentions(m.get("content") or "", value)),
-        None,
-    )
+    texts = [(i, m.get("content") or "") for i, m in enumerate(messages) if m["role"] in by]
+    return next((i for i, text in texts if mentions(text, value)), None)
 
 
 def trace_slots(runs: list[AgentRun], tasks: list[Task]) -> pd.DataFrame:
-    """When users told what their tasks need: one row a run and need, of runs with needs that could be scored.
+    """When users stated what their tasks require: one row a required slot of a scored run.
 
-    Columns ``task_id, trial, arm, simulator, name, value``, ``user_message`` (1 is the first; NaN: never told) and
+    Columns ``task_id, trial, arm, simulator, name, value``, ``user_message`` (1 is the first; NaN: never) and
     ``n_messages`` of the user.
     """
-    by_id, rows = {task.id: task for task in tasks}, []
+    slots, rows = {task.id: list_required_slots(task) for task in tasks}, []
     for run in runs:
-        written = [i for i, m in enumerate(run.messages) if m["role"] == "user" and m.get("content")]
-        about = {"task_id": run.task_id, "trial": run.trial, "arm": run.arm, "simulator": run.simulator}
-        for need in (
-            list_required_slots(by_id[run.task_id]) if run.simulator and run.success is not None else []
-        ):
-            told = find_mention(run.messages, need.value)
-            number = float("nan") if told is None else written.index(told) + 1
-            rows.append(
-                {
-                    **about,
-                    "name": need.name,
-                    "value": need.value,
-                    "user_message": number,
-                    "n_messages": len(written),
-                }
-            )
-    columns = ["task_id", "trial", "arm", "simulator", "name", "value", "user_message", "n_messages"]
+        if run.simulator is None or run.success is None:
+            continue
+        written = [i for i, m in enumerate(run.messages) if is_user_text(m)]
+        for slot in slots[run.task_id]:
+            first = find_mention(run.messages, slot.value)
+            number = float("nan") if first is None else written.index(first) + 1
+            run_key = (run.task_id, run.trial, run.arm, run.simulator)
+            rows.append((*run_key, slot.name, slot.value, number, len(written)))
+    columns = "task_id trial arm simulator name value user_message n_messages".split()
     return pd.DataFrame(rows, columns=columns)
 
 
 def accumulate_disclosure(traced: pd.DataFrame, *, most: int = 10) -> pd.DataFrame:
-    """Share of the needs told by the user's n-th message: index the number, one column an arm, mean over tasks."""
+    """Share (0..1, mean over tasks) of slots stated by the user's n-th message: index n, a column an arm."""
     if traced.empty:
         return pd.DataFrame()
-    last = min(most, int(traced["n_messages"].max()))
-    shares = {
-        n: traced.assign(told=traced["user_message"] <= n)
-        .groupby(["arm", "task_id"], sort=False)["told"]
-        .mean()
-        for n in range(1, last + 1)
-    }
-    by_task = pd.DataFrame(shares)
+    numbers = range(1, min(most, int(traced["n_messages"].max())) + 1)
+    stated = pd.DataFrame({n: traced["user_message"] <= n for n in numbers})
+    by_task = stated.groupby([traced["arm"], traced["task_id"]], sort=False).mean()
     return by_task.groupby("arm", sort=False).mean().T.rename_axis("user_message")

@@ -1,53 +1,58 @@
-"""Who plays in a run, as tau2-bench knows them: a user that is ours, and agents that a model can be.
+"""Who takes part in a run, as tau2-bench's classes: simulated users, agents, and the pairs of reference arms.
 
-tau2's classes are synchronous: each is given a function that asks a model and waits for its reply.
+tau2's classes are synchronous: each gets a function that asks a model and waits for its reply.
 """
 
 import json
 import pkgutil
+from collections import deque
 from collections.abc import Callable
+from functools import reduce
+from operator import or_
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, create_model
-from tau2.agent.base import LocalAgent
+
+from realusersim_nb.agents.environment import Environment, Task  # first: names the extra where tau2 is absent
+
+# isort: split
+from tau2.agent.base import AgentError, LocalAgent
 from tau2.agent.llm_agent import LLMAgent, LLMAgentState
 from tau2.data_model.message import AssistantMessage, MultiToolMessage, ToolCall, ToolMessage, UserMessage
-from tau2.data_model.tasks import Task
+from tau2.data_model.tasks import Action
 from tau2.environment.tool import Tool
 from tau2.environment.toolkit import ToolType
-from tau2.user.base import STOP, UserState
+from tau2.user.base import STOP, BaseUser, UserState
 from tau2.user.user_simulator import UserSimulator
 from tau2.utils.llm_utils import to_litellm_messages
 
+from realusersim_nb.agents.scores import AgentReferenceArm
 from realusersim_nb.errors import InputError
 from realusersim_nb.llm.replies import ToolReply
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import CLOSE, Message
 
 Ask = Callable[..., Any]
+YOUR_TURN, DONE = "Please do the next step.", "That is all."
 
 
 class SimulatedUser(UserSimulator):
-    """tau2's user with our words: the scenario is what they want, the persona how they write."""
+    """A user whose messages ``write`` gives: the scenario says what they want, the persona how they write."""
 
     def __init__(self, goal: str, context: str, write: Ask):
         super().__init__(instructions=goal)
         self.goal, self.context, self.write = goal, context, write
 
-    def generate_next_message(
-        self, message: AssistantMessage, state: UserState
-    ) -> tuple[UserMessage, UserState]:
-        """The next message, or tau2's stop mark when the user has what they want."""
+    def generate_next_message(self, message: Any, state: UserState) -> tuple[UserMessage, UserState]:
         state.messages.append(message)
         so_far = [Message(role=m.role, content=m.content) for m in state.messages]
         text = self.write(goal=self.goal, context=self.context, messages=so_far)
-        reply = UserMessage(role="user", content=text.replace(CLOSE, STOP))
-        state.messages.append(reply)
-        return reply, state
+        state.messages.append(UserMessage(role="user", content=text.replace(CLOSE, STOP)))
+        return state.messages[-1], state
 
 
 class StockUser(UserSimulator):
-    """tau2's own user, its guidelines and tools; with a persona, which says how they write, in the persona's place."""
+    """tau2's user with its guidelines and tools; a persona of ours replaces the one of the task."""
 
     def __init__(self, task: Task, tools: list[Tool], ask: Ask, persona: str | None = None):
         scenario = task.user_scenario if persona is None else task.user_scenario.instructions
@@ -56,39 +61,39 @@ class StockUser(UserSimulator):
 
     @property
     def system_prompt(self) -> str:
-        """tau2's prompt, and the manner."""
-        manner = [] if self.persona is None else [fill_prompt("user_manner", persona=self.persona)]
-        return "\n\n".join([super().system_prompt, *manner])
+        persona = [] if self.persona is None else [fill_prompt("user_manner", persona=self.persona)]
+        return "\n\n".join([super().system_prompt, *persona])
 
     def generate_next_message(self, message: Any, state: UserState) -> tuple[UserMessage, UserState]:
-        """Say something or call one's own tools."""
-        state.messages.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
-        said = self.ask(to_litellm_messages(state.system_messages + state.flip_roles()), self.offered)
-        reply = UserMessage(role="user", content=said.text or None, tool_calls=make_calls(said, "user"))
-        state.messages.append(reply)
-        return reply, state
+        state.messages.extend(unpack(message))
+        reply = self.ask(to_litellm_messages(state.system_messages + state.flip_roles()), self.offered)
+        calls = make_calls(reply, "user")
+        state.messages.append(UserMessage(role="user", content=reply.text or None, tool_calls=calls))
+        return state.messages[-1], state
+
+
+def unpack(message: Any) -> list:
+    """The messages that tau2 hands over as one."""
+    return message.tool_messages if isinstance(message, MultiToolMessage) else [message]
 
 
 def list_schemas(tools: list[Tool]) -> list[dict]:
-    """Tools as an endpoint is told of them."""
+    """Tools in OpenAI's form."""
     return [tool.openai_schema for tool in tools]
 
 
-def make_calls(said: ToolReply, requestor: Literal["user", "assistant"]) -> list[ToolCall] | None:
+def make_calls(reply: ToolReply, requestor: Literal["user", "assistant"]) -> list[ToolCall] | None:
     """A model's calls as tau2's; None without any."""
-    return [
-        ToolCall(id=c.id, name=c.name, arguments=c.arguments, requestor=requestor) for c in said.calls
-    ] or None
+    return [ToolCall(**call._asdict(), requestor=requestor) for call in reply.calls] or None
 
 
 class ConstrainedAgent(LocalAgent):
     """An agent that takes one JSON step at a time, of a form that a schema enforces.
 
-    Small models cannot keep to a tool-calling protocol by themselves; bound to the schema they
-    can only name a tool that exists, with arguments of the right names and types. They also
-    tend to make the same call for ever, so after a call that changed something they may only
-    reply, and after any other the same tool is not offered again at once; and they fill in what
-    nobody gave, so an optional argument is passed only if the customer has named it.
+    A small model does not keep to a tool-calling protocol; with the schema it can only name a tool that
+    exists, with arguments of the right names and types. It also repeats a call without end, so after a call
+    that changed something it may only reply, and after any other the same tool is not offered at once. And it
+    fills in values that nobody gave, so an optional argument is passed only if the customer has named it.
     """
 
     def __init__(self, tools: list[Tool], policy: str, ask: Ask):
@@ -96,25 +101,18 @@ class ConstrainedAgent(LocalAgent):
         self.ask = ask
 
     def get_init_state(self, message_history: list | None = None) -> list:
-        """The messages so far."""
         return list(message_history or [])
 
     def generate_next_message(self, message: Any, state: list) -> tuple[AssistantMessage, list]:
-        """Reply to the user or call one tool."""
-        state.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
+        state.extend(unpack(message))
         offered = offer_tools(self.tools, state)
-        told = {
-            "policy": self.domain_policy,
-            "transcript": render_steps(state),
-            "tools": describe_tools(offered),
-        }
-        step = self.ask(fill_prompt("agent_step", **told), make_step_schema(offered)).step
+        texts = {"transcript": render_steps(state), "tools": describe_tools(offered)}
+        prompt = fill_prompt("agent_step", policy=self.domain_policy, **texts)
+        step = self.ask(prompt, make_step_schema(offered)).step
         if step.action == "reply":
             reply = AssistantMessage(role="assistant", content=step.message)
         else:
-            arguments = drop_unnamed(
-                step.arguments.model_dump(mode="json", exclude_none=True), type(step.arguments), state
-            )
+            arguments = drop_unnamed(step.arguments, state)
             call = ToolCall(id=f"call_{len(state)}", name=step.action, arguments=arguments)
             reply = AssistantMessage(role="assistant", tool_calls=[call])
         state.append(reply)
@@ -122,56 +120,62 @@ class ConstrainedAgent(LocalAgent):
 
 
 class FunctionCallingAgent(LLMAgent):
-    """tau2's own agent, whose model calls tools by itself; the call goes through ``Models`` instead of around it."""
+    """tau2's agent, whose model calls tools by itself, through ``Models``; subclasses replace ``reply``."""
 
     def __init__(self, tools: list[Tool], policy: str, ask: Ask):
         super().__init__(tools=tools, domain_policy=policy)
         self.ask, self.offered = ask, list_schemas(tools)
 
-    def generate_next_message(
-        self, message: Any, state: LLMAgentState
-    ) -> tuple[AssistantMessage, LLMAgentState]:
-        """Reply to the user or call tools."""
-        state.messages.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
-        said = self.reply(to_litellm_messages(state.system_messages + state.messages))
-        reply = AssistantMessage(
-            role="assistant", content=said.text or None, tool_calls=make_calls(said, "assistant")
+    def generate_next_message(self, message: Any, state: LLMAgentState) -> tuple[AssistantMessage, Any]:
+        state.messages.extend(unpack(message))
+        reply = self.reply(to_litellm_messages(state.system_messages + state.messages))
+        calls = make_calls(reply, "assistant")
+        state.messages.append(
+            AssistantMessage(role="assistant", content=reply.text or None, tool_calls=calls)
         )
-        state.messages.append(reply)
-        return reply, state
+        return state.messages[-1], state
 
     def reply(self, messages: list[dict]) -> ToolReply:
-        """What to say or call next, after these messages in the format of OpenAI; an agent from outside has its own."""
+        """The text or the calls that follow these messages in OpenAI's form."""
         return self.ask(messages, self.offered)
 
 
-def find_agent(agent_format: str) -> Callable[[list[Tool], str, Ask], LocalAgent]:
-    """The kind of agent of this name, or one of your own: ``my_module:answer`` names a function in Python.
+AGENTS: dict[str, Callable[[list[Tool], str, Ask], LocalAgent]] = {
+    "constrained": ConstrainedAgent,
+    "function_calling": FunctionCallingAgent,
+}
+"""Kinds of agent that a model can be, each made of tools, policy and a function that asks the model: the
+constrained one with a prompt and a schema, the others with messages and tools."""
 
-    It is called with the messages so far and the tools, both in the format of OpenAI (the first message holds the
-    policy), and returns a text, or ``Said`` with the tools that are to be called. ValueError if there is neither.
+
+def find_agent(agent_format: str) -> Callable[[list[Tool], str, Ask], LocalAgent]:
+    """The kind of agent of this name, or the reader's: ``my_module:answer`` names a Python function.
+
+    It is called with the messages so far (the first holds the policy) and the tools, both in OpenAI's form,
+    and returns a text, or a ``ToolReply`` with the tools to be called. InputError if there is neither.
     """
     if agent_format in AGENTS:
         return AGENTS[agent_format]
     try:
         answer = pkgutil.resolve_name(agent_format) if ":" in agent_format else None
     except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"agent_format {agent_format!r}: there is no such function ({error}); put its file into the folder you work in."
-        ) from error
+        advice = f"there is no such function ({error}); put its file into the folder you work in."
+        raise InputError(f"agent_format {agent_format!r}: {advice}") from error
     if not callable(answer):
-        raise InputError(
-            f"agent_format {agent_format!r} does not exist: expected one of {', '.join(AGENTS)}, or my_module:answer."
-        )
+        expected = f"expected one of {', '.join(AGENTS)}, or my_module:answer."
+        raise InputError(f"agent_format {agent_format!r} does not exist: {expected}")
 
-    class OwnAgent(FunctionCallingAgent):
-        """An agent whose replies are those of a function."""
+    class FunctionAgent(FunctionCallingAgent):
+        """An agent whose replies a function gives."""
 
         def reply(self, messages: list[dict]) -> ToolReply:
-            said = answer(messages, self.offered)
-            return said if isinstance(said, ToolReply) else ToolReply(str(said), [])
+            try:
+                reply = answer(messages, self.offered)
+            except Exception as error:  # whatever code from outside raises ends this run, not the study
+                raise AgentError(f"{agent_format} raised {type(error).__name__}: {error}") from error
+            return reply if isinstance(reply, ToolReply) else ToolReply(str(reply), [])
 
-    return OwnAgent
+    return FunctionAgent
 
 
 def offer_tools(tools: list[Tool], messages: list) -> list[Tool]:
@@ -185,39 +189,29 @@ def offer_tools(tools: list[Tool], messages: list) -> list[Tool]:
 
 def make_step_schema(tools: list[Tool]) -> type[BaseModel]:
     """The form of one agent step: a reply, or a call of one of these tools with its arguments."""
-    forms = [
-        create_model(
-            "Reply", action=(Literal["reply"], ...), message=(str, Field(min_length=1, max_length=400))
-        )
-    ]
+    message = (str, Field(min_length=1, max_length=400))
+    forms = [create_model("Reply", action=(Literal["reply"], ...), message=message)]
     forms += [create_model(t.name, action=(Literal[t.name], ...), arguments=(t.params, ...)) for t in tools]
-    union = forms[0]
-    for form in forms[1:]:
-        union = union | form
-    return create_model("AgentStep", customer_wants=(str, Field(max_length=120)), step=(union, ...))
+    wants = (str, Field(max_length=120))
+    return create_model("AgentStep", customer_wants=wants, step=(reduce(or_, forms), ...))
 
 
-def drop_unnamed(arguments: dict, form: type[BaseModel], messages: list) -> dict:
-    """The arguments without optional ones whose name no user message holds."""
-    said = " ".join(m.content or "" for m in messages if m.role == "user").lower()
-    return {
-        n: v
-        for n, v in arguments.items()
-        if form.model_fields[n].is_required() or n.replace("_", " ") in said
-    }
+def drop_unnamed(arguments: BaseModel, messages: list) -> dict:
+    """The arguments of a call, without optional ones whose name no user message holds."""
+    texts = " ".join(m.content or "" for m in messages if m.role == "user").lower()
+    fields = type(arguments).model_fields
+    values = arguments.model_dump(mode="json", exclude_none=True)
+    return {n: v for n, v in values.items() if fields[n].is_required() or n.replace("_", " ") in texts}
 
 
 def describe_tools(tools: list[Tool]) -> str:
     """One line a tool: its name, arguments and purpose."""
     lines = []
     for function in (tool.openai_schema["function"] for tool in tools):
-        required = function["parameters"].get("required", [])
-        names = [
-            n if n in required else f"{n} (optional)" for n in function["parameters"].get("properties", {})
-        ]
-        lines.append(
-            f"- {function['name']}({', '.join(names)}): {function['description'].strip().splitlines()[0]}"
-        )
+        parameters, purpose = function["parameters"], function["description"].strip().splitlines()[0]
+        required = parameters.get("required", [])
+        names = [n if n in required else f"{n} (optional)" for n in parameters.get("properties", {})]
+        lines.append(f"- {function['name']}({', '.join(names)}): {purpose}")
     return "\n".join(lines)
 
 
@@ -234,9 +228,51 @@ def render_steps(messages: list) -> str:
     return "\n".join(lines)
 
 
-AGENTS: dict[str, Callable[[list[Tool], str, Ask], LocalAgent]] = {
-    "constrained": ConstrainedAgent,
-    "function_calling": FunctionCallingAgent,
-}
-"""Kinds of agent that a model can be. Each is made of tools, policy and a function that asks the model: the
-constrained one with a prompt and a schema, the other with messages and tools."""
+class OracleAgent(LocalAgent):
+    """Makes a task's gold actions in order, then states the expected facts; without actions, no call."""
+
+    def __init__(self, tools: list[Tool], policy: str, actions: list[Action], facts: list[str]):
+        super().__init__(tools=tools, domain_policy=policy)
+        self.actions, self.facts = deque(actions), facts
+
+    def get_init_state(self, message_history: list | None = None) -> list:
+        return message_history or []
+
+    def generate_next_message(self, message: Any, state: list) -> tuple[AssistantMessage, list]:
+        if not self.actions:
+            return AssistantMessage(role="assistant", content=" ".join([DONE, *self.facts])), state
+        action = self.actions.popleft()
+        if action.requestor == "user":
+            return AssistantMessage(role="assistant", content=YOUR_TURN), state
+        return AssistantMessage(role="assistant", tool_calls=[to_call(action)]), state
+
+
+class ScriptedUser(BaseUser):
+    """The user of a reference arm: makes the gold actions that are the user's, then stops."""
+
+    is_stop = UserSimulator.is_stop
+    get_init_state = OracleAgent.get_init_state
+
+    def __init__(self, actions: list[Action]):
+        super().__init__()
+        self.actions = deque(actions)
+
+    def generate_next_message(self, message: Any, state: list) -> tuple[UserMessage, list]:
+        text = message.content if isinstance(message, AssistantMessage) else ""
+        if text == YOUR_TURN:
+            return UserMessage(role="user", tool_calls=[to_call(self.actions.popleft())]), state
+        return UserMessage(role="user", content=STOP if text.startswith(DONE) else "Please go on."), state
+
+
+def to_call(action: Action) -> ToolCall:
+    """A gold action as a tool call."""
+    return ToolCall(id=action.action_id, **action.model_dump(include={"name", "arguments", "requestor"}))
+
+
+def make_reference_pair(environment: Environment, task: Task, arm: AgentReferenceArm) -> tuple:
+    """The agent and the user of a reference arm; neither calls a model."""
+    criteria = task.evaluation_criteria if arm == "oracle" else None
+    actions = list((criteria and criteria.actions) or [])
+    facts = list((criteria and criteria.communicate_info) or [])
+    agent = OracleAgent(environment.get_tools(), environment.get_policy(), actions, facts)
+    return agent, ScriptedUser([a for a in actions if a.requestor == "user"])

@@ -1,6 +1,7 @@
-"""TODO."""
+"""Success of agents by arm: rates, paired differences, pass^k, and differences with covariates held equal."""
 
 from math import comb
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,15 @@ from realusersim_nb.corpus.formats import END_MARKS
 from realusersim_nb.records import AgentRun
 from realusersim_nb.simulators import conditions
 
-STOCK, BASELINE = "stock", "task_only"  # the arm of tau2's own user, as shipped; what arms are compared with
+AgentReferenceArm = Literal["oracle", "do_nothing"]
+"""Arms between which any agent's score lies: one makes a task's gold actions, the other no call."""
+STOCK, BASELINE = (
+    "stock",
+    "task_only",
+)  # the arm of tau2's user as shipped; the arm that others are compared with
+RUN = ["simulator", "task_id", "trial"]  # names one run of an arm
 SMALL_EFFECT = 0.03  # about what the paper reports
 TASKS_A_TERM = 10  # of a linear model, at least
-
-
-# --- scores ------------------------------------------------------------------------------------
 
 
 def score_success(runs: pd.DataFrame, *, by: str | list[str] = "arm", seed: int = 0) -> pd.DataFrame:
@@ -24,126 +28,105 @@ def score_success(runs: pd.DataFrame, *, by: str | list[str] = "arm", seed: int 
 
     Columns ``success, ci_low, ci_high`` (0..1, 95 % by task), ``n_runs`` (scored), ``n_failed``.
     """
-    found = stats.tabulate_rates(
-        runs, "success", by=by, unit="task_id", item=["simulator", "task_id", "trial"], seed=seed
-    )
-    return found.rename(columns={"rate": "success", "n": "n_runs"})
+    rates = stats.tabulate_rates(runs, "success", by=by, unit="task_id", item=RUN, seed=seed)
+    return rates.rename(columns={"rate": "success", "n": "n_runs"})
 
 
 def compare_success(runs: pd.DataFrame, value: str = "success", *, seed: int = 0) -> pd.DataFrame:
-    """Paired differences of ``value`` between each kind of simulated user and ``task_only``; tasks are the pairs.
+    """Differences of ``value`` between each arm of simulated users and ``task_only``, paired by task.
 
-    See ``stats.compare_paired``; no rows without ``task_only``. ``tasks_for_3_points``: how many tasks, run as often
-    and spread as these are, show a true difference of 3 points in 80 % of studies.
+    Columns of ``stats.compare_paired`` and ``tasks_for_3_points``: how many tasks, run as often and spread as
+    these are, show a true difference of 3 points in 80 % of studies. No rows without ``task_only``.
     """
     arms = [arm for arm in runs["arm"].unique() if arm in (STOCK, *conditions.ARMS)]
-    pairs = [(arm, BASELINE) for arm in arms if BASELINE in arms and arm != BASELINE]
-    rows = [
-        stats.compare_paired(runs, value, arm=arm, baseline=baseline, pair_by="task_id", seed=seed)
-        for arm, baseline in pairs
-    ]
+    options = {"baseline": BASELINE, "pair_by": "task_id", "seed": seed}
+    others = [arm for arm in arms if BASELINE in arms and arm != BASELINE]
+    rows = [stats.compare_paired(runs, value, arm=arm, **options) for arm in others]
     table = pd.DataFrame(rows, columns=stats.PAIRED_COLUMNS)
     return table.assign(tasks_for_3_points=np.ceil((stats.NORMAL * table["spread"] / SMALL_EFFECT) ** 2))
 
 
 def pool_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of simulated users with their simulator as ``scope``, and, where there are several, all of them once
-    more in the scope ``pooled``. A run that stands in several studies counts once; tasks are named with their domain.
+    """The runs of simulated users with their simulator as ``scope``; of several, all once more as ``pooled``.
+
+    A run that several studies hold counts once; task ids get their domain.
     """
-    alike = ["domain", "agent", "simulator", "arm", "task_id", "trial"]
-    own = runs.dropna(subset="simulator").drop_duplicates(alike, keep="last")
-    own = own.assign(scope=own["simulator"], task_id=own["domain"] + "/" + own["task_id"])
-    return pd.concat([own, own.assign(scope="pooled")]) if own["simulator"].nunique() > 1 else own
-
-
-def describe_arms(runs: list[AgentRun]) -> pd.DataFrame:
-    """What differs between arms besides the manner: one row an arm of simulated users, medians over its runs.
-
-    Columns ``persona_words`` (what the user was told of how to write), ``user_turns``, ``message_words``, ``n_runs``.
-    """
-    table = tabulate_runs(runs)
-    return (
-        table[table["simulator"].notna()]
-        .groupby("arm", sort=False)
-        .agg(
-            persona_words=("persona_words", "median"),
-            user_turns=("user_turns", "median"),
-            message_words=("message_words", "median"),
-            n_runs=("task_id", "size"),
-        )
-    )
+    runs = runs.dropna(subset="simulator").drop_duplicates(["domain", "agent", "arm", *RUN], keep="last")
+    runs = runs.assign(scope=runs["simulator"], task_id=runs["domain"] + "/" + runs["task_id"])
+    return pd.concat([runs, runs.assign(scope="pooled")]) if runs["simulator"].nunique() > 1 else runs
 
 
 def adjust_for_covariates(runs: pd.DataFrame, covariates: list[str]) -> pd.DataFrame:
-    """Differences of success from ``task_only`` with the covariates held equal, by a linear model.
+    """Differences of success from ``task_only`` with the (logged) covariates held equal, by a linear model.
 
-    One row an arm: ``adjusted`` (in shares of runs), ``ci_low, ci_high, p`` with errors clustered by task, ``n_runs``.
-    Empty figures where arms and covariates cannot be told apart, or with fewer than ten tasks a term.
-    Turns come after the manner: what goes through them is taken from the arm's effect.
+    One row an arm: ``adjusted`` (in shares of runs), ``ci_low, ci_high, p`` with errors clustered by task,
+    ``n_runs``. Empty figures where arm and covariates are collinear, or with fewer than ten tasks a term.
+    Turns come after the persona: an effect that they carry is taken from the arm's.
     """
-    own = runs[runs["simulator"].notna()].dropna(subset=["success", *covariates])
-    own = own.assign(success=own["success"].astype(float), **{c: np.log1p(own[c]) for c in covariates})
-    arms = [arm for arm in own["arm"].unique() if arm != BASELINE]
-    terms = [f"C(arm, Treatment({BASELINE!r}))", *covariates]
-    rows = {arm: {"n_runs": len(own)} for arm in arms}
-    if arms and (own["arm"] == BASELINE).any():
-        model = smf.ols(f"success ~ {' + '.join(terms)}", own)
-        enough = own["task_id"].nunique() >= TASKS_A_TERM * model.exog.shape[1]
-        if enough and np.linalg.matrix_rank(model.exog) == model.exog.shape[1]:
-            fit = model.fit(cov_type="cluster", cov_kwds={"groups": pd.factorize(own["task_id"])[0]})
-            for arm in arms:
-                name = f"{terms[0]}[T.{arm}]"
-                low, high = fit.conf_int().loc[name]
-                rows[arm] = {
-                    "adjusted": fit.params[name],
-                    "ci_low": low,
-                    "ci_high": high,
-                    "p": fit.pvalues[name],
-                    "n_runs": len(own),
-                }
-    columns = ["adjusted", "ci_low", "ci_high", "p", "n_runs"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("arm")
+    runs = runs[runs["simulator"].notna()].dropna(subset=["success", *covariates])
+    runs = runs.assign(success=runs["success"].astype(float), **{c: np.log1p(runs[c]) for c in covariates})
+    arms = [arm for arm in runs["arm"].unique() if arm != BASELINE]
+    columns = "adjusted ci_low ci_high p".split()
+    table = pd.DataFrame(float("nan"), index=pd.Index(arms, name="arm"), columns=columns)
+    if arms and (runs["arm"] == BASELINE).any():
+        arm_term = f"C(arm, Treatment({BASELINE!r}))"
+        model = smf.ols(f"success ~ {' + '.join([arm_term, *covariates])}", runs)
+        n_terms = model.exog.shape[1]
+        enough = runs["task_id"].nunique() >= TASKS_A_TERM * n_terms
+        if enough and np.linalg.matrix_rank(model.exog) == n_terms:
+            fit = model.fit(cov_type="cluster", cov_kwds={"groups": pd.factorize(runs["task_id"])[0]})
+            figures = pd.concat([fit.params, fit.conf_int(), fit.pvalues], axis=1)
+            table[:] = figures.loc[[f"{arm_term}[T.{arm}]" for arm in arms]].to_numpy()
+    return table.assign(n_runs=len(runs))
 
 
 def measure_pass_k(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """pass^k of each arm: how likely k runs of a task all succeed (tau-bench, arXiv 2406.12045).
+    """pass^k of each arm: the chance that k runs of a task all succeed (tau-bench, arXiv 2406.12045).
 
-    One row an arm and k, up to the fewest scored trials of a task: ``pass_k`` (0..1, mean over
-    tasks of C(successes, k) / C(trials, k)) with its 95 % interval by task, and ``n`` tasks.
+    One row an arm and k, up to the fewest scored trials of a task: ``pass_k`` (0..1, mean over tasks of
+    C(successes, k) / C(trials, k)) with its 95 % interval by task, and ``n`` tasks.
     """
     rows = []
-    for arm, own in runs.dropna(subset="success").groupby("arm", sort=False):
-        tasks = own.groupby("task_id")["success"].agg(["sum", "count"]).astype(int)
+    for arm, scored in runs.dropna(subset="success").groupby("arm", sort=False):
+        tasks = scored.groupby("task_id")["success"].agg(["sum", "count"]).astype(int)
         for k in range(1, tasks["count"].min() + 1):
             chances = pd.Series([comb(c, k) / comb(n, k) for c, n in tasks.to_numpy().tolist()], tasks.index)
-            found = stats.estimate_rate(chances, pd.Series(tasks.index), seed=seed)
-            rows.append({"arm": arm, "k": k, "pass_k": found.pop("rate"), **found})
-    return pd.DataFrame(rows, columns=["arm", "k", "pass_k", "ci_low", "ci_high", "n"])
+            rate = stats.estimate_rate(chances, pd.Series(tasks.index), seed=seed)
+            rows.append({"arm": arm, "k": k, "pass_k": rate.pop("rate"), **rate})
+    return pd.DataFrame(rows, columns="arm k pass_k ci_low ci_high n".split())
 
 
 def tabulate_runs(runs: list[AgentRun]) -> pd.DataFrame:
-    """One row a run, without its messages; with the words of the manner told and the median words of a user's message."""
+    """One row a run, without its messages, with ``persona_words`` and ``message_words``."""
     left_out = {"messages", "persona", "changes", "checks"}
     return pd.DataFrame([{**run.model_dump(exclude=left_out), **count_run_words(run)} for run in runs])
 
 
 def count_run_words(run: AgentRun) -> dict[str, float]:
-    """Words of the manner told, and median words of a message of the user."""
-    said = [len(m["content"].split()) for m in run.messages if m["role"] == "user" and m.get("content")]
-    return {
-        "persona_words": len(run.persona.split()),
-        "message_words": float(np.median(said)) if said else float("nan"),
-    }
+    """Words of the persona, and median words of a message of the user."""
+    lengths = [len(m["content"].split()) for m in run.messages if is_user_text(m)]
+    median = float(np.median(lengths)) if lengths else float("nan")
+    return {"persona_words": len(run.persona.split()), "message_words": median}
+
+
+def describe_arms(runs: list[AgentRun]) -> pd.DataFrame:
+    """What else differs between arms: one row an arm of simulated users, medians over its runs.
+
+    Columns ``persona_words``, ``user_turns``, ``message_words`` (of a message), ``n_runs``.
+    """
+    table = tabulate_runs(runs).dropna(subset="simulator")
+    arms = table.groupby("arm", sort=False)
+    return arms[["persona_words", "user_turns", "message_words"]].median().assign(n_runs=arms.size())
 
 
 def list_user_texts(run: AgentRun) -> list[tuple[int, str]]:
-    """What the user wrote, with the message's index, without tau2's marks of the end."""
-    said = [
+    """The user's texts with the index of their message, without tau2's marks of the end."""
+    texts = [
         (i, END_MARKS.sub("", m["content"]).strip()) for i, m in enumerate(run.messages) if is_user_text(m)
     ]
-    return [(i, text) for i, text in said if text]
+    return [(i, text) for i, text in texts if text]
 
 
 def is_user_text(message: dict) -> bool:
-    """Whether a message is something that the user wrote."""
+    """Whether a message is a text by the user."""
     return message["role"] == "user" and bool(message.get("content"))

@@ -1,14 +1,18 @@
-"""What a run will cost at most, said before it is begun: calls, tokens and dollars by notebook."""
+"""What runs will cost at most, known before they are begun: calls, tokens and dollars."""
 
 from collections.abc import Iterator
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 
-from realusersim_nb.agents import environment, reference_arms
+from realusersim_nb.agents.scores import AgentReferenceArm
+from realusersim_nb.files import outputs_folder
 from realusersim_nb.gap import facets
-from realusersim_nb.llm.endpoints import find_endpoint
+from realusersim_nb.llm import endpoints
 from realusersim_nb.pt3 import judges
+from realusersim_nb.runs.notebooks import fill_parameters, find_notebooks
+from realusersim_nb.runs.summary import read_usage
+from realusersim_nb.runs.sweeps import PlannedRun, find_state
 
 TOKENS = {
     "profile": (600, 650),
@@ -27,60 +31,59 @@ TOKENS = {
 The agent step is one of domain retail, whose policy is long; mock needs 360. Conversations longer
 than those of ShareGPT need more of all.
 """
-Planned = tuple[
-    str, str | None, float | None
-]  # what is asked, the model, how often (None: as many as there are users)
+Planned = tuple[str, str | None, float | None]
+"""What is asked, the model, how often (None: as many as there are users)."""
+
+# --- one run -------------------------------------------------------------------------------------
 
 
-def estimate_run(parameters: dict[str, dict]) -> pd.DataFrame:
+def estimate_run(parameters: dict[str, dict[str, Any]]) -> pd.DataFrame:
     """What the notebooks of a run ask of models: one row a notebook, kind of call and model.
 
-    ``parameters`` maps notebook names to all their parameters. Columns ``notebook, asked, model,
-    calls, prompt_tokens, completion_tokens, cost_usd``: at most, as if no reply were cached yet
-    and no conversation ended early, with ``TOKENS`` a call. NaN where the number of calls is not
-    known before the corpus is read, or no price is (see ``endpoints``).
+    ``parameters`` maps notebook names to all their parameters. Columns ``notebook, asked, model, calls,
+    prompt_tokens, completion_tokens, cost_usd``: at most, as if no reply were cached yet and no conversation
+    ended early, with ``TOKENS`` a call. NaN where the number of calls is not known before the corpus is read,
+    or no price is (see ``llm.endpoints``).
     """
-    rows = []
+    rows, unknown = [], float("nan")
     for notebook, p in parameters.items():
         for asked, model, calls in plan_calls(notebook, p, before=[n for n in parameters if n < notebook]):
-            n = float("nan") if calls is None else calls
+            n = unknown if calls is None else calls
             prompt, reply = (n * tokens for tokens in TOKENS[asked])
-            prices = find_endpoint(model).prices or (float("nan"),) * 2
+            prices = endpoints.find_endpoint(model).prices or (unknown, unknown)
             cost = (prompt * prices[0] + reply * prices[1]) / 1e6
             rows.append((notebook, asked, model, n, prompt, reply, cost))
-    columns = ["notebook", "asked", "model", "calls", "prompt_tokens", "completion_tokens", "cost_usd"]
+    columns = "notebook asked model calls prompt_tokens completion_tokens cost_usd".split()
     return pd.DataFrame(rows, columns=columns).query("calls != 0")
 
 
 def plan_calls(notebook: str, p: dict, *, before: list[str]) -> Iterator[Planned]:
     """What one notebook asks. What an earlier notebook of the run has asked already costs nothing."""
     number, simulator = notebook[:2], p.get("simulator")
-    assistant = p.get("assistant") or simulator
-    made = {name[:2] for name in before}
-    if p.get("extractor", "measured") != "measured" and not made - {"00"}:
+    assistant, done = p.get("assistant") or simulator, {name[:2] for name in before}
+    if p.get("extractor", "measured") != "measured" and not done - {"00"}:
         yield "profile", p["extractor"], p["n_users"]
     if number == "00":
         yield "goal", assistant, 1
         yield "turn", simulator, 3
     elif number == "01" and p["compared_extractor"]:
         yield "profile", p["compared_extractor"], p["n_compared"]
-    elif number == "03" or (number == "05" and simulator and "03" not in made):
+    elif number == "03" or (number == "05" and simulator and "03" not in done):
         if not p.get("released"):
             yield "goal", assistant, 2 * p["n_cases"]  # each may be asked for once more
-        yield from plan_roll_outs(p, simulator, assistant)
+        yield from plan_rollouts(p, simulator, assistant)
         if number == "03":
             yield from plan_judging(p, simulator)
     elif number == "04":
         yield from plan_agent_runs(p)
-    if number == "05":
-        if p["facet_writer"] not in (facets.MEASURED, facets.RAW):
-            yield "facets", p["facet_writer"], None
-        if p["annotator"]:
-            yield "odd one out", p["annotator"], p["n_triplets"]
+    if number == "05" and p["facet_writer"] not in (facets.MEASURED, facets.RAW):
+        yield "facets", p["facet_writer"], None
+    if number == "05" and p["annotator"]:
+        yield "odd one out", p["annotator"], p["n_triplets"]
 
 
-def plan_roll_outs(p: dict, simulator: str, assistant: str) -> Iterator[Planned]:
-    """The messages of all roll-outs: every one but the opening is planned first (``transcript``), and follows an answer."""
+def plan_rollouts(p: dict, simulator: str, assistant: str) -> Iterator[Planned]:
+    """The messages of all rollouts: each but the opening is planned first (``transcript``) and follows an answer."""
     conversations, messages = p["n_cases"] * len(p["arms"]), p["max_user_messages"]
     yield "turn", simulator, conversations * messages
     if p["turn_format"] == "transcript":
@@ -89,7 +92,7 @@ def plan_roll_outs(p: dict, simulator: str, assistant: str) -> Iterator[Planned]
 
 
 def plan_judging(p: dict, simulator: str) -> Iterator[Planned]:
-    """The readings of all transcripts and the two bounds by each judge, and of some again, twice."""
+    """The readings of all transcripts and of two reference arms by each judge, and of some again, twice."""
     judged = p["n_cases"] * (len(p["arms"]) + 2)
     for judge in judges.name_judges(p["judge"], simulator):
         if judge not in judges.RULES:
@@ -100,9 +103,10 @@ def plan_judging(p: dict, simulator: str) -> Iterator[Planned]:
 
 def plan_agent_runs(p: dict) -> Iterator[Planned]:
     """The steps of all agent runs, half of them the agent's, half the user's."""
+    from realusersim_nb.agents.environment import load_tasks  # here: it needs the extra agents
 
-    arms = [arm for arm in p["arms"] if arm not in get_args(reference_arms.AgentReferenceArm)]
-    n_tasks = len(environment.load_tasks(p["domain"], p["n_tasks"]))
+    arms = [arm for arm in p["arms"] if arm not in get_args(AgentReferenceArm)]
+    n_tasks = len(load_tasks(p["domain"], p["n_tasks"]))
     steps = len(arms) * n_tasks * p["n_trials"] * p["max_steps"]
     yield "agent step", p["agent"], steps / 2
     yield "turn", p["simulator"], steps / 2
@@ -114,16 +118,40 @@ def plan_agent_runs(p: dict) -> Iterator[Planned]:
             yield "analysis", judge, len(arms) * n_tasks * p["n_trials"]
 
 
-def describe_estimate(table: pd.DataFrame) -> str:
-    """The estimate as text, one line a notebook and model, with a total; ``?`` is not known."""
-    if table.empty:
-        return "These notebooks call no model."
-    by = table.groupby(["notebook", "model"], sort=False)[
-        ["calls", "prompt_tokens", "completion_tokens", "cost_usd"]
-    ]
-    shown = by.agg(lambda column: column.sum(skipna=False)).reset_index()
-    shown.loc[len(shown)] = ["total", "", *shown.iloc[:, 2:].sum(skipna=False)]
-    for name in shown.columns[2:]:
-        form = "${:,.2f}".format if name == "cost_usd" else "{:,.0f}".format
-        shown[name] = [form(value) if pd.notna(value) else "?" for value in shown[name]]
-    return f"At most, if nothing is in the cache yet:\n{shown.to_string(index=False)}"
+# --- the runs of a sweep -------------------------------------------------------------------------
+
+
+def estimate_planned_run(run: PlannedRun) -> pd.DataFrame:
+    """What one run asks of models (see ``estimate_run``)."""
+    chosen = find_notebooks(run.notebooks)
+    return estimate_run({path.stem: fill_parameters(path, run.parameters) for path in chosen})
+
+
+def estimate_runs(runs: list[PlannedRun]) -> pd.DataFrame:
+    """What the runs that are not finished will take at most: ``run, state, calls, tokens, cost_usd, minutes``.
+
+    Minutes are calls at the pace of the runs that are done under outputs/ (all models together); NaN if there is none.
+    """
+    endpoints.read_endpoints()
+    pace, rows = measure_pace(), []
+    for run in runs:
+        state, asked = find_state(run), estimate_planned_run(run)
+        total = asked.iloc[:, 3:].sum(skipna=False) * (state != "finished")
+        tokens = total["prompt_tokens"] + total["completion_tokens"]
+        rows.append((run.name, state, total["calls"], tokens, total["cost_usd"], total["calls"] * pace / 60))
+    return pd.DataFrame(rows, columns="run state calls tokens cost_usd minutes".split())
+
+
+def measure_pace() -> float:
+    """Seconds that a live call took in the runs under outputs/; NaN without any."""
+    manifests = [path for depth in ("*", "*/*") for path in outputs_folder().glob(f"{depth}/manifest.json")]
+    usage = pd.DataFrame([read_usage(path.parent) for path in manifests], columns=["calls", "wall_seconds"])
+    live = usage[usage["calls"] > 0].sum()
+    return live["wall_seconds"] / live["calls"] if live["calls"] else float("nan")
+
+
+def check_keys(runs: list[PlannedRun]) -> None:
+    """EndpointError for the first model that a run asks and whose key is not in the environment."""
+    for model in dict.fromkeys(model for run in runs for model in estimate_planned_run(run)["model"]):
+        if (endpoint := endpoints.find_endpoint(model)) is not endpoints.EMBEDDED:
+            endpoints.find_key(endpoint)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import deque
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ from tau2.user.base import STOP
 from realusersim_nb.agents import directives, disclosure, failures, runner, scores, user_errors
 from realusersim_nb.agents.disclosure import describe_scenario
 from realusersim_nb.agents.environment import list_state_changing_tools, load_tasks
-from realusersim_nb.agents.reference_arms import OracleAgent, ScriptedUser, to_call
+from realusersim_nb.agents.participants import OracleAgent, ScriptedUser, make_reference_pair, to_call
 from realusersim_nb.records import AgentRun
 from realusersim_nb.widgets import agent_runs
 
@@ -46,17 +47,11 @@ class User(ScriptedUser):
         return UserMessage(role="user", content=self.lines.popleft()), state
 
 
-def play(domain, task, lines, steps, **about):
-    """One run of scripted players."""
-    about = {
-        "task_id": task.id,
-        "trial": 0,
-        "arm": "task_only",
-        "agent": "script",
-        "simulator": "script",
-    } | about
-    make_pair = lambda environment: (Agent(environment, steps), User(lines))  # noqa: E731
-    return asyncio.run(runner.orchestrate(domain, task, make_pair, 100, about))
+def play(domain, task, lines, steps, **fields):
+    """One run of scripted participants."""
+    row = {"domain": domain, "task_id": task.id, "trial": 0, "arm": "task_only"}
+    run = AgentRun(**row | {"agent": "script", "simulator": "script"} | fields)
+    return asyncio.run(runner.orchestrate(run, task, lambda world: (Agent(world, steps), User(lines))))
 
 
 def is_scripted(domain, task):
@@ -86,7 +81,7 @@ TASKS = [
 def write_script(domain, task, what):
     """What both sides say and do, with one thing wrong, and the calls that are gold."""
     criteria, write = task.evaluation_criteria, find_write(domain, task)
-    gold = [to_call(action, "assistant") for action in criteria.actions]
+    gold = [to_call(action) for action in criteria.actions]
     need = disclosure.list_action_slots(task, write)[0]
     garbled = {**write.arguments, need.name: need.value[:-2] + "zz"}
     wrong = ToolCall(id="wrong", name=write.name, arguments=garbled, requestor="assistant")
@@ -350,9 +345,10 @@ def test_the_suite_is_of_several_domains():
 def test_where_only_bounds_were_run_every_table_is_empty_and_none_fails(tmp_path):
     tasks = load_tasks("mock")[:2]
     runs = [
-        asyncio.run(runner.run_reference_arm("mock", task, arm, 0))
+        asyncio.run(runner.orchestrate(run, task, partial(make_reference_pair, task=task, arm=arm)))
         for task in tasks
         for arm in ("oracle", "do_nothing")
+        for run in [AgentRun(domain="mock", task_id=task.id, trial=0, arm=arm, agent=arm)]
     ]
     table = scores.tabulate_runs(runs).assign(user_error=None, mechanism=None)
     traced = disclosure.trace_slots(runs, tasks)
