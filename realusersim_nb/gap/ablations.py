@@ -25,16 +25,11 @@ def cluster_by_mixture(embeddings: np.ndarray, *, k: int, seed: int) -> np.ndarr
     return model.fit_predict(embeddings.astype(float))
 
 
-def cluster_by_linkage(embeddings: np.ndarray, *, k: int, seed: int) -> np.ndarray:
-    """Cluster labels by Ward's agglomerative clustering, which has no random step."""
-    return AgglomerativeClustering(k).fit_predict(embeddings)
-
-
 KMEANS = "k-means"
 CLUSTERERS: dict[str, Callable[..., np.ndarray]] = {
     KMEANS: cluster_embeddings,
     "mixture": cluster_by_mixture,
-    "agglomerative": cluster_by_linkage,
+    "agglomerative": lambda embeddings, *, k, seed: AgglomerativeClustering(k).fit_predict(embeddings),
 }
 
 

@@ -1,11 +1,11 @@
 """What a user does in a conversation, written as text: the facets by which populations are compared.
 
-The paper (arXiv 2605.07847) has a model describe six facets and abstract from the topic. Three
-ways are offered here, each one text a conversation and facet:
+In the paper (arXiv 2605.07847) a model describes six facets without the topic. Here one text a conversation
+and facet is made in one of three ways:
 
-    measured    no model: what rules see, as words such as ``starts_lower:always ask then-thank``
-    a model     the six facets in its own words (``prompts/facets_*.md``; the prompts are ours)
-    raw         the user's messages as they are: topic and all, the paper's baseline
+    measured    no model: what rules detect, as words such as ``starts_lower:always first-ask then-thank``
+    a model     the paper's six facets in the model's words (``prompts/facets_*.md``; the prompts are ours)
+    raw         the user's messages, with their topic: the paper's baseline
 """
 
 from collections.abc import Callable
@@ -90,19 +90,15 @@ def measure_batch(batch: list[list[str]]) -> list[dict[str, str]]:
 
 def describe_style(texts: list[str]) -> str:
     """How often each trait of style shows, ``starts_lower:always``; a trait that cannot show is left out."""
-    values = np.array(style.measure_texts(texts), dtype=float)
-    shown = ~np.isnan(values).all(axis=0)
-    return " ".join(
-        f"{feature.name}:{name_level(feature, column[~np.isnan(column)])}"
-        for feature, column, known in zip(style.FEATURES, values.T, shown, strict=True)
-        if known
-    )
+    columns = np.array(style.measure_texts(texts), dtype=float).T
+    shown = [(f, column[~np.isnan(column)]) for f, column in zip(style.FEATURES, columns, strict=True)]
+    return " ".join(f"{f.name}:{name_level(f, values)}" for f, values in shown if len(values))
 
 
 def name_level(feature: Feature, values: np.ndarray) -> str:
     """A feature's figure in a word."""
     if feature.unit == "words":
-        return name_length(float(np.median(values)))
+        return name_length(np.median(values))
     mean = values.mean()
     return "never" if mean == 0 else "always" if mean == 1 else "seldom" if mean < 0.5 else "often"
 
@@ -131,7 +127,7 @@ def describe_pace(texts: list[str]) -> str:
 
 
 def read_raw(listed: pd.DataFrame) -> pd.DataFrame:
-    """The user's own words as the only facet, ``raw``."""
+    """The user's messages as the only facet, ``raw``."""
     return listed[["user_id"]].assign(raw=["\n".join(texts) for texts in listed["messages"]])
 
 
@@ -169,8 +165,7 @@ def make_form(n: int) -> type[BaseModel]:
     return create_model("Acts", messages=(list[UtteranceActs], Field(min_length=n, max_length=n)))
 
 
-SIX = [*ConversationFacets.model_fields, "damsl", "sgd"]
-"""The six facets of the paper."""
+SIX = [*ConversationFacets.model_fields, *UtteranceActs.model_fields]  # the six facets of the paper
 
 
 async def describe_with_model(
@@ -178,12 +173,10 @@ async def describe_with_model(
 ) -> pd.DataFrame:
     """The six facets by a model: columns ``user_id``, facets (empty after a failed call) and ``error``."""
     tasks = [describe_conversation(models, model, texts, seed=seed) for texts in listed["messages"]]
-    empty = dict.fromkeys(SIX, "")
-    rows = [
-        {**(outcome.result or empty), "error": str(outcome.failure) if outcome.failure else None}
-        for outcome in await models.run_all(tasks, f"facets by {model}")
-    ]
-    return listed[["user_id"]].join(pd.DataFrame(rows, index=listed.index, columns=[*SIX, "error"]))
+    outcomes = await models.run_all(tasks, f"facets by {model}")
+    rows = [outcome.result or dict.fromkeys(SIX, "") for outcome in outcomes]
+    errors = [str(outcome.failure) if outcome.failure else None for outcome in outcomes]
+    return listed[["user_id"]].join(pd.DataFrame(rows, listed.index, SIX)).assign(error=errors)
 
 
 async def describe_conversation(models: Models, model: str, texts: list[str], *, seed: int) -> dict[str, str]:
@@ -192,10 +185,11 @@ async def describe_conversation(models: Models, model: str, texts: list[str], *,
     sampling = {"temperature": 0.001, "seed": seed}
     prompt = fill_prompt("facets_conversation", messages=messages)
     whole = await models.ask_json(model, prompt, ConversationFacets, max_tokens=400, **sampling)
-    prompt, sampling["max_tokens"] = fill_prompt("facets_acts", messages=messages), 40 * len(texts) + 40
-    acts = (await models.ask_json(model, prompt, make_form(len(texts)), **sampling)).messages
-    joined = {name: " ".join(getattr(a, name).replace(" ", "-") for a in acts) for name in ("damsl", "sgd")}
-    return whole.model_dump() | joined
+    prompt = fill_prompt("facets_acts", messages=messages)
+    form, limit = make_form(len(texts)), 40 * len(texts) + 40
+    acts = (await models.ask_json(model, prompt, form, max_tokens=limit, **sampling)).messages
+    names = UtteranceActs.model_fields
+    return whole.model_dump() | {n: " ".join(getattr(a, n).replace(" ", "-") for a in acts) for n in names}
 
 
 async def make_facets(writer: str, listed: pd.DataFrame, *, models: Models, seed: int = 0) -> pd.DataFrame:
