@@ -1,4 +1,4 @@
-"""Facets, divergences and what stands beside the gap, on known answers."""
+"""Facets, divergences and the scores beside the gap, on known answers."""
 
 import asyncio
 import json
@@ -30,12 +30,12 @@ from realusersim_nb.widgets.odd_one_out import find_odd_ones
 def test_divergences_of_a_hand_computed_example():
     real, simulated = np.array([5, 3, 0]), np.array([1, 3, 4])  # conversations in three clusters
     p, q = (real + 1 / 3) / 9, (simulated + 1 / 3) / 9  # 16, 10, 1 and 4, 10, 13 of 27
-    found = divergence.compute_divergences(divergence.smooth(real), divergence.smooth(simulated))
-    assert found["kl_forward"] == pytest.approx((p * np.log(p / q)).sum())
-    assert found["kl_backward"] == pytest.approx((q * np.log(q / p)).sum())
+    divergences = divergence.compute_divergences(divergence.smooth(real), divergence.smooth(simulated))
+    assert divergences["kl_forward"] == pytest.approx((p * np.log(p / q)).sum())
+    assert divergences["kl_backward"] == pytest.approx((q * np.log(q / p)).sum())
     m = (p + q) / 2
-    assert found["js"] == pytest.approx(((p * np.log(p / m)).sum() + (q * np.log(q / m)).sum()) / 2)
-    assert (found["kl_forward"], found["js"]) == (
+    assert divergences["js"] == pytest.approx(((p * np.log(p / m)).sum() + (q * np.log(q / m)).sum()) / 2)
+    assert (divergences["kl_forward"], divergences["js"]) == (
         pytest.approx(0.7265, abs=1e-4),
         pytest.approx(0.1844, abs=1e-4),
     )
@@ -66,16 +66,16 @@ def make_labels(systems):
 
 def test_gap_has_an_interval_a_floor_and_both_sides_of_the_divergence():
     labels, users = make_labels({"real": [300] * 4, "alike": [75] * 4, "half": [150, 150, 0, 0]})
-    found = divergence.measure_gap(labels, users, k=4, seed=0)
-    assert found.loc["alike", "js"] <= found.loc["alike", "floor_high"] < found.loc["half", "ci_low"]
-    assert found.loc["half", "ci_low"] < found.loc["half", "js"] < found.loc["half", "ci_high"]
-    assert found.loc["half", "kl_forward"] > 2 * found.loc["half", "kl_backward"]  # real behaviour is missed
-    assert found.loc["real_floor", "n"] == 300
+    gaps = divergence.measure_gap(labels, users, k=4, seed=0)
+    assert gaps.loc["alike", "js"] <= gaps.loc["alike", "floor_high"] < gaps.loc["half", "ci_low"]
+    assert gaps.loc["half", "ci_low"] < gaps.loc["half", "js"] < gaps.loc["half", "ci_high"]
+    assert gaps.loc["half", "kl_forward"] > 2 * gaps.loc["half", "kl_backward"]  # real behaviour is missed
+    assert gaps.loc["real_floor", "n"] == 300
     as_many = divergence.measure_gap(*make_labels({"real": [75] * 4, "alike": [75] * 4}), k=4, seed=0).loc[
         "alike"
     ]
     assert as_many["js"] <= as_many["floor_high"] and as_many["floor"] == pytest.approx(
-        found.loc["alike", "floor"], rel=1
+        gaps.loc["alike", "floor"], rel=1
     )
     table = divergence.compare_systems(labels, k=4)
     assert (np.diag(table) == 0).all() and table.equals(table.T)
@@ -83,8 +83,8 @@ def test_gap_has_an_interval_a_floor_and_both_sides_of_the_divergence():
 
 def test_a_planted_missing_mode_is_missed_and_an_invented_one_invented():
     labels, _ = make_labels({"real": [300, 300, 300, 100, 0], "simulated": [350, 300, 250, 0, 100]})
-    found = compare_behaviours(labels, "simulated", k=5)
-    assert found["kind"].tolist() == ["captured"] * 3 + ["missed", "invented"]
+    compared = compare_behaviours(labels, "simulated", k=5)
+    assert compared["kind"].tolist() == ["captured"] * 3 + ["missed", "invented"]
     few, _ = make_labels({"real": [300, 300, 300, 100, 0], "simulated": [5, 5, 4, 0, 0]})
     assert compare_behaviours(few, "simulated", k=5)["kind"].tolist()[3:] == ["rare", "rare"]
 
@@ -93,15 +93,15 @@ def test_mixing_two_halves_of_the_real_population_comes_down_to_the_floor():
     labels, users = make_labels(
         {"real": [400] * 4, "left": [200, 200, 0, 0], "right": [0, 0, 200, 200], "odd": [50] * 4}
     )
-    found = divergence.measure_mixtures(labels, users, k=4, seed=0).set_index("systems")
-    pair = found.loc["left + right"]
+    mixtures = divergence.measure_mixtures(labels, users, k=4, seed=0).set_index("systems")
+    pair = mixtures.loc["left + right"]
     assert pair["weights"] == "0.50 + 0.50" or abs(float(pair["weights"][:4]) - 0.5) < 0.05
     assert (
         pair["js"]
         < divergence.measure_gap(labels, users, k=4, seed=0).loc["left", "floor_high"]
         < pair["best_alone"]
     )
-    assert found.index[0] in ("left + right", "left + odd", "right + odd", "left + right + odd")
+    assert mixtures.index[0] in ("left + right", "left + odd", "right + odd", "left + right + odd")
 
 
 def population(n, text, user):
@@ -122,9 +122,9 @@ def test_a_system_unlike_real_users_lies_above_the_floor_and_a_like_one_within(w
     described = asyncio.run(facets.make_facets(writer, listed, models=None))
     points = embeddings.reduce_dimensions(embeddings.embed_by_lsa(facets.join_facets(described)))
     labels = pd.Series(divergence.cluster_embeddings(points, k=10, seed=0), described.index)
-    found = divergence.measure_gap(labels, described["user_id"], k=10, seed=0)
-    assert found.loc["alike", "js"] <= found.loc["alike", "floor_high"] or writer == "raw"
-    assert found.loc["unlike", "js"] > 5 * found.loc["unlike", "floor_high"]
+    gaps = divergence.measure_gap(labels, described["user_id"], k=10, seed=0)
+    assert gaps.loc["alike", "js"] <= gaps.loc["alike", "floor_high"] or writer == "raw"
+    assert gaps.loc["unlike", "js"] > 5 * gaps.loc["unlike", "floor_high"]
     probed = metrics.measure_probe(points, described["user_id"])
     assert probed.loc["unlike", "accuracy"] > 0.95 and (
         writer == "raw" or probed.loc["alike", "accuracy"] < 0.7
@@ -139,8 +139,8 @@ def test_measured_facets_are_words_for_what_a_person_does():
 
 
 def test_terms_of_a_cluster_say_what_sets_it_apart():
-    found = name_terms(["a b", "a b", "a c", "a c"], np.array([0, 0, 1, 1]))
-    assert found[0].startswith("b") and found[1].startswith("c")
+    terms = name_terms(["a b", "a b", "a c", "a c"], np.array([0, 0, 1, 1]))
+    assert terms[0].startswith("b") and terms[1].startswith("c")
 
 
 def test_model_writes_six_facets_and_a_reading_that_fails_is_a_row(endpoint):
@@ -153,13 +153,13 @@ def test_model_writes_six_facets_and_a_reading_that_fails_is_a_row(endpoint):
     listed = facets.list_systems(
         {"real": population(1, CASUAL, "a"), "other": population(1, FORMAL, "b")}, first=2
     )
-    found = with_models(lambda m: facets.describe_with_model(m, "m", listed), max_concurrency=1)
-    assert list(found.columns) == ["user_id", *facets.SIX, "error"]
-    assert found.iloc[0][["damsl", "sgd"]].tolist() == ["open-question thanking", "request thank-you"]
+    described = with_models(lambda m: facets.describe_with_model(m, "m", listed), max_concurrency=1)
+    assert list(described.columns) == ["user_id", *facets.SIX, "error"]
+    assert described.iloc[0][["damsl", "sgd"]].tolist() == ["open-question thanking", "request thank-you"]
     assert (
-        found.iloc[0]["error"] is None
-        and "CallFailed" not in found.iloc[1]["error"]
-        and found.iloc[1]["requests"] == ""
+        described.iloc[0]["error"] is None
+        and "CallFailed" not in described.iloc[1]["error"]
+        and described.iloc[1]["requests"] == ""
     )
 
 
@@ -175,7 +175,7 @@ def cluster_texts(systems, k):
     return labels, listed, described, texts, embedded
 
 
-def test_modes_planted_in_conversations_are_found_and_named():
+def test_modes_planted_in_conversations_are_detected_and_named():
     ways = {
         "casual": "ok do it",
         "formal": FORMAL,
@@ -208,11 +208,13 @@ def test_scores_beside_the_gap_have_known_ends():
     dice = metrics.measure_dice(means)
     assert dice["a"].to_dict() == {"x": pytest.approx(0.5), "y": 1.0, "mean": pytest.approx(0.75)}
     _, _, described, _, embedded = cluster_texts(SYSTEMS, k=4)
-    found = metrics.measure_coverage(embedded, described["user_id"])
-    assert found.loc["alike", "real_to_simulated"] == pytest.approx(found.loc["alike", "floor"], abs=0.05)
+    coverage = metrics.measure_coverage(embedded, described["user_id"])
+    assert coverage.loc["alike", "real_to_simulated"] == pytest.approx(
+        coverage.loc["alike", "floor"], abs=0.05
+    )
     assert (
-        found.loc["unlike", ["real_to_simulated", "simulated_to_real"]].min()
-        > found.loc["unlike", "floor"] + 0.3
+        coverage.loc["unlike", ["real_to_simulated", "simulated_to_real"]].min()
+        > coverage.loc["unlike", "floor"] + 0.3
     )
     probed = metrics.measure_probe(embedded, described["user_id"])
     assert probed.loc["unlike", "p_human"] < 0.2 < 0.8 < probed.loc["unlike", "p_human_real"]
@@ -252,18 +254,18 @@ def test_triplets_hold_two_of_one_cluster_and_answers_are_kept(tmp_path):
         save_answer(path, Answer(triplet_id=triplet.triplet_id, annotator="a", chosen=triplet.odd))
         save_answer(path, Answer(triplet_id=triplet.triplet_id, annotator="b", chosen=0))
     save_answer(path, Answer(triplet_id=triplets[0].triplet_id, annotator="b", chosen=triplets[0].odd))
-    found = tabulate_answers(triplets, read_answers(path, triplets))
-    assert len(found) == 12 and score_answers(found).loc["a", "rate"] == 1
-    assert -1 < measure_kappa(found) < 1
-    assert np.isnan(measure_kappa(found[found["annotator"] == "a"]))
+    table = tabulate_answers(triplets, read_answers(path, triplets))
+    assert len(table) == 12 and score_answers(table).loc["a", "rate"] == 1
+    assert -1 < measure_kappa(table) < 1
+    assert np.isnan(measure_kappa(table[table["annotator"] == "a"]))
     again = pd.concat(
-        [found[found["annotator"] == "a"], found[found["annotator"] == "a"].assign(annotator="c")]
+        [table[table["annotator"] == "a"], table[table["annotator"] == "a"].assign(annotator="c")]
     )
     assert measure_kappa(again) == pytest.approx(1)
     assert draw_triplets(labels * 0, listed, n=3, seed=0) == []
 
 
-def test_a_model_stands_in_for_people_under_its_own_name(endpoint):
+def test_a_model_stands_in_for_people_under_its_name(endpoint):
     replies = iter([json.dumps({"why": "it asks in full", "odd_one": 2}), "whatever"])
     endpoint(lambda r: next(replies, "whatever"))
     labels, listed, *_ = cluster_texts(SYSTEMS, k=3)
@@ -315,8 +317,8 @@ def test_endpoint_embeds_in_batches_that_are_kept(endpoint):
     mock = endpoint(lambda r: [[float(len(text)), 1.0] for text in r["input"]])
     texts = ["x" * (i + 1) for i in range(100)]
     for asked in (2, 2):
-        found = with_models(lambda m: m.embed("e", texts))
-        assert found.shape == (100, 2) and found[:, 0].tolist() == [i + 1 for i in range(100)]
+        rows = with_models(lambda m: m.embed("e", texts))
+        assert rows.shape == (100, 2) and rows[:, 0].tolist() == [i + 1 for i in range(100)]
         assert len(mock.requests) == asked and {len(r["input"]) for r in mock.requests} == {64, 36}
 
 
@@ -388,8 +390,8 @@ def listed_index(*systems):
 
 def test_conversations_of_one_message_are_described():
     listed = facets.list_systems({"real": [make_conversation("hi")], "a": [make_conversation("hi")]}, first=5)
-    found = facets.measure_facets(listed).iloc[0]
-    assert (found["acts"], found["pace"]) == ("first-greet", "opens-tiny") and "starts_lower:always" in found[
+    row = facets.measure_facets(listed).iloc[0]
+    assert (row["acts"], row["pace"]) == ("first-greet", "opens-tiny") and "starts_lower:always" in row[
         "style"
     ]
 
@@ -402,8 +404,8 @@ def test_gpt_4o_as_an_airline_customer_is_far_above_the_floor_and_the_terms_say_
     real = loading.load_corpus(str(SHARED / "realsim"), skip_steps=["assistant is GPT-4o"]).conversations
     systems = {"real": real, **loading.read_systems({"gpt4o": str(SHARED / "taubench")})}
     labels, _, described, texts, _ = cluster_texts(systems, k=10)
-    found = divergence.measure_gap(labels, described["user_id"], k=10, seed=0).loc["gpt4o"]
-    assert found["ci_low"] > 10 * found["floor_high"]
+    gap = divergence.measure_gap(labels, described["user_id"], k=10, seed=0).loc["gpt4o"]
+    assert gap["ci_low"] > 10 * gap["floor_high"]
     compared = compare_all_behaviours(labels, texts, k=10).loc["gpt4o"]
     terms = compared.groupby("kind")["terms"].agg(" ".join)
     assert "first-greet" in terms["invented"] and "first-greet" not in terms["missed"]
