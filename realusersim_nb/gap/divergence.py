@@ -141,8 +141,9 @@ def draw_floor(
         counts, n_users = count_by_user(labels, users, k), max(round(n / sizes.mean()), 1)
         rest, drawn = (resample_sums(counts, size, rng, draws=DRAWS) for size in (len(counts), n_users))
     else:
+        order = rng.permutation(len(codes))  # so that the user drawn last gives random conversations
+        codes, clusters = codes[order], labels.to_numpy()[order]
         pairs = (draw_disjoint(codes, n, rng) for _ in range(DRAWS))
-        clusters = labels.to_numpy()
         counts = [[np.bincount(clusters[rows], minlength=k) for rows in pair] for pair in pairs]
         drawn, rest = np.array(counts).swapaxes(0, 1)
     return pd.DataFrame(compute_divergences(smooth(rest), smooth(drawn)))
