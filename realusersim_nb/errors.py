@@ -9,6 +9,8 @@ from types import TracebackType
 
 from IPython import get_ipython
 
+HINT = "(%tb shows where this was raised.)"
+
 
 class StudyError(Exception):
     """Base of everything that a user can mend (a wrong key, a missing file, a damaged cache)."""
@@ -38,8 +40,8 @@ def show_as_sentences() -> None:
 def show_error(
     shell, kind: type, error: Exception, trace: TracebackType, tb_offset: int | None = None
 ) -> list[str]:
-    """Show the sentence in place of the stack trace, which ``%tb`` still gives."""
+    """Show the sentence and a hint in place of the stack trace, which ``%tb`` still gives."""
     sys.last_type, sys.last_value, sys.last_traceback = kind, error, trace
-    lines = [str(error), "(%tb shows where this was raised.)"]
+    lines = [str(error), HINT]
     shell._showtraceback(kind, error, lines)  # as an error of the cell, so that a headless run stops
     return lines

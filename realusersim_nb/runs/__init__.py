@@ -1,6 +1,6 @@
 """Run folders, notebooks run headless, summaries, reports, sweeps and the leaderboard."""
 
-from realusersim_nb.runs.folders import Run
+from realusersim_nb.runs.folders import Run, start_notebook
 from realusersim_nb.runs.leaderboard import (
     MEASURES,
     compare_measures,
@@ -25,4 +25,5 @@ __all__ = [
     "pivot_measures",
     "rank_simulators",
     "read_settings",
+    "start_notebook",
 ]

@@ -1,7 +1,7 @@
-"""Run folders: what a notebook saves, and takes from those before it.
+"""Run folders: what a notebook saves, and what it takes from those before it.
 
-``outputs/<run_name>/`` holds the executed notebooks, one folder a notebook with its tables and
-figures, ``summary.json``, ``report.html`` and, written last, ``manifest.json``.
+``outputs/<run_name>/`` holds the executed notebooks, one folder a notebook with its tables and figures,
+``summary.json``, ``report.html`` and, written last, ``manifest.json``.
 """
 
 import json
@@ -9,15 +9,14 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
 from matplotlib.axes import Axes
 from pydantic import BaseModel
 
-from realusersim_nb import errors
-from realusersim_nb.files import OUTPUTS, read_records, replace_whole, write_json, write_lines
+from realusersim_nb import errors, files
+from realusersim_nb.files import replace_whole
 from realusersim_nb.llm.models import Models, Usage
 from realusersim_nb.llm.replies import read_replies, write_replies
 from realusersim_nb.profiles import extraction
@@ -27,14 +26,20 @@ from realusersim_nb.runs.summary import write_summary
 R = TypeVar("R", bound=BaseModel)
 
 
+def start_notebook(run_name: str, notebook: str) -> "Run":
+    """A notebook's place in a run. The kernel then works from the project's folder, to which paths that users
+    type are relative, and shows a ``StudyError`` as its sentence.
+    """
+    os.chdir(files.project_folder())
+    errors.show_as_sentences()
+    return Run(run_name, notebook)
+
+
 class Run:
-    """One notebook's place in a run: ``run.save_table(scores, "scores")`` and so on."""
+    """The folder of one notebook in a run: ``run.save_table(scores, "scores")`` and so on."""
 
     def __init__(self, run_name: str, notebook: str):
-        if Path.cwd().name == "notebooks":  # JupyterLab starts kernels beside the notebook
-            os.chdir("..")
-        errors.show_as_sentences()
-        self.run_folder = OUTPUTS / run_name
+        self.run_folder = files.outputs_folder() / run_name
         self.folder = self.run_folder / notebook
         self.folder.mkdir(parents=True, exist_ok=True)
         self.started = time.monotonic()
@@ -47,10 +52,9 @@ class Run:
         with replace_whole(self.folder / f"{name}.csv") as path:
             flat.to_csv(path, index=False)
         if latex:
+            style = flat.style.hide(axis="index").format(precision=3, na_rep="", escape="latex")
             with replace_whole(self.folder / f"{name}.tex") as path:
-                flat.style.hide(axis="index").format(precision=3, na_rep="", escape="latex").to_latex(
-                    path, hrules=True
-                )
+                style.to_latex(path, hrules=True)
 
     def save_figure(self, axes: Axes, name: str) -> None:
         """Write a figure as png, svg and pdf."""
@@ -58,11 +62,11 @@ class Run:
             with replace_whole(self.folder / f"{name}.{kind}") as path:
                 axes.figure.savefig(path, format=kind)
 
-    def save_records(self, name: str, found: Iterable[BaseModel], *, made_from: dict | None = None) -> None:
+    def save_records(self, name: str, records: Iterable[BaseModel], *, made_from: dict | None = None) -> None:
         """Write records as ``<name>.jsonl``; ``made_from`` notes the settings they depend on."""
-        path = write_lines(self.folder / f"{name}.jsonl", found)
+        path = files.write_lines(self.folder / f"{name}.jsonl", records)
         if made_from is not None:
-            write_json(path.with_suffix(".made_from.json"), made_from)
+            files.write_json(path.with_suffix(".made_from.json"), made_from)
 
     def read_records(self, path: str, record: type[R], *, made_from: dict) -> list[R] | None:
         """Records an earlier notebook of this run saved, or None if there are none of these settings."""
@@ -70,26 +74,27 @@ class Run:
         note = path.with_suffix(".made_from.json")
         if not (path.exists() and note.exists()) or json.loads(note.read_text()) != made_from:
             return None
-        return list(read_records(path, record))
+        return list(files.read_records(path, record))
 
     async def take_profiles(
         self, conversations: list[Conversation], extractor: str, *, models: Models, seed: int
     ) -> list[Profile]:
         """Profiles of these conversations: those of notebook 01 if it ran on them in this run, else made now."""
         made_from = extraction.describe_source(conversations, extractor)
-        found = self.read_records("01_extract_profiles/profiles.jsonl", Profile, made_from=made_from)
-        if found is None:
-            found, _ = await extraction.extract_profiles(conversations, extractor, models=models, seed=seed)
-        return found
+        profiles = self.read_records("01_extract_profiles/profiles.jsonl", Profile, made_from=made_from)
+        if profiles is None:
+            profiles, _ = await extraction.extract_profiles(
+                conversations, extractor, models=models, seed=seed
+            )
+        return profiles
 
     def finish(self, models: Models | None = None, **headlines: dict) -> None:
-        """Save this notebook's part of ``summary.json`` and put the parts of the run together."""
-        part = {
-            **headlines,
-            "calls": asdict(models.usage if models else Usage()),
-            "wall_seconds": round(time.monotonic() - self.started, 1),
-        }
-        write_json(self.folder / "summary_part.json", part)
+        """Save this notebook's headlines and calls, and write the summary of the run anew."""
+        calls, seconds = asdict(models.usage if models else Usage()), time.monotonic() - self.started
+        files.write_json(
+            self.folder / "summary_part.json",
+            {**headlines, "calls": calls, "wall_seconds": round(seconds, 1)},
+        )
         write_summary(self.run_folder)
         if models and models.llm_mode == "record":
             self.save_replies(models)
@@ -97,7 +102,8 @@ class Run:
     def save_replies(self, models: Models) -> None:
         """Add the replies this notebook used to the run's ``replies.jsonl.gz``, from which it can be replayed."""
         path = self.run_folder / "replies.jsonl.gz"
-        used = [reply for reply in models.cache.get(sorted(models.used)) if reply]
-        everything = {reply.key: reply for reply in [*(read_replies(path) if path.exists() else []), *used]}
+        before = read_replies(path) if path.exists() else ()
+        used = filter(None, models.cache.get(sorted(models.used)))
+        replies = {reply.key: reply for reply in [*before, *used]}
         with replace_whole(path) as temporary:
-            write_replies(temporary, everything.values())
+            write_replies(temporary, replies.values())

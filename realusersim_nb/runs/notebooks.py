@@ -3,7 +3,6 @@
 import ast
 import importlib.metadata
 import json
-import os
 import platform
 import re
 import shutil
@@ -17,80 +16,87 @@ from typing import Any, TextIO
 
 import nbformat
 import papermill
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from realusersim_nb.errors import InputError
-from realusersim_nb.files import NOTEBOOKS, OUTPUTS, replace_whole, write_json
+from realusersim_nb import errors, files
+from realusersim_nb.errors import InputError, MissingFileError, StudyError
 from realusersim_nb.prompts.fill import hash_prompts
-from realusersim_nb.runs import kernels
-from realusersim_nb.runs.summary import describe_notebook, name_run, write_summary
+from realusersim_nb.runs.kernel import take_kernel
+from realusersim_nb.runs.summary import collect_headlines, describe_notebook, name_run, write_summary
 
-
-class ParameterError(InputError):
-    """A parameter that no notebook has, or a value of the wrong kind."""
+# --- notebooks and their parameters --------------------------------------------------------------
 
 
 def find_notebooks(numbers: Iterable[str] = ()) -> list[Path]:
-    """The notebooks with these numbers (``03``), in order; all if none is named."""
-    everything = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-    if not everything:
-        raise ParameterError(f"no notebooks in {NOTEBOOKS.resolve()}; run this from the project's folder.")
-    chosen = []
+    """The notebooks with these numbers (``03``), in order; all if none is named. InputError if one does not exist."""
+    existing = {path.name[:2]: path for path in sorted(files.notebooks_folder().glob("[0-9][0-9]_*.ipynb"))}
+    if not existing:
+        raise InputError(f"no notebooks in {files.notebooks_folder()}; run this from the project's folder.")
     for number in numbers:
-        matches = [path for path in everything if path.name.startswith(f"{number:0>2}_")]
-        if not matches:
-            raise ParameterError(
-                f"notebook {number!r} does not exist: expected one of {', '.join(p.name[:2] for p in everything)}."
-            )
-        chosen += matches
-    return sorted(set(chosen)) or everything
+        if f"{number:0>2}" not in existing:
+            raise InputError(f"notebook {number!r} does not exist: expected one of {', '.join(existing)}.")
+    chosen = {f"{number:0>2}" for number in numbers} or existing
+    return [path for number, path in existing.items() if number in chosen]
 
 
 @cache
-def read_parameters(notebook: Path) -> dict:
+def read_parameters(notebook: Path) -> dict[str, Any]:
     """The parameters a notebook declares, with their default values."""
     declared = papermill.inspect_notebook(str(notebook))
     return {name: ast.literal_eval(p["default"]) for name, p in declared.items()}
 
 
-def own_parameters(notebook: Path, parameters: dict) -> dict:
-    """Those of the parameters that a notebook has."""
-    declared = read_parameters(notebook)
-    return {name: value for name, value in parameters.items() if name in declared}
+def fill_parameters(notebook: Path, given: dict) -> dict[str, Any]:
+    """All parameters of a notebook: those that are given, else their defaults."""
+    return {name: given.get(name, default) for name, default in read_parameters(notebook).items()}
 
 
 def check_parameters(given: dict, chosen: list[Path]) -> None:
-    """ParameterError for a name that none of the chosen notebooks has, or a value of another kind."""
-    declared: dict = {}
-    for notebook in chosen:
-        declared |= read_parameters(notebook)
+    """InputError for a name that none of the chosen notebooks has, or a value of another kind."""
+    declared = {name: value for notebook in chosen for name, value in read_parameters(notebook).items()}
     for name, value in given.items():
         if name not in declared:
-            raise ParameterError(
-                f"parameter {name!r} does not exist in {', '.join(p.stem for p in chosen)}: expected some of {', '.join(sorted(declared))}."
+            raise InputError(
+                f"parameter {name!r} does not exist in {', '.join(path.stem for path in chosen)}: "
+                f"expected some of {', '.join(sorted(declared))}."
             )
-        kind = Any if declared[name] is None else type(declared[name]) | None
+        default = declared[name]
         try:
-            TypeAdapter(kind).validate_python(value, strict=True)
+            TypeAdapter(Any if default is None else type(default) | None).validate_python(value, strict=True)
         except ValidationError as error:
-            expected = f"{type(declared[name]).__name__} such as {declared[name]!r}"
-            raise ParameterError(f"parameter {name!r}: expected a {expected}, got {value!r}.") from error
+            expected = f"{type(default).__name__} such as {default!r}"
+            raise InputError(f"parameter {name!r}: expected a {expected}, got {value!r}.") from error
+
+
+def read_mapping(path: Path, kind: str) -> dict[str, Any]:
+    """A YAML file of names and values; InputError, with ``kind`` of file, if it is missing or something else."""
+    if not path.exists():
+        raise MissingFileError(f"{kind} {path}: no such file.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{kind} {path}: not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{kind} {path}: expected lines 'name: value'.")
+    return content
+
+
+# --- execution -----------------------------------------------------------------------------------
 
 
 def run_notebooks(
     chosen: list[Path], parameters: dict, *, run_name: str, log: TextIO | None = None
 ) -> list[str]:
-    """Execute notebooks in order into one run folder; returns what was printed of each.
+    """Execute notebooks in order into one run folder; returns a line on each: wall time, calls, tokens.
 
-    That is one line a notebook: wall time, calls, tokens. It goes to ``log`` (stderr) with the notebook's own bars. A notebook that fails stops the run
-    with papermill's error; what was done stays, and running again goes on from the cache. The
-    manifest of an earlier run is removed first: it is written again when this one is complete.
+    These lines and the notebooks' bars go to ``log`` (stderr). A notebook that fails stops the run with
+    papermill's error; what was done stays, and running again goes on from the cache. The manifest of an
+    earlier run is removed first: it is written when this one is complete.
     """
-    run_folder, log = OUTPUTS / run_name, log or sys.stderr
+    run_folder, log, lines = files.outputs_folder() / run_name, log or sys.stderr, []
     run_folder.mkdir(parents=True, exist_ok=True)
     (run_folder / "manifest.json").unlink(missing_ok=True)
-    os.environ["REALUSERSIM_OWNER"] = str(os.getpid())  # the embedded server lives as long as this run
-    lines = []
     for notebook in chosen:
         print(f"\n{notebook.stem}", file=log, flush=True)
         started = time.monotonic()
@@ -112,15 +118,16 @@ def subtract_cost(parameters: dict, folder: Path) -> dict:
 
 def run_notebook(notebook: Path, run_name: str, parameters: dict, *, log: TextIO) -> None:
     """Execute one notebook with those of the parameters that it has."""
-    executed = OUTPUTS / run_name / notebook.name
-    with kernels.take_kernel() as kernel:
+    executed = files.outputs_folder() / run_name / notebook.name
+    given = {name: parameters[name] for name in read_parameters(notebook) if name in parameters}
+    with take_kernel() as kernel:
         try:
             papermill.execute_notebook(
                 str(notebook),
                 str(executed),
-                parameters={**own_parameters(notebook, parameters), "run_name": run_name},
+                parameters={**given, "run_name": run_name},
                 kernel_name="python3",
-                progress_bar=False,  # the notebook's own bars are shown instead
+                progress_bar=False,  # the notebook's bars are shown instead
                 request_save_on_cell_execute=False,  # every half minute is enough, and at the end or an error
                 stderr_file=log,
                 km=kernel,
@@ -131,29 +138,37 @@ def run_notebook(notebook: Path, run_name: str, parameters: dict, *, log: TextIO
 
 
 def settle_bars(executed: Path) -> None:
-    """Leave of each bar in an executed notebook what it came to: a page would show all of its states as lines."""
+    """Keep of each bar in an executed notebook its last state: a page would show all states as lines."""
     notebook = nbformat.read(executed, as_version=4)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":
-                output.text = "".join(
-                    f"{line}\n" for line in map(overwrite, output.text.split("\n")) if line.strip()
-                )
+                lines = [overwrite(line) for line in output.text.split("\n") if line.strip()]
+                output.text = "".join(f"{line}\n" for line in lines)
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("text") != ""]
-    with replace_whole(executed) as path:
+    with files.replace_whole(executed) as path:
         nbformat.write(notebook, path)
 
 
 def overwrite(line: str) -> str:
-    """A line as a terminal leaves it where a carriage return begins it anew."""
+    """A line as a terminal shows it after each carriage return began it anew."""
     states = re.sub(r"\x1b\[\w", "", line).split("\r")
     return next(filter(None, reversed(states)), "")
 
 
+def is_user_error(error: Exception) -> bool:
+    """Whether a user can mend it: a ``StudyError`` here, or one that a notebook showed as its sentence."""
+    return isinstance(error, StudyError) or errors.HINT in getattr(error, "traceback", ())
+
+
+# --- what made a run -----------------------------------------------------------------------------
+
+
 def write_manifest(run_folder: Path, parameters: dict) -> None:
     """What made this run; written last, so that its presence means the run is complete."""
-    summary = json.loads((run_folder / "summary.json").read_text())
+    headlines = collect_headlines(run_folder)
+    packages = {package.name: package.version for package in importlib.metadata.distributions()}
     manifest = {
         "run_name": name_run(run_folder),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -161,30 +176,27 @@ def write_manifest(run_folder: Path, parameters: dict) -> None:
             path.stem: read_executed_parameters(path) for path in sorted(run_folder.glob("*.ipynb"))
         },
         "given": parameters,
-        "versions": {
-            "python": platform.python_version(),
-            **{d.name: d.version for d in importlib.metadata.distributions()},
-        },
+        "versions": {"python": platform.python_version(), **packages},
         "git_commit": read_commit(),
         "prompts": hash_prompts(),
-        "corpus": summary.get("corpus"),
-        "calls": summary["calls"],
-        "cost_usd": summary["calls"]["cost_usd"],
-        "wall_seconds": summary["wall_seconds"],
+        "corpus": headlines.get("corpus"),
+        "calls": headlines["calls"],
+        "cost_usd": headlines["calls"]["cost_usd"],
+        "wall_seconds": headlines["wall_seconds"],
     }
-    write_json(run_folder / "manifest.json", manifest)
+    files.write_json(run_folder / "manifest.json", manifest)
 
 
-def read_executed_parameters(notebook: Path) -> dict:
-    """The parameters an executed notebook was given."""
-    return json.loads(notebook.read_text())["metadata"].get("papermill", {}).get("parameters", {})
+def read_executed_parameters(notebook: Path) -> dict[str, Any]:
+    """All parameters that an executed notebook ran with, defaults too."""
+    metadata = json.loads(notebook.read_text())["metadata"]
+    return fill_parameters(notebook, metadata.get("papermill", {}).get("parameters", {}))
 
 
 def read_commit() -> str | None:
     """The commit of the working folder, with ``+`` if it has uncommitted changes."""
     if shutil.which("git") is None:
         return None
-    answer = subprocess.run(
-        ["git", "describe", "--always", "--abbrev=40", "--dirty=+"], capture_output=True, text=True
-    )
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty=+"]
+    answer = subprocess.run(command, capture_output=True, text=True)
     return answer.stdout.strip() or None

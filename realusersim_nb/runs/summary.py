@@ -1,82 +1,108 @@
-"""The headline numbers of runs: put together, told in words, compared.
+"""The headline numbers of runs, as tables and as text.
 
-Each notebook leaves ``summary_part.json``; ``summary.json`` is all parts of a run.
+Each notebook writes ``summary_part.json``; ``summary.json`` is those of all notebooks of a run together.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
+from realusersim_nb import files
 from realusersim_nb.errors import MissingFileError
-from realusersim_nb.files import OUTPUTS, write_json
 from realusersim_nb.llm.models import Usage
 from realusersim_nb.simulators.conditions import find_position
 
 
 def name_run(folder: Path) -> str:
-    """The name of a run by its folder: what follows ``outputs``, ``RUN`` or ``SWEEP/RUN``."""
-    above = [number for number, part in enumerate(folder.parts) if part == OUTPUTS.name]
-    return "/".join(folder.parts[above[-1] + 1 :]) if above else folder.name
+    """The name of a run: its folder below ``outputs``, ``RUN`` or ``SWEEP/RUN``."""
+    _, outputs, name = f"/{folder.as_posix()}".rpartition("/outputs/")
+    return name if outputs else folder.name
 
 
-def write_summary(run_folder: Path) -> dict:
-    """Put the notebooks' parts together into ``summary.json``; calls and seconds are added up."""
-    summary: dict = {"calls": asdict(Usage()), "wall_seconds": 0.0}
+# --- what notebooks wrote ----------------------------------------------------------------------
+
+
+def collect_headlines(run_folder: Path) -> dict:
+    """What the notebooks of a run that are done wrote, in one mapping; ``calls`` and ``wall_seconds`` are added up."""
+    headlines, calls, seconds = {}, Counter(asdict(Usage())), 0.0
     for path in sorted(run_folder.glob("*/summary_part.json")):
-        part = json.loads(path.read_text())
-        for name, value in part.pop("calls").items():
-            summary["calls"][name] += value
-        summary["wall_seconds"] = round(summary["wall_seconds"] + part.pop("wall_seconds"), 1)
-        summary.update(part)
-    write_json(run_folder / "summary.json", summary)
-    return summary
+        written = json.loads(path.read_text())
+        calls.update(written.pop("calls"))
+        seconds += written.pop("wall_seconds")
+        headlines |= written
+    return {"calls": dict(calls), "wall_seconds": round(seconds, 1)} | headlines
+
+
+def write_summary(run_folder: Path) -> None:
+    """Write ``summary.json``."""
+    files.write_json(run_folder / "summary.json", collect_headlines(run_folder))
+
+
+def read_usage(run_folder: Path) -> dict[str, float]:
+    """Calls, tokens, dollars and seconds of the notebooks of a run that are done so far."""
+    headlines = collect_headlines(run_folder)
+    calls = headlines["calls"]
+    return {
+        "calls": calls["live"],
+        "cached": calls["cached"],
+        "failed_calls": calls["failed"],
+        "cost_usd": round(calls["cost_usd"], 6),
+        "tokens": calls["prompt_tokens"] + calls["completion_tokens"],
+        "wall_seconds": headlines["wall_seconds"],
+    }
+
+
+def read_manifest(run_folder: Path) -> dict | None:
+    """A run's manifest; None while the run is not complete, or where the file is damaged."""
+    try:
+        return json.loads((run_folder / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+# --- tables ------------------------------------------------------------------------------------
 
 
 def read_measures(run_folder: Path) -> pd.DataFrame:
-    """What a run measured of each arm and bound: one row a measure and arm, in the order of figures.
+    """What a run measured of each arm and reference arm: one row a measure and arm, in the order of figures.
 
     Columns ``run, measure`` (fidelity by each judge, agent success, gap), ``arm, value, ci_low, ci_high`` (0..1; of
-    the gap nats, with the floor's 97.5 % in ``floor``), ``n`` and ``n_failed``.
+    the gap nats, with the floor's 97.5 % point in ``floor``), ``n`` and ``n_failed``.
     """
-    summary, name = json.loads((run_folder / "summary.json").read_text()), name_run(run_folder)
+    summary, run = json.loads((run_folder / "summary.json").read_text()), name_run(run_folder)
     by_judge = summary.get("fidelity_by_judge", {})
-    found = [(f"fidelity by {judge}", arms, "rate", "n_cases") for judge, arms in by_judge.items()]
-    found += [
-        ("agent success", summary.get("stress", {}), "success", "n_runs"),
-        ("gap", summary.get("gap", {}), "js", "n"),
-    ]
+    measures = [(f"fidelity by {judge}", "rate", "n_cases", arms) for judge, arms in by_judge.items()]
+    measures.append(("agent success", "success", "n_runs", summary.get("stress", {})))
+    measures.append(("gap", "js", "n", summary.get("gap", {})))
     rows = [
-        {
-            "run": name,
-            "measure": measure,
-            "arm": arm,
-            "value": s[value],
-            "ci_low": s.get("ci_low"),
-            "ci_high": s.get("ci_high"),
-            "n": s[n],
-            "n_failed": s.get("n_failed", 0),
-            "floor": s.get("floor_high"),
-        }
-        for measure, arms, value, n in found
-        for arm, s in arms.items()
+        (
+            run,
+            measure,
+            arm,
+            *map(row.get, (value, "ci_low", "ci_high", "floor_high", n)),
+            row.get("n_failed", 0),
+        )
+        for measure, value, n, arms in measures
+        for arm, row in arms.items()
     ]
-    numbers = dict.fromkeys(["value", "ci_low", "ci_high", "floor"], float)
-    table = pd.DataFrame(rows, columns=["run", "measure", "arm", *numbers, "n", "n_failed"])
-    return table.astype(numbers).sort_values("arm", key=lambda arms: arms.map(find_position), kind="stable")
+    columns = "run measure arm value ci_low ci_high floor n n_failed".split()
+    table = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[3:7], float))
+    return table.sort_values("arm", key=lambda arms: arms.map(find_position), kind="stable")
 
 
 def find_runs(sweep: str | None = None) -> list[Path]:
-    """The folders of all runs that have a summary, or of those of one sweep. FileNotFoundError if there is none."""
-    folder = OUTPUTS / sweep if sweep else OUTPUTS
-    found = [*folder.glob("*/summary.json"), *([] if sweep else folder.glob("*/*/summary.json"))]
-    if not found:
+    """The folders of all runs that have a summary, or of those of one sweep. MissingFileError if there is none."""
+    folder = files.outputs_folder() / (sweep or "")
+    summaries = [*folder.glob("*/summary.json"), *([] if sweep else folder.glob("*/*/summary.json"))]
+    if not summaries:
         raise MissingFileError(
             f"{folder}: no summary.json in any folder; run `python -m realusersim_nb run` first."
         )
-    return sorted(path.parent for path in found if not (path.parent / "sweep.parquet").exists())
+    return sorted(path.parent for path in summaries if not (path.parent / "sweep.parquet").exists())
 
 
 def collect_measures(folders: Iterable[Path]) -> pd.DataFrame:
@@ -85,26 +111,25 @@ def collect_measures(folders: Iterable[Path]) -> pd.DataFrame:
 
 
 def collect_table(path: str, columns: Iterable[str], folders: Iterable[Path] | None = None) -> pd.DataFrame:
-    """A table of runs (all), ``run`` first; empty if none has it. Tables without these columns are left out."""
-    files = {name_run(folder): folder / f"{path}.parquet" for folder in folders or find_runs()}
-    found = {run: pd.read_parquet(file) for run, file in files.items() if file.exists()}
-    fit = {run: table for run, table in found.items() if {*columns} <= {*table}}
-    if not fit:
+    """A table of runs (None: all), ``run`` first; empty if none has it. Tables without these columns are left out."""
+    paths = {name_run(folder): folder / f"{path}.parquet" for folder in folders or find_runs()}
+    tables = {run: pd.read_parquet(path) for run, path in paths.items() if path.exists()}
+    tables = {run: table for run, table in tables.items() if {*columns} <= {*table}}
+    if not tables:
         return pd.DataFrame(columns=["run", *columns])
-    return pd.concat(fit, names=["run", None]).reset_index("run").reset_index(drop=True)
+    return pd.concat(tables, names=["run", None]).reset_index("run").reset_index(drop=True)
 
 
-# --- in words ----------------------------------------------------------------------------------
+# --- as text -----------------------------------------------------------------------------------
 
 
 def pivot_measures(measures: pd.DataFrame) -> pd.DataFrame:
-    """The same for a person: one row an arm (of each run, where there are several), one column a measure, as text."""
+    """Measures for reading: one row an arm (of each run, where there are several), one column a measure, as text."""
     index = ["run", "arm"] if measures["run"].nunique() > 1 else "arm"
     shown = measures.assign(text=[describe_measure(row) for row in measures.itertuples()])
     wide = shown.pivot(index=index, columns="measure", values="text")[shown["measure"].unique()].fillna("")
-    return wide.sort_index(
-        level="arm", key=lambda arms: arms.map(find_position), sort_remaining=False
-    ).rename_axis(columns=None)
+    order = {"level": "arm", "key": lambda arms: arms.map(find_position), "sort_remaining": False}
+    return wide.sort_index(**order).rename_axis(columns=None)
 
 
 def describe_measure(row) -> str:
@@ -120,16 +145,12 @@ def describe_measure(row) -> str:
 
 def describe_sources(run_folder: Path) -> list[str]:
     """What a run was made from, one line each: corpus and profiles."""
-    summary, lines = json.loads((run_folder / "summary.json").read_text()), []
-    if corpus := summary.get("corpus"):
-        lines.append(
-            f"corpus {corpus['name']}: {corpus['conversations']:,} conversations of {corpus['users']:,} users"
-        )
-    if profiles := summary.get("profiles"):
-        lines.append(
-            f"profiles: {profiles['n']:,} with {profiles['commands']:,} commands and {profiles['verified_examples']:,} verbatim examples"
-        )
-    return lines
+    summary = json.loads((run_folder / "summary.json").read_text())
+    lines = {
+        "corpus": "corpus {name}: {conversations:,} conversations of {users:,} users",
+        "profiles": "profiles: {n:,} with {commands:,} commands and {verified_examples:,} verbatim examples",
+    }
+    return [line.format(**summary[name]) for name, line in lines.items() if summary.get(name)]
 
 
 def describe_notebook(folder: Path, seconds: float) -> str:

@@ -101,11 +101,11 @@ def test_three_exercises_with_folded_solutions_end_a_notebook(path):
     notebook = nbformat.read(path, as_version=4)
     exercises = notebook.cells[-1].source
     assert exercises.startswith("## Exercises") and read_solutions(notebook)
-    parts = re.split(r"^(\d)\. ", exercises, flags=re.MULTILINE)
-    assert parts[1::2] == ["1", "2", "3"]
+    pieces = re.split(r"^(\d)\. ", exercises, flags=re.MULTILINE)
+    assert pieces[1::2] == ["1", "2", "3"]
     assert all(
-        len(re.findall(r"<details><summary>Solution</summary>\n\n.+?\n\n</details>", part, re.DOTALL)) == 1
-        for part in parts[2::2]
+        len(re.findall(r"<details><summary>Solution</summary>\n\n.+?\n\n</details>", piece, re.DOTALL)) == 1
+        for piece in pieces[2::2]
     )
 
 
@@ -132,7 +132,7 @@ def test_summary_has_every_promised_key(run_folder):
 def test_estimate_is_no_less_than_what_was_asked_and_of_its_order(run_folder):
     parameters = json.loads((run_folder / "manifest.json").read_text())["parameters"]
     declared = {path.stem: notebooks.read_parameters(path) for path in notebooks.find_notebooks()}
-    estimated = estimate.estimate_run({name: own | parameters[name] for name, own in declared.items()})
+    estimated = estimate.estimate_run({name: given | parameters[name] for name, given in declared.items()})
     for name, calls in estimated.groupby("notebook")["calls"].sum().items():
         asked = json.loads((run_folder / name / "summary_part.json").read_text())["calls"]
         assert calls / 6 <= asked["live"] + asked["cached"] <= calls + 3, name  # and three shown one by one
@@ -176,15 +176,15 @@ def test_no_profile_was_made_from_the_case_it_is_used_on(run_folder):
 
 def test_report_holds_the_numbers_and_the_figures_but_no_code_or_widget(run_folder):
     report = (run_folder / "report.html").read_text()
-    told = pivot_measures(read_measures(run_folder))
-    assert "n = 2" in told.loc["profile", "fidelity by embedded"]
-    assert all(f"<td>{text}</td>" in report for text in told.to_numpy().ravel() if text)
-    assert re.search(r"=== the raw reply ===\s*\{", report)  # what a model really said, not an empty line
+    texts = pivot_measures(read_measures(run_folder))
+    assert "n = 2" in texts.loc["profile", "fidelity by embedded"]
+    assert all(f"<td>{text}</td>" in report for text in texts.to_numpy().ravel() if text)
+    assert re.search(r"=== the raw reply ===\s*\{", report)  # a model's real reply, not an empty line
     assert report.count("data:image/png;base64") >= 8
     assert "import pandas" not in report and "widget-view+json" not in report
 
 
-def test_runner_prints_a_line_a_notebook_and_where_the_report_lies(run_folder):
+def test_runner_prints_a_line_a_notebook_and_where_the_report_is(run_folder):
     printed = (run_folder.parent.parent / "printed.txt").read_text()
     assert all(f"{number:02d}_" in printed for number in range(7))
     assert "tokens" in printed and str(run_folder / "report.html") in printed
@@ -205,7 +205,7 @@ def test_a_notebook_runs_on_its_own_with_plain_papermill_and_finds_the_same(run_
     pd.testing.assert_frame_equal(*gaps)
 
 
-def test_mistake_is_told_in_a_sentence_and_not_by_a_stack_trace(workplace):
+def test_user_error_is_shown_as_a_sentence_and_not_by_a_stack_trace(workplace):
     """In a notebook as in the runner, and the cell fails all the same."""
     with pytest.raises(papermill.PapermillExecutionError):
         papermill.execute_notebook(
@@ -216,16 +216,16 @@ def test_mistake_is_told_in_a_sentence_and_not_by_a_stack_trace(workplace):
             progress_bar=False,
         )
     cells = nbformat.read(workplace / "mistake.ipynb", as_version=4).cells
-    [told] = [
+    [shown] = [
         output.traceback
         for cell in cells
         for output in cell.get("outputs", [])
         if output.output_type == "error"
     ]
     assert (
-        told[0].startswith("corpus 'data/nothing.csv': no such file or folder")
-        and "%tb" in told[1]
-        and len(told) == 2
+        shown[0].startswith("corpus 'data/nothing.csv': no such file or folder")
+        and "%tb" in shown[1]
+        and len(shown) == 2
     )
 
 
@@ -248,11 +248,11 @@ def test_numbers_on_the_report_are_those_of_the_tables_which_it_links(run_folder
 def test_nothing_but_bars_is_written_beside_the_outputs(run_folder):
     """No library warns, no log runs along."""
     cells = [cell for path in run_folder.glob("*.ipynb") for cell in nbformat.read(path, as_version=4).cells]
-    said = [
+    texts = [
         output.text for cell in cells for output in cell.get("outputs", []) if output.get("name") == "stderr"
     ]
-    lines = [line for text in said for line in re.split(r"[\r\n]", text) if line.strip()]
-    assert not [text for text in said if "\r" in text]  # of each bar only what it came to
+    lines = [line for text in texts for line in re.split(r"[\r\n]", text) if line.strip()]
+    assert not [text for text in texts if "\r" in text]  # of each bar only what it came to
     assert lines and not [line for line in lines if not re.search(r"it/s|s/it|\?it|\d+it", line)]
 
 

@@ -10,55 +10,17 @@ import pytest
 
 from realusersim_nb import __main__ as main
 from realusersim_nb.records import Profile
-from realusersim_nb.runs import folders, kernels, notebooks, summary
+from realusersim_nb.runs import folders, kernel, notebooks, summary
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-NAMES = {
-    "run_name",
-    "seed",
-    "corpus",
-    "max_conversations",
-    "n_users",
-    "n_cases",
-    "n_tasks",
-    "n_trials",
-    "extractor",
-    "simulator",
-    "assistant",
-    "judge",
-    "agent",
-    "arms",
-    "domain",
-    "max_concurrency",
-    "budget_usd",
-    "llm_mode",
-    "turn_format",
-    "max_user_messages",
-    "max_steps",
-    "systems",
-    "k",
-    "compared_extractor",
-    "n_compared",
-    "skip_steps",
-    "reference",
-    "agent_format",
-    "released",
-    "judge_calls",
-    "judge_orders",
-    "n_rejudged",
-    "label_file",
-    "directives",
-    "facet_writer",
-    "embedder",
-    "n_triplets",
-    "annotator",
-    "answer_file",
-    "sweep",
-    "compared_arm",
-    "columns",
-    "profile_messages",
-}
+NAMES = """
+run_name seed corpus max_conversations n_users n_cases n_tasks n_trials extractor simulator
+assistant judge agent arms domain max_concurrency budget_usd llm_mode turn_format
+max_user_messages max_steps systems k compared_extractor n_compared skip_steps reference
+agent_format released judge_calls judge_orders n_rejudged label_file directives facet_writer
+embedder n_triplets annotator answer_file sweep compared_arm columns profile_messages
+""".split()
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +62,7 @@ class TestNotebookForm:
 
 def test_parameter_files_fit_the_notebooks():
     for path in (ROOT / "notebooks" / "params").glob("*.yaml"):
-        notebooks.check_parameters(main.read_parameter_file(path), notebooks.find_notebooks())
+        notebooks.check_parameters(notebooks.read_mapping(path, "parameter file"), notebooks.find_notebooks())
 
 
 @pytest.mark.parametrize(
@@ -118,7 +80,7 @@ def test_parameter_files_fit_the_notebooks():
         ("curate no/such/file.jsonl", "no such file"),
     ],
 )
-def test_mistake_is_one_sentence_before_anything_runs(command, message, capsys, monkeypatch):
+def test_user_error_is_one_sentence_before_anything_runs(command, message, capsys, monkeypatch):
     monkeypatch.setattr(notebooks, "run_notebooks", lambda *a, **k: pytest.fail("something ran"))
     assert main.main(command.split()) == 2
     error = capsys.readouterr().err
@@ -152,7 +114,7 @@ def test_damaged_record_is_named_by_file_and_line(tmp_path, monkeypatch):
             run.read_records("01_x/profiles.jsonl", Profile, made_from={})
 
 
-def test_summary_adds_up_calls_and_its_measures_are_told_with_interval_n_and_failures(tmp_path, monkeypatch):
+def test_summary_adds_up_calls_and_its_measures_are_described_with_interval_n_and_failures(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rates = {"ci_low": float("nan"), "ci_high": 1.0, "n_cases": 2, "n_failed": 1}
     by_judge = {"j": {"profile": {"rate": 0.5, **rates}, "same_user": {"rate": float("nan"), **rates}}}
@@ -160,8 +122,8 @@ def test_summary_adds_up_calls_and_its_measures_are_told_with_interval_n_and_fai
     folders.Run("r", "04_y").finish(stress={})
     saved = json.loads(Path("outputs/r/summary.json").read_text())
     assert saved["fidelity"]["profile"]["ci_low"] is None and saved["calls"]["live"] == 0
-    told = summary.pivot_measures(summary.collect_measures(summary.find_runs()))["fidelity by j"]
-    assert told.to_dict() == {
+    texts = summary.pivot_measures(summary.collect_measures(summary.find_runs()))["fidelity by j"]
+    assert texts.to_dict() == {
         "same_user": "none scored (n = 2, 1 failed)",
         "profile": "50% (no interval, n = 2, 1 failed)",
     }
@@ -190,7 +152,7 @@ def test_dry_run_says_calls_tokens_and_dollars_and_runs_nothing(capsys, monkeypa
     given = "-p simulator gpt-4o -p n_cases 600 -p extractor nobody-knows-me"
     assert main.main(f"run 03 05 06 --dry-run {given}".split()) == 0
     printed = capsys.readouterr().out
-    # 2 x 600 goals; 600 x 3 arms x (5 messages + 4 plans + 4 answers); (600 x (3 arms + 2 bounds) + 2 x 4 again) x 2 judge calls
+    # 2 x 600 goals; 600 x 3 arms x (5 messages + 4 plans + 4 answers); (600 x (3 arms + 2 reference arms) + 2 x 4 again) x 2 judge calls
     assert "30,616" in printed and "$" in printed
     assert "05_" not in printed  # what 03 asked already
     assert (
@@ -227,15 +189,15 @@ def test_bar_comes_to_what_a_terminal_shows_at_its_end(written, left):
 def test_next_kernel_is_started_meanwhile_and_only_taken_where_it_would_be_the_same(tmp_path, monkeypatch):
     """A kernel takes over folder and environment when it starts, so one from elsewhere is not used."""
     monkeypatch.chdir(tmp_path)
-    with kernels.take_kernel() as first:
-        waiting = kernels.STARTED.next
+    with kernel.take_kernel() as first:
+        waiting = kernel.STARTED.next
         assert waiting is not first and waiting.has_kernel
-    with kernels.take_kernel() as second:
+    with kernel.take_kernel() as second:
         assert second is waiting
-        other = kernels.STARTED.next
+        other = kernel.STARTED.next
     monkeypatch.setenv("OF_ANOTHER_RUN", "1")
-    with kernels.take_kernel() as third:
+    with kernel.take_kernel() as third:
         assert third is not other and not other.has_kernel
-    kernels.stop_idle()
-    kernels.STARTED.next = None
+    kernel.stop_idle()
+    kernel.STARTED.next = None
     assert not [k for k in (first, second, third, other) if k.has_kernel or Path(k.folder.name).exists()]
