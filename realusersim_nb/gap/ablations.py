@@ -76,17 +76,14 @@ async def vary_choices(
         (choice, variant): measure_variant(embeddings, users, replace(base, **changed))
         for choice, variant, changed in show_bar(plan, "other choices", leave=False)
     }
-    for choice, variant, embedder, texts in list_texts(
-        listed.loc[described.index], described, choices.embedder
-    ):
+    variants = list_texts(listed.loc[described.index], described, choices.embedder)
+    for choice, variant, embedder, texts in variants:
         other = await embed_texts(embedder, texts, described.index, models=models, seed=seed)
         gaps[choice, variant] = measure_variant(other, users, base)
     return pd.concat(gaps, names=["choice", "variant"]).reset_index([0, 1]).reset_index(drop=True)
 
 
-def list_texts(
-    listed: pd.DataFrame, described: pd.DataFrame, embedder: str
-) -> list[tuple[str, str, str, list[str]]]:
+def list_texts(listed: pd.DataFrame, described: pd.DataFrame, embedder: str) -> list[tuple]:
     """Other texts or embedders to measure the gap with: choice, variant, embedder, texts."""
     other = "words" if embedder == "lsa" else "lsa"
     by_text = "lsa" if embedder.endswith((".npy", ".npz")) else embedder

@@ -26,9 +26,8 @@ def compare_behaviours(labels: pd.Series, system: str, *, k: int) -> pd.DataFram
     table = pd.DataFrame({"real": smooth(real), "simulated": smooth(simulated)})
     table = table.assign(n_real=real, n_simulated=simulated, ratio=table["simulated"] / table["real"])
     expected = table[["real", "simulated"]].max(axis=1) * min(real.sum(), simulated.sum())
-    is_missed, is_invented = (
-        table[a] * FOLD <= table[b] for a, b in (("simulated", "real"), ("real", "simulated"))
-    )
+    is_missed = table["simulated"] * FOLD <= table["real"]
+    is_invented = table["real"] * FOLD <= table["simulated"]
     cases = [expected < EXPECTED, is_missed, is_invented]
     table["kind"] = np.select(cases, ["rare", "missed", "invented"], "captured")
     return table.rename_axis("cluster")

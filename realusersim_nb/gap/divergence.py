@@ -45,18 +45,14 @@ def cluster_embeddings(embeddings: np.ndarray, *, k: int, seed: int, restarts: i
     k-means++ tries one candidate a centre: with many clusters, the usual several take most of the time.
     """
     if k > len(embeddings):
-        raise InputError(
-            f"k = {k} clusters need at least as many conversations, there are {len(embeddings)}."
-        )
+        raise InputError(f"k = {k} clusters need {k} conversations, there are {len(embeddings)}; lower k.")
 
     def draw(rows: np.ndarray, k: int, random_state: np.random.RandomState) -> np.ndarray:
         return kmeans_plusplus(rows, k, random_state=random_state, n_local_trials=1)[0]
 
     model = KMeans(k, init=draw, n_init=restarts, max_iter=ITERATIONS, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # fewer different rows than clusters: some stay empty
+    with warnings.catch_warnings():  # of fewer different rows than clusters: some stay empty
+        warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit_predict(embeddings)
 
 
