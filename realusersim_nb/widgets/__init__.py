@@ -1,9 +1,8 @@
 """Browsers for JupyterLab; each shows a static page where widgets cannot run."""
 
 from realusersim_nb.widgets.agent_runs import browse_runs, show_run
-from realusersim_nb.widgets.behaviours import browse_behaviours
+from realusersim_nb.widgets.behaviours import browse_behaviours, find_odd_ones
 from realusersim_nb.widgets.cases import browse_cases, label_pairs
-from realusersim_nb.widgets.odd_one_out import find_odd_ones
 from realusersim_nb.widgets.profiles import browse_profiles, watch_profile
 from realusersim_nb.widgets.stage import Stage, compare_openings
 

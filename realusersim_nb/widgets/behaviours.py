@@ -1,53 +1,49 @@
-"""A browser of behaviours: the clusters that a simulator captures, misses and invents."""
+"""Behaviours: a browser of clusters of conversations, and the study whether people see the same clusters."""
 
+from pathlib import Path
 from typing import NamedTuple
 
-import ipywidgets
 import numpy as np
 import pandas as pd
+from ipywidgets import Button, Dropdown
 
 from realusersim_nb.gap.behaviours import find_central_examples
 from realusersim_nb.gap.facets import REAL
-from realusersim_nb.widgets.page import ANY, browse, follow, render
+from realusersim_nb.gap.odd_one_out import Answer, Triplet, read_answers, save_answer
+from realusersim_nb.widgets.page import ANY, ask_one_by_one, browse, follow, render
 
+ODD_QUESTION = "two of these people use the assistant alike. Who does not? Judge the manner, not the subject."
 KINDS = ["missed", "invented", "captured"]
+NAME = "{0.kind}: real {0.real:.1%}, {0.system} {0.simulated:.1%} ({0.terms:.60}) #{0.cluster}"
 
 
 def browse_behaviours(
     compared: pd.DataFrame, points: np.ndarray, clusters: pd.Series, listed: pd.DataFrame, *, system: str
 ) -> None:
-    """Clusters by kind, those of most conversations first: terms, shares, and real and simulated users in each.
+    """Clusters by kind, largest first: terms, shares, and the real and simulated users nearest their centres.
 
-    ``compared`` of ``behaviours.compare_all_behaviours``, ``clusters`` the label of each conversation, ``points`` its
-    embedding. A page without widgets shows the three largest of each kind, folded.
+    ``compared`` of ``behaviours.compare_all_behaviours``; of each conversation, ``clusters`` is the label and
+    ``points`` the embedding. Without widgets, the three largest of each kind.
     """
     order = (compared["real"] + compared["simulated"]).sort_values(ascending=False).index
-    rows = compared.loc[order].query("kind != 'rare'").reset_index()
-    by_name = {name_behaviour(row): row for row in rows.itertuples(index=False)}
+    rows = compared.loc[order].query("kind != 'rare'").reset_index().itertuples(index=False)
+    by_name = {NAME.format(row): row for row in rows}
 
     def match(which: str, kind: str) -> list[str]:
         return [name for name, row in by_name.items() if row.system == which and kind in (ANY, row.kind)]
 
     def show(name: str | None) -> str:
-        if name is None:
-            return render("note", text="No behaviour of this kind has enough conversations to be named.")
-        return show_behaviour(by_name[name], points, clusters, listed)
+        if name:
+            return show_behaviour(by_name[name], points, clusters, listed)
+        return render("note", text="No behaviour of this kind has enough conversations to be named.")
 
     systems = list(dict.fromkeys([system, *compared.index.unique("system")]))
-    which = ipywidgets.Dropdown(options=systems, description="system")
-    kind = ipywidgets.Dropdown(options=[ANY, *KINDS], description="kind")
-    names = ipywidgets.Dropdown(options=match(system, ANY), description="behaviour", layout={"width": "44em"})
+    which = Dropdown(options=systems, description="system")
+    kind = Dropdown(options=[ANY, *KINDS], description="kind")
+    names = Dropdown(options=match(system, ANY), description="behaviour", layout={"width": "44em"})
     follow([which, kind], lambda *values: setattr(names, "options", match(*values)))
-    largest = [name for k in KINDS for name in match(system, k)[:3]]
-    browse(
-        [which, kind, names], lambda *_: show(names.value), static=[(name, show(name)) for name in largest]
-    )
-
-
-def name_behaviour(row: NamedTuple) -> str:
-    """A cluster in a line: kind, shares, its first terms, number."""
-    shares = f"real {row.real:.1%}, {row.system} {row.simulated:.1%}"
-    return f"{row.kind}: {shares} ({row.terms[:60]}) #{row.cluster}"
+    static = [(name, show(name)) for k in KINDS for name in match(system, k)[:3]]
+    browse([which, kind, names], lambda *_: show(names.value), static=static)
 
 
 def show_behaviour(row: NamedTuple, points: np.ndarray, clusters: pd.Series, listed: pd.DataFrame) -> str:
@@ -56,7 +52,27 @@ def show_behaviour(row: NamedTuple, points: np.ndarray, clusters: pd.Series, lis
     for side in (REAL, row.system):
         inside = clusters.index.get_level_values("system") == side
         labels = clusters[inside]
-        is_shown = (labels == row.cluster).any()
-        nearest = find_central_examples(points[inside], labels, row.cluster) if is_shown else []
+        used = (labels == row.cluster).any()
+        nearest = find_central_examples(points[inside], labels, row.cluster) if used else []
         examples[side] = {key[1]: listed.loc[[key], "messages"].iloc[0] for key in nearest}
     return render("behaviour", terms=row.terms, examples=examples)
+
+
+def find_odd_ones(triplets: list[Triplet], path: Path, *, annotator: str) -> None:
+    """The odd-one-out study: three conversations at a time, blind; answers are appended to a file at once.
+
+    Triplets that ``annotator`` has answered before are left out. Without widgets, the first of the others.
+    """
+    done = {a.triplet_id for a in read_answers(path, triplets) if a.annotator == annotator}
+    left = [triplet for triplet in triplets if triplet.triplet_id not in done]
+    buttons = [Button(description=f"{number} is the odd one") for number in (1, 2, 3)]
+
+    def save(index: int, button: Button) -> None:
+        triplet_id, chosen = left[index].triplet_id, buttons.index(button)
+        save_answer(path, Answer(triplet_id=triplet_id, annotator=annotator, chosen=chosen))
+
+    pages = []
+    for number, triplet in enumerate(left, len(done) + 1):
+        sides, question = dict(enumerate(triplet.texts, 1)), f"{number} of {len(triplets)}: {ODD_QUESTION}"
+        pages.append(render("sides", sides=sides, question=question))
+    ask_one_by_one(pages, save, buttons=buttons)

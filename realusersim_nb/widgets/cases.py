@@ -1,8 +1,8 @@
-"""Cases: the real user beside the simulated one, with the judges' verdicts; and pairs to be labelled blind."""
+"""Cases: the real user beside the simulated one, with the judges' verdicts; pairs to be labelled blind."""
 
 from pathlib import Path
 
-import ipywidgets
+from ipywidgets import Button, Dropdown, ToggleButtons
 
 from realusersim_nb.pt3.agreement import name_reader
 from realusersim_nb.pt3.cases import list_judged_messages
@@ -13,11 +13,13 @@ from realusersim_nb.widgets.page import ask_one_by_one, browse, render
 
 
 def browse_cases(cases: list[Case], transcripts: list[Transcript], judgements: list[Judgement]) -> None:
-    """One case under one arm: see ``show_case``. A page without widgets shows the first case under its first arm."""
+    """One case under one arm (see ``show_case``); without widgets, the first of both."""
     by_id = {case.case_id: case for case in cases}
     arms = list(dict.fromkeys(transcript.arm for transcript in transcripts))
-    choices = {"case": list(by_id), "beside": arms}
-    controls = [ipywidgets.Dropdown(options=values, description=name) for name, values in choices.items()]
+    controls = [
+        Dropdown(options=list(by_id), description="case"),
+        Dropdown(options=arms, description="beside"),
+    ]
     browse(controls, lambda case_id, arm: show_case(by_id[case_id], arm, transcripts, judgements))
 
 
@@ -31,27 +33,19 @@ def show_case(case: Case, arm: str, transcripts: list[Transcript], judgements: l
 
 
 def label_pairs(pairs: list[tuple[Case, Transcript, str]], path: Path, *, labeller: str) -> None:
-    """Show pairs blind, one after the other, and append each set of verdicts to a file of labels (see ``labels``).
+    """Show pairs blind, one by one, and append each label to a file; without widgets, the first pair."""
+    shared = {"options": ["match", "no match"], "value": None, "style": {"description_width": "20em"}}
+    choices = {d: ToggleButtons(description=f"{d} {name}", **shared) for d, name in DIMENSIONS.items()}
 
-    A page without widgets shows the first pair.
-    """
-    names, style = [f"{d} {name}" for d, name in DIMENSIONS.items()], {"description_width": "20em"}
-    choices = [
-        ipywidgets.ToggleButtons(options=["match", "no match"], value=None, description=name, style=style)
-        for name in names
-    ]
-
-    def save(index: int, _: ipywidgets.Button) -> None:
-        given = {d: choice.value for d, choice in zip(DIMENSIONS, choices, strict=True) if choice.value}
-        verdicts = {d: value == "match" for d, value in given.items()}
+    def save(index: int, _: Button) -> None:
+        verdicts = {d: choice.value == "match" for d, choice in choices.items() if choice.value}
         save_label(path, *pairs[index][:2], verdicts=verdicts, labeller=labeller)
-        for choice in choices:
+        for choice in choices.values():
             choice.value = None
 
     question = "Pair {} of {}: could one person have written both?"
     pages = [show_pair(*pair, question=question.format(n, len(pairs))) for n, pair in enumerate(pairs, 1)]
-    button = ipywidgets.Button(description="save, next pair")
-    ask_one_by_one(pages, save, buttons=[button], controls=choices)
+    ask_one_by_one(pages, save, buttons=[Button(description="save, next pair")], controls=choices.values())
 
 
 def show_pair(case: Case, transcript: Transcript, order: str, *, question: str = "") -> str:

@@ -1,11 +1,11 @@
-"""HTML pages and the widgets that browse them. All HTML is in ``templates/``, where every text is escaped."""
+"""HTML pages and the widgets that browse them; all HTML is in ``templates/``, where every text is escaped."""
 
 import json
 import os
 from collections.abc import Callable, Iterable
 
-import ipywidgets
 from IPython.display import display
+from ipywidgets import HTML, Button, HBox, Label, VBox, Widget
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from realusersim_nb.errors import StudyError
@@ -17,9 +17,7 @@ WHOLE_LABEL = {"description_width": "initial"}  # style of a control with a long
 WRAP = {"flex_flow": "row wrap"}  # layout of controls beside each other
 
 LOADER = PackageLoader("realusersim_nb.widgets")
-TEMPLATES = Environment(
-    loader=LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-)
+TEMPLATES = Environment(loader=LOADER, autoescape=True, undefined=StrictUndefined)
 TEMPLATES.filters |= {"cut": cut_at_word, "json": json.dumps}
 Pages = Iterable[tuple[str, str]]  # title and HTML
 
@@ -29,62 +27,54 @@ def render(template: str, **values: object) -> str:
     return TEMPLATES.get_template(f"{template}.html").render(values)
 
 
-def show_widgets(widgets: list[ipywidgets.Widget], *, static: Pages, note: str = "") -> None:
-    """Show widgets; where none can run (a report, GitHub), rendered pages, folded if they have a title, and a note.
+def show_widgets(widgets: list[Widget], *, static: Pages, note: str = "") -> None:
+    """Show widgets; where none can run (a report, GitHub), rendered pages, folded if titled, and a note.
 
     A headless run saves only these: an exported page would prefer the widgets, and show nothing.
     """
-    is_headless = os.environ.get("REALUSERSIM_HEADLESS")
-    bundle = {} if is_headless else ipywidgets.VBox(widgets)._repr_mimebundle_()
+    bundle = {} if os.environ.get("REALUSERSIM_HEADLESS") else VBox(widgets)._repr_mimebundle_()
     display({**bundle, "text/html": render("static", pages=static, note=note)}, raw=True)
 
 
-def follow(controls: list[ipywidgets.Widget], update: Callable[..., object]) -> None:
+def follow(controls: list[Widget], update: Callable[..., object]) -> None:
     """Call ``update`` with the values of all controls whenever one of them changes."""
     for control in controls:
         control.observe(lambda _: update(*[c.value for c in controls]), names="value")
 
 
-def browse(
-    controls: list[ipywidgets.Widget], show: Callable[..., str], *, static: Pages = (), note: str = ""
-) -> None:
-    """Controls above the page that ``show`` makes of their values; without ``static`` that page stands for widgets."""
-    page = ipywidgets.HTML(show(*[control.value for control in controls]))
+def browse(controls: list[Widget], show: Callable[..., str], *, static: Pages = (), note: str = "") -> None:
+    """Controls above the page that ``show`` makes of their values; ``static`` defaults to the first page."""
+    page = HTML(show(*[control.value for control in controls]))
     follow(controls, lambda *values: setattr(page, "value", show(*values)))
-    widgets = [ipywidgets.HBox(controls, layout=WRAP), page]
-    show_widgets(widgets, static=list(static) or [("", page.value)], note=note)
+    show_widgets([HBox(controls, layout=WRAP), page], static=list(static) or [("", page.value)], note=note)
 
 
 def ask_one_by_one(
-    pages: list[str],
-    save: Callable[[int, ipywidgets.Button], None],
-    *,
-    buttons: list[ipywidgets.Button],
-    controls: Iterable[ipywidgets.Widget] = (),
+    pages: list[str], save: Callable[[int, Button], None], *, buttons: list[Button], controls: Iterable = ()
 ) -> None:
     """Pages to be answered one after the other: a click calls ``save`` with the page's index and the button.
 
     If ``save`` raises a StudyError, its sentence is shown and the page stays.
     """
-    page, problem, left = ipywidgets.HTML(), ipywidgets.Label(), list(pages)
+    page, problem, left = HTML(), Label(), list(pages)
 
     def show_next() -> None:
+        problem.value = ""
         page.value = left[0] if left else render("note", text="That was the last one. Thank you.")
         for button in buttons:
             button.disabled = not left
 
-    def answer(button: ipywidgets.Button) -> None:
+    def answer(button: Button) -> None:
         try:
             save(len(pages) - len(left), button)
         except StudyError as error:
             problem.value = str(error)
         else:
-            problem.value = ""
             left.pop(0)
             show_next()
 
     for button in buttons:
         button.on_click(answer)
     show_next()
-    widgets = [page, *controls, ipywidgets.HBox(buttons), problem]
-    show_widgets(widgets, static=[("", page.value)], note="Answers can be given where widgets run.")
+    static, note = [("", page.value)], "Answers can be given where widgets run."
+    show_widgets([page, *controls, HBox(buttons), problem], static=static, note=note)

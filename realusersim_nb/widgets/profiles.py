@@ -1,6 +1,6 @@
 """Profiles: commands beside the messages that are their evidence, and how they grow message by message."""
 
-import ipywidgets
+from ipywidgets import Dropdown, IntSlider, Text
 
 from realusersim_nb.profiles.persona import render_profile
 from realusersim_nb.records import Conversation, Profile
@@ -11,18 +11,13 @@ N_LATEST = 6  # messages beside a profile that grows
 
 
 def browse_profiles(profiles: list[Profile], users: dict[str, list[Conversation]]) -> None:
-    """One user's profile (see ``show_profiles``), or two side by side, filtered by a dimension and a word they use.
-
-    A page without widgets shows the first user.
-    """
+    """One or two users (see ``show_profiles``), to be filtered; without widgets, the first one."""
     by_id = {profile.user_id: profile for profile in profiles}
-    dimensions = sorted({c.dimension for p in profiles for c in p.commands})
-    filters = [
-        ipywidgets.Dropdown(options=[ANY, *dimensions], description="stands apart in", style=WHOLE_LABEL),
-        ipywidgets.Text(placeholder="a word they use", continuous_update=False),
-    ]
-    first = ipywidgets.Dropdown(options=list(by_id), description="user")
-    second = ipywidgets.Dropdown(options=[NOBODY, *by_id], description="beside")
+    dimensions = [ANY, *sorted({c.dimension for p in profiles for c in p.commands})]
+    dimension = Dropdown(options=dimensions, description="stands apart in", style=WHOLE_LABEL)
+    word = Text(placeholder="a word they use", continuous_update=False)
+    first = Dropdown(options=list(by_id), description="user")
+    second = Dropdown(options=[NOBODY, *by_id], description="beside")
 
     def narrow(dimension: str, word: str) -> None:
         matches = filter_profiles(profiles, users, dimension=dimension, word=word)
@@ -31,31 +26,28 @@ def browse_profiles(profiles: list[Profile], users: dict[str, list[Conversation]
     def show(_dimension: str, _word: str, *names: str) -> str:
         return show_profiles([by_id[name] for name in names if name in by_id], users)
 
-    follow(filters, narrow)
-    browse([*filters, first, second], show)
+    follow([dimension, word], narrow)
+    browse([dimension, word, first, second], show)
 
 
 def filter_profiles(
     profiles: list[Profile], users: dict[str, list[Conversation]], *, dimension: str = ANY, word: str = ""
 ) -> list[Profile]:
     """Those with a command in a dimension and with a word (any case) in one of their messages."""
-    return [
-        p
-        for p in profiles
-        if (dimension == ANY or any(c.dimension == dimension for c in p.commands))
-        and any(word.lower() in m.lower() for c in users[p.user_id] for m in c.user_messages)
-    ]
+    apart = [p for p in profiles if dimension == ANY or dimension in {c.dimension for c in p.commands}]
+    texts = {p.user_id: "\n".join(m for c in users[p.user_id] for m in c.user_messages) for p in apart}
+    return [profile for profile in apart if word.lower() in texts[profile.user_id].lower()]
 
 
 def show_profiles(profiles: list[Profile], users: dict[str, list[Conversation]]) -> str:
-    """HTML of users side by side: commands and their figures, messages (evidence first and marked), the prompt."""
+    """HTML of users side by side: commands with their figures, messages (evidence marked), the prompt."""
     people = []
     for profile in profiles:
         messages = [m for c in users[profile.user_id] for m in c.user_messages]
         examples = {e for c in profile.commands for e in c.examples}
         messages.sort(key=lambda m, examples=examples: not any(e in m for e in examples))
-        cut = [split_at_evidence(cut_at_word(m, 240), examples) for m in messages[:N_SHOWN]]
-        people.append((profile, render_profile(profile), cut, len(messages)))
+        pieces = [split_at_evidence(cut_at_word(m, 240), examples) for m in messages[:N_SHOWN]]
+        people.append((profile, render_profile(profile), pieces, len(messages)))
     return render("profiles", people=people)
 
 
@@ -66,19 +58,15 @@ def split_at_evidence(text: str, examples: set[str]) -> tuple[str, str, str]:
 
 
 def watch_profile(texts: list[str], grown: list[Profile]) -> None:
-    """A person's messages beside the profile that they give so far, by a slider.
-
-    ``grown`` of ``extraction.grow_profiles``, one a message. A page without widgets shows the first, middle and last.
-    """
+    """A slider over messages and the profile that they give so far: ``grown`` of ``extraction.grow_profiles``."""
     n, layout = len(texts), {"width": "30em"}
-    slider = ipywidgets.IntSlider(1, 1, n, description="messages read", style=WHOLE_LABEL, layout=layout)
-    static = [("", show_growth(texts, grown, step, has_title=True)) for step in sorted({1, (n + 1) // 2, n})]
+    slider = IntSlider(1, 1, n, description="messages read", style=WHOLE_LABEL, layout=layout)
+    static = [("", show_growth(texts, grown, step)) for step in sorted({1, (n + 1) // 2, n})]
     browse([slider], lambda step: show_growth(texts, grown, step), static=static)
 
 
-def show_growth(texts: list[str], grown: list[Profile], n: int, *, has_title: bool = False) -> str:
-    """HTML of the latest of n messages and the commands they give; those that the n-th message brought are marked."""
+def show_growth(texts: list[str], grown: list[Profile], n: int) -> str:
+    """HTML of the latest of n messages and the commands; those that the n-th message brought are marked."""
     before = {command.command for command in grown[n - 2].commands} if n > 1 else set()
     latest, commands = texts[max(0, n - N_LATEST) : n], grown[n - 1].commands
-    title = f"{n} of {len(texts)} messages read" if has_title else ""
-    return render("growth", texts=latest, commands=commands, before=before, n=n, title=title)
+    return render("growth", texts=latest, commands=commands, before=before, n=n, n_all=len(texts))

@@ -5,15 +5,15 @@ import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 
-import ipywidgets
 import pandas as pd
+from ipywidgets import HTML, Button, Dropdown, HBox, ToggleButtons
 
 from realusersim_nb.errors import StudyError
 from realusersim_nb.llm.client import read_fields, watch_replies
 from realusersim_nb.llm.models import Outcome
 from realusersim_nb.pt3.cases import list_judged_messages
 from realusersim_nb.pt3.judges import DIMENSIONS, Rule, judge_all
-from realusersim_nb.records import Case, Message, Transcript
+from realusersim_nb.records import Case, Message
 from realusersim_nb.simulators.rollouts import roll_out
 from realusersim_nb.simulators.users import Simulator, UserTurn
 from realusersim_nb.text import cut_at_word
@@ -21,48 +21,39 @@ from realusersim_nb.widgets.page import WHOLE_LABEL, WRAP, render, show_widgets
 
 WRITTEN = list(UserTurn.model_fields)[-1]  # the field of a reply that is the message itself
 PACE = 0.1  # seconds between two pictures of a reply that is coming
+QUESTION = "Could one person have written both?"
 ANSWERS = SAME, OTHER = "same person", "somebody else"
 MAX_USER_MESSAGES = 3
+Openings = dict[str, Outcome[str]]  # by arm, what its user wrote first or why there is nothing
 
 
 @dataclass(kw_only=True)
 class Stage:
-    """Choose an arm and watch its user and the assistant write, beside the real user; judge it, then ask the judge.
+    """Choose an arm, watch its user and the assistant write beside the real user, judge it, ask the judge.
 
-    ``personas`` is what each arm is told, ``judge`` one judge of ``judges.make_judges``, ``openings`` what each arm
-    wrote first: all that a page without widgets shows. ``task`` is the work that the latest click began.
+    ``personas`` is what each arm is told, ``judge`` one judge of ``judges.make_judges``; without widgets, the
+    ``openings`` are shown. ``task`` is the work that a click began, ``transcript`` the latest conversation.
     """
 
     case: Case
     personas: dict[str, str]
-    openings: dict[str, Outcome[str]]
+    openings: Openings
     simulator: Simulator
     assistant: str
     judge: dict[str, Rule | None]
-    transcript: Transcript | None = None
-    task: asyncio.Task | None = None
 
     def __post_init__(self) -> None:
-        self.arm = ipywidgets.Dropdown(
-            options=list(self.personas), description="told as in", style=WHOLE_LABEL
-        )
-        self.begin = ipywidgets.Button(description="let them write", button_style="primary")
-        question = "Could one person have written both?"
-        self.verdict = ipywidgets.ToggleButtons(
-            options=ANSWERS, value=None, description=question, style=WHOLE_LABEL
-        )
-        question = "what does the judge say?"
-        self.ask = ipywidgets.Button(description=question, disabled=True, layout={"width": "16em"})
-        self.page, self.result = (
-            ipywidgets.HTML(show_beside(self.case, self.arm.value, [])),
-            ipywidgets.HTML(),
-        )
+        self.transcript = self.task = None
+        self.arm = Dropdown(options=list(self.personas), description="arm", style=WHOLE_LABEL)
+        self.begin = Button(description="let them write", button_style="primary")
+        self.verdict = ToggleButtons(options=ANSWERS, value=None, description=QUESTION, style=WHOLE_LABEL)
+        self.ask = Button(description="what does the judge say?", disabled=True, layout={"width": "16em"})
+        self.page, self.result = HTML(show_beside(self.case, self.arm.value, [])), HTML()
         self.begin.on_click(lambda _: self.start(self.play()))
         self.ask.on_click(lambda _: self.start(self.reveal()))
-        controls = ipywidgets.HBox([self.arm, self.begin], layout=WRAP)
         sides = {"real": list_judged_messages(self.case.original)[:1]}
         sides |= {arm: [str(outcome)] for arm, outcome in self.openings.items()}
-        widgets = [controls, self.page, self.verdict, self.ask, self.result]
+        widgets = [HBox([self.arm, self.begin], layout=WRAP), self.page, self.verdict, self.ask, self.result]
         show_widgets(widgets, static=[("", render("sides", sides=sides, question=""))])
 
     def start(self, work: Coroutine) -> None:
@@ -90,15 +81,10 @@ class Stage:
                 next_draw = time.monotonic() + PACE
 
         self.verdict.value, self.page.value = None, show_beside(self.case, arm, messages, "")
+        options = {"max_user_messages": MAX_USER_MESSAGES, "heard": messages}
         with watch_replies(draw):
             self.transcript = await roll_out(
-                self.simulator,
-                self.assistant,
-                self.case,
-                arm,
-                self.personas[arm],
-                max_user_messages=MAX_USER_MESSAGES,
-                heard=messages,
+                self.simulator, self.assistant, self.case, arm, self.personas[arm], **options
             )
         self.page.value = show_beside(self.case, arm, messages)
         error = self.transcript.error
@@ -113,9 +99,9 @@ class Stage:
 
 
 def show_beside(case: Case, arm: str, messages: list[Message], reply: str | None = None) -> str:
-    """HTML of the real user's messages, and of the conversation so far with the ``reply`` that is being written.
+    """HTML of the real user's messages, and of a conversation with the ``reply`` that is being written.
 
-    What a user only plans to ask, before the message itself is written, is of the class ``thought``.
+    What a simulator plans to ask, before it writes the message itself, is of the class ``thought``.
     """
     lines = [(message.role, message.content) for message in messages]
     if reply is not None:
@@ -128,9 +114,7 @@ def show_beside(case: Case, arm: str, messages: list[Message], reply: str | None
     return render("beside", real=list_judged_messages(case.original), arm=arm, lines=lines)
 
 
-def compare_openings(
-    case: Case, openings: dict[str, Outcome[str]], judge: dict[str, Rule | None]
-) -> pd.DataFrame:
+def compare_openings(case: Case, openings: Openings, judge: dict[str, Rule | None]) -> pd.DataFrame:
     """The real person's first message and each arm's; one row a writer (index ``who``).
 
     A judge that is a rule adds, for each dimension it reads, how likely (0..1) one person wrote both.

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """Address of a JupyterLab over copies of the notebooks, whose corpus is the small one and where no model is installed."""
+    """Address of a JupyterLab over copies of the notebooks: the small corpus, and no model installed."""
     folder = tmp_path_factory.mktemp("lab")
     (folder / "data").symlink_to(ROOT / "data")
     (folder / "notebooks").mkdir()

@@ -1,6 +1,6 @@
 """Widgets of the first notebook, clicked without a browser, on replies recorded from the embedded model.
 
-REALUSERSIM_RECORD=1 records them anew: data/replies.jsonl.gz, which notebook 00 shows where there is no model.
+REALUSERSIM_RECORD=1 records them anew: data/replies.jsonl.gz, which notebook 00 uses where no model is installed.
 """
 
 import asyncio

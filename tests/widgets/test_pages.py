@@ -1,0 +1,88 @@
+"""Pages and browsers on toy records: what they show, what they escape, and what is left where no widget runs."""
+
+import subprocess
+import sys
+
+import pytest
+from ipywidgets import Button
+
+from realusersim_nb.errors import InputError
+from realusersim_nb.records import AgentRun, Command, Profile
+from realusersim_nb.widgets import agent_runs, page, profiles
+
+MESSAGES = [
+    {"role": "user", "content": "<script>hi"},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"name": "get_order", "arguments": {"id": "<b>7"}}],
+    },
+    {"role": "tool", "content": "none", "error": True},
+]
+RUN = AgentRun(
+    task_id="t", trial=0, arm="profile", agent="m", simulator="s", success=False, messages=MESSAGES
+)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What is displayed: bundles of MIME types."""
+    bundles = []
+    monkeypatch.setattr(page, "display", lambda bundle, raw: bundles.append(bundle))
+    return bundles
+
+
+def test_headless_run_shows_static_pages_alone(shown, monkeypatch):
+    for variable in ("", "1"):
+        monkeypatch.setenv("REALUSERSIM_HEADLESS", variable)
+        agent_runs.browse_runs([RUN, RUN.model_copy(update={"simulator": None})], [], [])
+    lab, headless = shown
+    assert set(headless) == {"text/html"} and "application/vnd.jupyter.widget-view+json" in lab
+    assert "1 of 1 runs are shown." in headless["text/html"] and headless["text/html"].count("<summary>") == 1
+
+
+def test_run_is_shown_without_tau2():
+    code = f"""if True:
+        import sys
+        sys.modules["tau2"] = None  # as if not installed
+        from realusersim_nb import records, widgets
+        print(widgets.show_run(records.AgentRun(**{RUN.model_dump()!r})))"""
+    html = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "<b>failed</b>" in html and "&lt;script&gt;hi" in html and "tool, refused" in html
+    assert "<code>get_order({&#34;id&#34;: &#34;&lt;b&gt;7&#34;})</code>" in html
+
+
+def test_template_with_a_value_missing_raises():
+    with pytest.raises(Exception, match="'question' is undefined"):
+        page.render("sides", sides={})
+
+
+def test_answer_that_is_refused_is_asked_for_again(monkeypatch):
+    asked, saved = [], []
+    monkeypatch.setattr(page, "show_widgets", lambda widgets, **static: asked.extend(widgets))
+
+    def save(index, button):
+        if button is refused:
+            raise InputError("no verdict on D1.")
+        saved.append(index)
+
+    refused, accepted = Button(), Button()
+    page.ask_one_by_one(["one", "two"], save, buttons=[refused, accepted])
+    html, _, problem = asked
+    refused.click()
+    assert (html.value, problem.value, saved) == ("one", "no verdict on D1.", [])
+    accepted.click()
+    assert (html.value, problem.value, saved) == ("two", "", [0])
+    accepted.click()
+    assert "last one" in html.value and accepted.disabled
+
+
+def test_evidence_says_on_which_side_of_users_somebody_is():
+    figure = {"feature": "please", "value": 0.25, "n": 12}
+    sides = {0.9: "more than 90% of users", 0.1: "less than 90% of users"}
+    for percentile, words in sides.items():
+        command = Command(
+            dimension="formality", command="Say <please>.", evidence=figure | {"percentile": percentile}
+        )
+        html = profiles.show_growth(["a"], [Profile(user_id="u", commands=[command])], 1)
+        assert f"(please 0.25, {words}, 12 messages)" in html and "<mark>Say &lt;please&gt;.</mark>" in html
