@@ -23,8 +23,7 @@ from realusersim_nb.gap.odd_one_out import (
     tabulate_answers,
 )
 from realusersim_nb.llm.endpoints import EndpointError
-from realusersim_nb.widgets.behaviours import browse_behaviours
-from realusersim_nb.widgets.odd_one_out import find_odd_ones
+from realusersim_nb.widgets.behaviours import browse_behaviours, find_odd_ones
 
 
 def test_divergences_of_a_hand_computed_example():

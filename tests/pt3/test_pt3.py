@@ -23,8 +23,7 @@ from realusersim_nb.records import Case, Command, Judgement, JudgePrompt, Messag
 from realusersim_nb.simulators import conditions, role_breaks, rollouts
 from realusersim_nb.simulators.users import Simulator
 from realusersim_nb.text import list_copied_runs, measure_longest_copy, measure_overlap
-from realusersim_nb.widgets import labelling
-from realusersim_nb.widgets.cases import show_case
+from realusersim_nb.widgets.cases import show_case, show_pair
 
 CONVERSATIONS = [
     make_conversation("sort a list", f"now by {u}", "thanks a lot for that", user=u) for u in "abc"
@@ -127,7 +126,7 @@ def test_simulator_never_sees_the_original(endpoint, tmp_path):
 def test_failed_call_ends_the_roll_out_with_what_there_was(endpoint, tmp_path):
     endpoint(lambda r: json.dumps(fill(r, done=False)) if "response_format" in r else "")
     found = roll_out(tmp_path)
-    assert (found.ended_by, found.error, len(found.messages)) == ("error", "empty: nothing was said", 1)
+    assert (found.ended_by, found.error, len(found.messages)) == ("error", "empty: the reply has no text", 1)
 
 
 # --- judging -----------------------------------------------------------------------------------
@@ -374,7 +373,7 @@ def test_blind_labels_are_kept_and_feed_the_agreement(tmp_path):
         Transcript(case_id=c.case_id, user_id=c.user_id, arm="profile", messages=c.original) for c in CASES
     ]
     pairs = labels.draw_label_pairs(CASES, transcripts, n=2, seed=1)
-    shown = "".join(labelling.show_pair(*pair) for pair in pairs)
+    shown = "".join(show_pair(*pair) for pair in pairs)
     assert len(pairs) == 2 and "profile" not in shown and "real" not in shown
     for value in (False, True):  # who changes their mind is believed
         labels.save_label(path, *pairs[0][:2], verdicts=dict.fromkeys(judges.DIMENSIONS, value), labeller="A")
