@@ -1,4 +1,8 @@
-"""Files that are whole or absent, and records in them, one JSON object a line."""
+"""Files that are whole or absent, records in them (one JSON object a line), and outputs that machines share.
+
+``REALUSERSIM_OUTPUTS=s3://bucket/study`` (any address of fsspec) is for machines that share no disk: each
+works in its ``outputs/``, uploads what is finished and downloads what others have finished.
+"""
 
 import json
 import os
@@ -13,13 +17,10 @@ from pydantic_core import to_json
 
 from realusersim_nb.errors import InputError, StudyError
 
-# DOC """Outputs at any address that fsspec knows (``REALUSERSIM_OUTPUTS=s3://bucket/study``), for machines that share no disk.
-# DOC
-# DOC Work is done in the folder ``outputs/`` here; what is whole is put there, and what another machine made is fetched.
-# DOC Without that variable nothing here does anything. Credentials are those that fsspec's own drivers read.
-# DOC """
-
 R = TypeVar("R", bound=BaseModel)
+OUTPUTS_URL = "REALUSERSIM_OUTPUTS"
+REPAIR = "remove the line or the file and run again"
+LAST = "manifest.json"  # transferred last: where it is, the rest is
 
 
 def project_folder() -> Path:
@@ -40,7 +41,7 @@ def outputs_folder() -> Path:
 
 @contextmanager
 def replace_whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` to write to; it gets that name when the block ends, and is removed if it fails."""
+    """A temporary path to write to; it becomes ``path`` when the block ends, and is removed if it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
@@ -52,96 +53,76 @@ def replace_whole(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: dict) -> None:
     """Write JSON, indented; NaN becomes null, so that any reader can parse it."""
-    text = to_json(
-        content, indent=2, inf_nan_mode="null", fallback=lambda x: x.item() if hasattr(x, "item") else str(x)
-    )
+    plain = {"fallback": lambda value: value.item() if hasattr(value, "item") else str(value)}
     with replace_whole(path) as temporary:
-        temporary.write_bytes(text + b"\n")
+        temporary.write_bytes(to_json(content, indent=2, inf_nan_mode="null", **plain) + b"\n")
 
 
 def write_lines(path: str | Path, rows: Iterable[BaseModel | dict]) -> Path:
     """Write one record or JSON object a line; returns the path."""
     with replace_whole(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row in rows:
-            text = (
+            line = (
                 row.model_dump_json() if isinstance(row, BaseModel) else json.dumps(row, ensure_ascii=False)
             )
-            file.write(text + "\n")
+            file.write(line + "\n")
     return Path(path)
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[str, dict]]:
-    """Each line's place and its JSON object; ValueError names a line that is none."""
+    """Each line's place and its JSON object; InputError names a line that is not JSON."""
     with Path(path).open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
+            place = f"{path}, line {number}"
             try:
-                yield f"{path}, line {number}", json.loads(line)
+                yield place, json.loads(line)
             except ValueError as error:
-                raise InputError(
-                    f"{path}, line {number}: not JSON ({error}); remove the line or the file and run again."
-                ) from error
+                raise InputError(f"{place}: not JSON ({error}); {REPAIR}.") from error
 
 
 def read_records(path: str | Path, record: type[R]) -> Iterator[R]:
-    """Yield the records of a file; a line that does not fit raises ValueError with its number."""
+    """Yield the records of a file; InputError names a line that does not fit."""
     for place, row in read_lines(path):
         try:
             yield record.model_validate(row)
         except ValueError as error:
-            raise InputError(
-                f"{place}: expected a {record.__name__}, but {error.errors()[0]['msg']}; "
-                "remove the line or the file and run again."
-            ) from error
+            problem = f"expected a {record.__name__}, but {error.errors()[0]['msg']}"
+            raise InputError(f"{place}: {problem}; {REPAIR}.") from error
 
 
-OUTPUTS_URL = "REALUSERSIM_OUTPUTS"
-UPLOADED_LAST = ("manifest.json",)  # what says that the rest is there
-
-
-class StoreError(StudyError):
-    """A store that cannot be read or written; its text says what to do."""
+class RemoteError(StudyError):
+    """Shared outputs that cannot be read or written."""
 
 
 def upload(path: Path) -> None:
-    """Put a file or folder under outputs/ into the store, with what says that it is whole at the end."""
+    """Copy a file or folder under outputs/ to the shared outputs, if there are any; the manifest last."""
     if os.environ.get(OUTPUTS_URL):
-        system, root = open_store()
-        files = [file for file in sorted([path, *path.rglob("*")]) if file.is_file()]
-        try:
-            for file in sorted(files, key=lambda file: file.name in UPLOADED_LAST):
-                target = f"{root}/{file.absolute().relative_to(outputs_folder()).as_posix()}"
+        paths = [p for p in [path, *path.rglob("*")] if p.is_file()]
+        with open_remote() as (system, root):
+            for file in sorted(paths, key=lambda p: (p.name == LAST, p)):
+                target = f"{root}/{file.relative_to(outputs_folder()).as_posix()}"
                 system.makedirs(target.rpartition("/")[0], exist_ok=True)
                 system.put_file(str(file), target)
-        except OSError as error:
-            raise explain_store_error(error) from error
 
 
 def download(path: Path) -> None:
-    """Bring what the store has at a path under outputs/, in place of what is there; nothing if it has nothing."""
-    if not os.environ.get(OUTPUTS_URL):
-        return
-    system, root = open_store()
-    try:
-        found = system.find(f"{root}/{path.absolute().relative_to(outputs_folder()).as_posix()}")
-        for place in sorted(found, key=lambda place: place.endswith(UPLOADED_LAST)):
-            with replace_whole(outputs_folder() / place[len(root) + 1 :]) as temporary:
-                system.get_file(place, str(temporary))
-    except OSError as error:
-        raise explain_store_error(error) from error
+    """Copy a file or folder under outputs/ from the shared outputs, if it is there; the manifest last."""
+    if os.environ.get(OUTPUTS_URL):
+        with open_remote() as (system, root):
+            paths = system.find(f"{root}/{path.relative_to(outputs_folder()).as_posix()}")
+            for remote in sorted(paths, key=lambda p: p.endswith(LAST)):
+                with replace_whole(outputs_folder() / remote[len(root) + 1 :]) as temporary:
+                    system.get_file(remote, str(temporary))
 
 
-def open_store() -> tuple[fsspec.AbstractFileSystem, str]:
-    """The file system of the store, and the place in it; StoreError if its driver is missing or refuses."""
+@contextmanager
+def open_remote() -> Iterator[tuple[fsspec.AbstractFileSystem, str]]:
+    """The file system of the shared outputs and their root in it; failures of both are a RemoteError."""
+    url = os.environ[OUTPUTS_URL]
     try:
-        system, root = fsspec.url_to_fs(os.environ[OUTPUTS_URL])
+        system, root = fsspec.url_to_fs(url)
+        yield system, root.rstrip("/")
     except (ImportError, ValueError, OSError) as error:
-        raise explain_store_error(error) from error
-    return system, root.rstrip("/")
-
-
-def explain_store_error(error: Exception) -> StoreError:
-    """What stopped it, and what can be done."""
-    told = " ".join(str(error).split()) or type(error).__name__
-    return StoreError(
-        f"{OUTPUTS_URL}={os.environ[OUTPUTS_URL]}: {told}; check the address and its credentials, or install the driver that it names."
-    )
+        problem = " ".join(str(error).split()) or type(error).__name__
+        todo = "check the address and its credentials, or install the driver that it names"
+        raise RemoteError(f"{OUTPUTS_URL}={url}: {problem}; {todo}.") from error

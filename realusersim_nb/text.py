@@ -1,15 +1,15 @@
-"""What is done with a text: cut it, strip it, and see what it has copied from others.
+"""Texts: cut, without code, and compared with the texts they may copy.
 
 Copies are runs of words, without regard to case and punctuation. They are a leak control for goals
 (which should say what a person wants, not how they put it), and a check on simulated users (who
-should write like the examples of a profile, not write them down).
+should write like the examples of a profile, not repeat them).
 """
 
 import re
 
 
 def strip_code(text: str) -> str:
-    """The text without fenced code, which says nothing of how a person writes."""
+    """The text without fenced code, which does not show how a person writes."""
     return re.sub(r"```.*?(```|\Z)", " ", text, flags=re.DOTALL) if "```" in text else text
 
 
@@ -23,7 +23,7 @@ def cut_at_word(text: str, limit: int) -> str:
 
 
 def mark_repeats(texts: list[str]) -> list[bool]:
-    """For each text after the first, whether it stands word for word among those before it."""
+    """For each text after the first, whether an earlier one is the same, word for word."""
     return [text in texts[:i] for i, text in enumerate(texts)][1:]
 
 
@@ -36,45 +36,39 @@ def split_words(text: str) -> list[str]:
 
 
 def measure_overlap(text: str, sources: list[str]) -> float:
-    """Share (0..1) of a text's different word triples that also stand in the sources; NaN if it has none."""
-
-    def cut(words: list[str]) -> set[tuple[str, ...]]:
-        return {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
-
-    own = cut(split_words(text))
-    return len(own & set().union(*(cut(split_words(s)) for s in sources))) / len(own) if own else float("nan")
+    """Share (0..1) of a text's different word triples that are also in the sources; NaN if it has none."""
+    triples, *others = (set(zip(w, w[1:], w[2:], strict=False)) for w in map(split_words, [text, *sources]))
+    return len(triples.intersection(set().union(*others))) / len(triples) if triples else float("nan")
 
 
 def list_copied_runs(text: str, sources: list[str], *, at_least: int) -> list[str]:
-    """The runs of at least so many words that also stand in a source, in order and without overlap."""
-    own, pages = split_words(text), join_words(sources)
+    """The runs of at least so many words that are also in a source, in order and without overlap."""
+    words, pages = split_words(text), join_words(sources)
     runs, start = [], 0
-    while start < len(own):
-        end = start
-        while end < len(own) and contains_run(pages, own[start : end + 1]):
-            end += 1
+    while start < len(words):
+        end = extend_run(words, start, start, pages)
         if end - start >= at_least:
-            runs.append(" ".join(own[start:end]))
+            runs.append(" ".join(words[start:end]))
         start = end if end - start >= at_least else start + 1
     return runs
 
 
 def measure_longest_copy(text: str, sources: list[str]) -> int:
-    """Length in words of the longest run of a text that also stands in a source (0: not one word does)."""
-    own, pages = split_words(text), join_words(sources)
+    """Length in words of the longest run of a text that is also in a source (0: it shares no word)."""
+    words, pages = split_words(text), join_words(sources)
     longest = 0
-    for start in range(len(own)):
-        while start + longest < len(own) and contains_run(pages, own[start : start + longest + 1]):
-            longest += 1
+    for start in range(len(words)):
+        longest = extend_run(words, start, start + longest, pages) - start
     return longest
 
 
 def join_words(sources: list[str]) -> list[str]:
-    """Each source as its words between single blanks, so that a run of words is a part of the text."""
+    """Each source as its words between single blanks, so that any run of them is a substring."""
     return [f" {' '.join(split_words(source))} " for source in sources]
 
 
-def contains_run(pages: list[str], run: list[str]) -> bool:
-    """Whether any of the flattened sources holds the run."""
-    wanted = f" {' '.join(run)} "
-    return any(wanted in page for page in pages)
+def extend_run(words: list[str], start: int, end: int, pages: list[str]) -> int:
+    """The end, at or after ``end``, up to which the words from ``start`` are a run in one of the pages."""
+    while end < len(words) and any(f" {' '.join(words[start : end + 1])} " in page for page in pages):
+        end += 1
+    return end

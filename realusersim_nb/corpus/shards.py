@@ -47,11 +47,8 @@ def curate_shards(
     ]
     work = partial(curate_shard, folder=folder, skip_steps=tuple(skip_steps))
     if todo:
-        with (
-            batches.open_pool() as elsewhere,
-            open_processes(min(workers or os.cpu_count() or 1, len(todo))) as here,
-        ):
-            pool = elsewhere or here
+        with open_processes(min(workers or os.cpu_count() or 1, len(todo))) as here:
+            pool = batches.open_pool() or here
             for _ in show_bar(
                 pool.map(work, todo) if pool else map(work, todo), "curating", len(todo), unit="shard"
             ):

@@ -1,12 +1,9 @@
-"""Work on many records, a part at a time: here, or by the workers of a Dask scheduler named by REALUSERSIM_SCHEDULER.
-
-Curation, measurement and measured facets go this way (``python -m realusersim_nb run --scheduler tcp://host:8786``).
-"""
+"""Work on many records in batches, here or by the workers of the Dask scheduler in REALUSERSIM_SCHEDULER."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from itertools import chain
 from typing import TypeVar
 
 from realusersim_nb.parallel import cluster
@@ -17,22 +14,17 @@ SCHEDULER = "REALUSERSIM_SCHEDULER"
 BATCH = 500  # records; a second's work or two
 
 
-@contextmanager
-def open_pool() -> Iterator[Executor | None]:
-    """The workers of the named scheduler as an executor of Python's own kind; None if none is named."""
-    if not os.environ.get(SCHEDULER):
-        yield None
-        return
-
-    with cluster.connect(scheduler=os.environ[SCHEDULER]) as client, client.get_executor() as pool:
-        yield pool
+def open_pool() -> Executor | None:
+    """The workers of the named scheduler as an executor (connected once a process); None if none is named."""
+    address = os.environ.get(SCHEDULER)
+    return cluster.get_client(address).get_executor() if address else None
 
 
 def map_batches(work: Callable[[list[Item]], list[Result]], items: list[Item], name: str) -> list[Result]:
-    """``work`` on all items, in order, by parts; with a bar of this name if there is more than one part."""
-    parts = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
-    if len(parts) < 2:
-        return [result for part in parts for result in work(part)]
-    with open_pool() as pool:
-        done = pool.map(work, parts) if pool else map(work, parts)
-        return [result for part in show_bar(done, name, len(parts), leave=False) for result in part]
+    """The results of ``work`` on all items, in order; with a bar if there are several batches."""
+    batches = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
+    if len(batches) < 2:
+        return work(items) if items else []
+    pool = open_pool()
+    results = pool.map(work, batches) if pool else map(work, batches)
+    return list(chain.from_iterable(show_bar(results, name, len(batches), leave=False)))

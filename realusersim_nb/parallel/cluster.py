@@ -1,27 +1,24 @@
-"""Runs on several processes or machines, by dask.distributed; a worker that dies is made up for by another."""
+"""Work on several processes or machines by dask.distributed; what a dead worker had is done by another."""
 
 import hashlib
 import importlib.metadata
 import logging
 import platform
-import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
-import dask
-from distributed import CancelledError, Client, LocalCluster, wait
+from distributed import CancelledError, Client, Future, LocalCluster, wait
 from distributed.scheduler import KilledWorker
 
 from realusersim_nb import files
 from realusersim_nb.errors import StudyError
-from realusersim_nb.files import notebooks_folder, outputs_folder
 
-PATIENCE = 10  # seconds for a scheduler to answer
-SEEN = ".seen"  # what a worker reads, to show that it has the same outputs
-TRIES = 4  # workers that may die over a run before it counts as failed
+TIMEOUT = 10  # seconds for a scheduler to answer
+PROBE = ".seen"  # a file in outputs/ that a worker reads, to show that it has the same outputs
+TRIES = 4  # workers that may die over an item before it counts as failed (Dask's default)
+_clients: dict[str, Client] = {}  # by address: the connection of this process, at most one
 
 
 class ClusterError(StudyError):
@@ -30,106 +27,100 @@ class ClusterError(StudyError):
 
 @contextmanager
 def connect(*, workers: int = 1, scheduler: str | None = None) -> Iterator[Client]:
-    """A client of so many processes here, or of the workers of a scheduler elsewhere.
-
-    ClusterError if the scheduler does not answer or has no workers, or if a worker has other versions, other notebooks
-    or another ``outputs`` folder than this process.
-    """
-    logging.getLogger("distributed").setLevel(logging.ERROR)
-    dask.config.set(
-        {"distributed.scheduler.allowed-failures": TRIES - 1, "distributed.admin.tick.limit": "1h"}
-    )
-    if scheduler is None:
-        settings = {
-            "n_workers": workers,
-            "threads_per_worker": 1,
-            "dashboard_address": ":0",
-            "memory_limit": 0,
-        }
-        with LocalCluster(**settings) as cluster, Client(cluster) as client:
-            yield client
+    """A client of so many processes here, or of the workers of a scheduler elsewhere (``get_client``)."""
+    if scheduler:
+        yield get_client(scheduler)
         return
-    try:
-        client = Client(scheduler, timeout=PATIENCE)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise ClusterError(
-            f"scheduler {scheduler}: nobody answers there ({error}); check the address, or leave --scheduler out."
-        ) from error
-    with client:
-        check_workers(client)
-        if "dashboard" in client.scheduler_info()["services"]:
-            tell_dashboard(client.dashboard_link)
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    settings = {"threads_per_worker": 1, "dashboard_address": ":0", "memory_limit": 0}
+    with LocalCluster(n_workers=workers, **settings) as cluster, Client(cluster) as client:
         yield client
 
 
-@cache
-def tell_dashboard(link: str) -> None:
-    """Say once where the scheduler shows what it does."""
-    print(f"Dask dashboard: {link}", file=sys.stderr)
+def get_client(scheduler: str) -> Client:
+    """The connection of this process to a scheduler, opened and checked once; Dask closes it at exit.
+
+    ClusterError if the scheduler does not answer, has no workers, or one with other versions, notebooks or outputs.
+    """
+    if scheduler in _clients and _clients[scheduler].status == "running":
+        return _clients[scheduler]
+    disconnect()
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    try:
+        client = Client(scheduler, timeout=TIMEOUT)
+    except (OSError, TimeoutError, ValueError) as error:
+        todo = "check the address, or leave --scheduler out"
+        raise ClusterError(f"scheduler {scheduler}: nobody answers there ({error}); {todo}.") from error
+    try:
+        check_workers(client)
+    except Exception:
+        client.close()
+        raise
+    if "dashboard" in client.scheduler_info()["services"]:
+        logging.getLogger(__name__).warning("Dask dashboard: %s", client.dashboard_link)
+    return _clients.setdefault(scheduler, client)
+
+
+def disconnect() -> None:
+    """Close the connection to a scheduler, if there is one."""
+    while _clients:
+        _clients.popitem()[1].close()
 
 
 def check_workers(client: Client) -> None:
     """ClusterError for the first worker that is not like this process."""
-    seen = outputs_folder() / SEEN
-    seen.parent.mkdir(exist_ok=True)
-    token = uuid.uuid4().hex
-    seen.write_text(token)
-    files.upload(seen)
-    found, own = client.run(describe_worker, token), describe_worker(token)
-    seen.unlink()
-    if not found:
-        raise ClusterError(
-            "the scheduler has no workers; start some (`dask worker ADDRESS`) in the project's folder."
-        )
-    for address, described in found.items():
-        for what, value in described.items():
-            if value != own[what]:
-                raise ClusterError(
-                    f"worker {address}: {what} is {value}, here {own[what]}; start it with the same installation, in the project's folder, on the same outputs (or the same {files.OUTPUTS_URL})."
-                )
+    probe, token = files.outputs_folder() / PROBE, uuid.uuid4().hex
+    probe.parent.mkdir(exist_ok=True)
+    probe.write_text(token)
+    files.upload(probe)
+    workers, expected = client.run(describe_worker, token), describe_worker(token)
+    probe.unlink()
+    if not workers:
+        todo = "start some (`dask worker ADDRESS`) in the project's folder"
+        raise ClusterError(f"the scheduler has no workers; {todo}.")
+    todo = (
+        "start it with the same installation, in the project's folder, "
+        f"on the same outputs (or the same {files.OUTPUTS_URL})"
+    )
+    for address, described in workers.items():
+        for name, value in expected.items():
+            if described[name] != value:
+                raise ClusterError(f"worker {address}: {name} is {described[name]}, here {value}; {todo}.")
 
 
 def describe_worker(token: str) -> dict[str, str]:
     """What must be alike for a worker's results to be those of this process."""
-    content = b"".join(path.read_bytes() for path in sorted(notebooks_folder().glob("[0-9][0-9]_*.ipynb")))
-    seen = outputs_folder() / SEEN
-    files.download(seen)
-    is_shared = seen.exists() and seen.read_text() == token
-    versions = {
-        name: importlib.metadata.version(name) for name in ("realusersim_nb", "distributed", "papermill")
-    }
+    paths, probe = sorted(files.notebooks_folder().glob("[0-9][0-9]_*.ipynb")), files.outputs_folder() / PROBE
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
+    files.download(probe)
+    is_shared = probe.exists() and probe.read_text() == token
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),
-        **versions,
-        "the notebooks": hashlib.sha256(content).hexdigest()[:12] if content else f"missing in {Path.cwd()}",
-        "the outputs folder": "shared" if is_shared else f"another one ({outputs_folder()})",
+        **{name: importlib.metadata.version(name) for name in ("realusersim_nb", "distributed", "papermill")},
+        "the notebooks": digest if paths else f"missing in {Path.cwd()}",
+        "the outputs folder": "shared" if is_shared else f"another one ({probe.parent})",
     }
 
 
 def submit_all(client: Client, work: Callable, items: Iterable, *, each: float = 1.0) -> Iterator[list]:
-    """Do ``work(item)`` on the workers; yields lists of (item, result or exception) as they end, empty ones meanwhile.
+    """``work(item)`` on the workers: lists of (item, result or exception) as they end.
 
-    A list comes at least every ``each`` seconds, so that a caller can show what is going on.
+    A list, perhaps empty, comes at least every ``each`` seconds, so that a caller can show progress.
     """
-    left = {client.submit(work, item, pure=False, retries=0): item for item in items}
+    pending = {client.submit(work, item, pure=False, retries=0): item for item in items}
     try:
-        while left:
-            done = wait_for_some(left, each=each)
-            yield [(left.pop(future), read_result(future)) for future in done]
+        while pending:
+            try:
+                done = wait(list(pending), timeout=each, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                done = ()
+            yield [(pending.pop(future), read_result(future)) for future in done]
     finally:
-        client.cancel(list(left))
+        client.cancel(list(pending))
 
 
-def wait_for_some(left: dict, *, each: float) -> list:
-    """The futures that have ended; waits until one has, or so many seconds."""
-    try:
-        return list(wait(list(left), timeout=each, return_when="FIRST_COMPLETED").done)
-    except TimeoutError:
-        return []
-
-
-def read_result(future) -> object:
-    """What came of it; an exception is a value too."""
+def read_result(future: Future) -> object:
+    """The result, or the exception in place of it."""
     try:
         return future.result()
     except KilledWorker:

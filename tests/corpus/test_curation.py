@@ -15,7 +15,7 @@ from realusersim_nb.corpus import curation, loading, pii, shards, sources
 from realusersim_nb.corpus.shards import curate_shard, curate_shards
 from realusersim_nb.gap import facets
 from realusersim_nb.parallel import batches
-from realusersim_nb.parallel.cluster import connect
+from realusersim_nb.parallel.cluster import connect, disconnect
 from realusersim_nb.profiles import style
 
 FRENCH = [
@@ -100,6 +100,16 @@ def cluster(tmp_path, monkeypatch):
     with connect(workers=2) as client:
         monkeypatch.setenv(batches.SCHEDULER, client.scheduler.address)
         yield client
+        disconnect()
+
+
+def test_one_connection_serves_all_batches_of_a_process(cluster, monkeypatch):
+    monkeypatch.setattr(batches, "BATCH", 3)
+    for _ in range(2):
+        assert batches.map_batches(list, list(range(7)), "batches") == list(range(7))
+    n = len(cluster.scheduler_info()["workers"])
+    clients = cluster.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.clients))
+    assert (n, clients) == (2, 3)  # the fixture's, that of map_batches, and the scheduler's own
 
 
 def test_shards_give_what_one_pass_gives_whatever_the_workers(in_shards, request):
