@@ -86,7 +86,7 @@ def measure(side: str, folder: str) -> float:
 def main() -> None:
     """Print both and their ratio."""
     with start_endpoint(latency=LATENCY) as url, tempfile.TemporaryDirectory() as folder:
-        os.environ |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any", "REALUSERSIM_OWNER": "bench"}
+        os.environ |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any", "REALUSERSIM_HEADLESS": "1"}
         ours, theirs = measure("ours", folder), measure("tau2", folder)
     ratio = ours / theirs
     print(

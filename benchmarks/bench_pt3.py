@@ -66,7 +66,7 @@ def measure(n_cases: int, folder: str) -> list[float]:
 def main() -> None:
     """Print the ratios."""
     with start_endpoint(latency=LATENCY) as url, tempfile.TemporaryDirectory() as folder:
-        os.environ |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any", "REALUSERSIM_OWNER": "bench"}
+        os.environ |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any", "REALUSERSIM_HEADLESS": "1"}
         small, large = measure(150, folder), measure(600, folder)
     ratio, growth = large[0] / large[1], large[3] / small[3]
     print(
