@@ -144,7 +144,7 @@ def test_new_arm_is_known_everywhere_by_one_line(endpoint, monkeypatch):
     assert any("The text of persona_sleepy.md." in json.dumps(request) for request in mock.requests)
     runs = pd.DataFrame({"arm": ["sleepy", "task_only"], "task_id": ["t", "t"], "success": [0.0, 1.0]})
     assert scores.compare_success(runs)["arm"].tolist() == ["sleepy"]
-    assert theme.find_looks(["sleepy"])["sleepy"]
+    assert theme.find_styles(["sleepy"])["sleepy"]
 
 
 def test_agent_from_outside_is_a_class_and_its_name(endpoint, monkeypatch):

@@ -25,10 +25,10 @@ from realusersim_nb.plots.profiles import (
     plot_topics,
     plot_user_map,
 )
-from realusersim_nb.plots.theme import find_looks, set_style
+from realusersim_nb.plots.theme import find_styles, set_style
 
 __all__ = [
-    "find_looks",
+    "find_styles",
     "plot_agreement",
     "plot_amplification",
     "plot_behaviours",

@@ -4,19 +4,19 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from realusersim_nb.plots.theme import GREY, WIDTH, draw_row, find_looks, make_rows
+from realusersim_nb.plots.theme import GREY, WIDTH, draw_row, find_styles, make_rows
 from realusersim_nb.simulators.conditions import sort_arms
 
 
 def plot_mechanisms(rates: pd.DataFrame) -> Axes:
     """How often runs fail by each mechanism, one mark an arm (index arm, mechanism; columns rate, ci_low, ci_high, n)."""
     mechanisms, arms = list(rates.index.unique("mechanism")), sort_arms(rates.index.unique("arm"))
-    looks, step = find_looks(arms), 0.8 / len(arms)
+    looks, step = find_styles(arms), 0.8 / len(arms)
     xlabel, height = "share of scored runs, 95 % interval", 0.2 * len(arms) + 0.2
     [axes] = make_rows(mechanisms, title="Why runs fail", xlabel=xlabel, height=height)
     for (arm, mechanism), row in rates.iterrows():
         y = mechanisms.index(mechanism) + (arms.index(arm) - (len(arms) - 1) / 2) * step
-        draw_row(axes, y, row, "rate", look=looks[arm])
+        draw_row(axes, y, row, "rate", style=looks[arm])
     for arm in arms:
         n = rates.xs(arm, level="arm")["n"].max()
         axes.plot([], [], looks[arm][1], color=looks[arm][0], label=f"{arm} (n = {n:.0f} runs)")
@@ -28,7 +28,7 @@ def plot_mechanisms(rates: pd.DataFrame) -> Axes:
 def plot_disclosure(told: pd.DataFrame, n_tasks: int) -> Axes:
     """Share of what a task needs that users had told by their n-th message; a line an arm (see ``disclosure.accumulate_disclosure``)."""
     axes = plt.subplots(figsize=(WIDTH, 3.4))[1]
-    for arm, (colour, mark) in find_looks(sort_arms(told.columns)).items():
+    for arm, (colour, mark) in find_styles(sort_arms(told.columns)).items():
         axes.plot(told.index, told[arm], f"{mark}-", color=colour, label=arm)
     axes.set(
         xlabel="message of the user",
@@ -55,13 +55,13 @@ def plot_amplification(table: pd.DataFrame) -> Axes:
     axes.axvline(0, color=GREY, lw=1, ls="--")
     axes.axvline(1, color="black", lw=1)
     step = 0.6 / max(len(simulators), 1)
-    for simulator, look in find_looks(simulators).items():
+    for simulator, look in find_styles(simulators).items():
         for _, row in shown[shown["simulator"] == simulator].iterrows():
             y = (
                 names.index(row["directive"])
                 + (simulators.index(simulator) - (len(simulators) - 1) / 2) * step
             )
-            draw_row(axes, y, row, "amplification", look=look, text=f"{row['amplification']:.1f}")
+            draw_row(axes, y, row, "amplification", style=look, text=f"{row['amplification']:.1f}")
         axes.plot([], [], look[1], color=look[0], label=simulator)
     if simulators:
         axes.legend(fontsize=8)

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, find_looks, make_rows
+from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, find_styles, make_rows
 from realusersim_nb.runs.leaderboard import MEASURES
 
 # --- all measures together ---------------------------------------------------------------------
@@ -15,7 +15,7 @@ def plot_agreement(table: pd.DataFrame, x: str, y: list[str]) -> Axes:
     panes = plt.subplots(1, len(y), sharex=True, sharey=True, squeeze=False, figsize=(WIDTH, 3.4))[1][0]
     for axes, measure in zip(panes, y, strict=True):
         shown = table.dropna(subset=[x, measure])
-        for arm, (colour, mark) in find_looks(list(shown.index)).items():
+        for arm, (colour, mark) in find_styles(list(shown.index)).items():
             own = shown.loc[[arm]]
             axes.plot(own[x], own[measure], mark, color=colour, label=arm)
         axes.set(xlabel=x, ylim=(-0.05, 1.1), title=f"{measure} (n = {len(shown)})")
@@ -42,7 +42,7 @@ def plot_board(board: pd.DataFrame, settings: pd.DataFrame) -> Axes | None:
     rows = board.reset_index().iloc[::-1].sort_values("run", kind="stable")
     labels = [name_row(row, settings) for _, row in rows.iterrows()]
     panes = make_rows(labels, title="", xlabel="", height=0.28, panels=len(shown))
-    looks = find_looks(list(rows["arm"].unique()))
+    looks = find_styles(list(rows["arm"].unique()))
     for axes, name in zip(panes, shown, strict=True):
         for y, (_, row) in enumerate(rows.iterrows()):
             colour, mark = looks[row["arm"]]
@@ -72,7 +72,7 @@ def plot_sizes(sized: pd.DataFrame) -> Axes:
         ylabel="fidelity, 95 % interval",
         title=title,
     )
-    for name, (colour, mark) in find_looks(list(sized["simulator"].unique())).items():
+    for name, (colour, mark) in find_styles(list(sized["simulator"].unique())).items():
         own = sized[sized["simulator"] == name]
         axes.vlines(own["size"], own["fidelity_low"], own["fidelity_high"], color=colour, lw=2, alpha=0.5)
         axes.plot(own["size"], own["fidelity"], mark, color=colour, label=name)
@@ -109,7 +109,7 @@ def plot_ceiling(ceiling: pd.DataFrame, *, arm: str) -> Axes:
         features, title=title, xlabel="difference of the share of messages; real users are at 0", height=0.35
     )
     axes.axvline(0, color="black", lw=1)
-    for name, (colour, mark) in find_looks(list(shown["run"].unique())).items():
+    for name, (colour, mark) in find_styles(list(shown["run"].unique())).items():
         own = shown[shown["run"] == name]
         axes.plot(
             own["difference"],

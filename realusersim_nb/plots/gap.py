@@ -10,7 +10,7 @@ from scipy.spatial.distance import squareform
 
 from realusersim_nb.gap.divergence import FLOOR
 from realusersim_nb.gap.facets import REAL
-from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_looks, make_rows
+from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_styles, make_rows
 from realusersim_nb.simulators.conditions import sort_arms
 
 DOTS = 2000  # of each system on the map
@@ -24,8 +24,8 @@ def plot_gaps(gaps: pd.DataFrame) -> Axes:
     [axes] = make_rows(labels, title="How far from real users", xlabel=xlabel, height=0.5)
     floor = {"color": GREY, "lw": 9, "alpha": 0.45, "label": "real vs real, to 97.5 %"}
     axes.hlines(range(len(rows)), 0, rows["floor_high"], **floor)
-    for y, (name, look) in enumerate(find_looks(list(rows.index)).items()):
-        draw_row(axes, y, rows.loc[name], "js", look=look)
+    for y, (name, look) in enumerate(find_styles(list(rows.index)).items()):
+        draw_row(axes, y, rows.loc[name], "js", style=look)
     axes.set_xlim(0, 0.72)
     axes.legend(loc="lower right", fontsize=8)
     return axes
@@ -71,7 +71,7 @@ def plot_shifts(features: pd.DataFrame) -> Axes:
 def draw_systems(axes: Axes, table: pd.DataFrame, value: str, *, rows: list[str]) -> Axes:
     """A mark for each system in each row (index of the table), with a line at 0 and a legend."""
     axes.axvline(0, color="black", lw=1)
-    for name, (colour, mark) in find_looks(sort_arms(table["system"].unique())).items():
+    for name, (colour, mark) in find_styles(sort_arms(table["system"].unique())).items():
         values = table.loc[table["system"] == name, value].reindex(rows)
         axes.plot(values, range(len(rows)), mark, color=colour, label=name)
     axes.figure.legend(loc="outside lower center", ncols=3, fontsize=8)
@@ -83,7 +83,7 @@ def plot_conversation_map(plane: np.ndarray, index: pd.MultiIndex, *, seed: int 
     table = pd.DataFrame(plane, index, columns=["x", "y"]).sample(frac=1, random_state=seed)
     shown = dict(list(table.groupby(level="system").head(DOTS).groupby(level="system")))
     axes = plt.subplots(figsize=(WIDTH, 4))[1]
-    looks = {REAL: (GREY, "o")} | find_looks(sort_arms(index.unique("system").drop(REAL)))
+    looks = {REAL: (GREY, "o")} | find_styles(sort_arms(index.unique("system").drop(REAL)))
     for name, (colour, marker) in looks.items():
         dots, n = shown[name], len(shown[name])
         size, alpha = (6, 0.5) if name == REAL else (14, 0.9 if n < 100 else 0.3)

@@ -1,4 +1,7 @@
-"""TODO."""
+"""One theme for all figures: width, fonts, and for each arm a colour and a marker that also differ in grey.
+
+Reference arms are grey squares, real users black; values have intervals rather than bars.
+"""
 
 import warnings
 from itertools import cycle
@@ -12,42 +15,31 @@ from realusersim_nb.simulators.conditions import ARMS, REFERENCE_ARMS, TRAIT_DIR
 
 BLUE, GREY = "#1f5a94", "#8a8a8a"
 PALETTE = ["#1f5a94", "#c65d00", "#2a8a57", "#a3458f", "#7a6a00", "#3b3b8f"]
-MARKS = "o^vP*d"
-LOOKS = (
-    dict(
-        zip(
-            [arm for arm in ARMS if arm not in TRAIT_DIRECTIVES],
-            zip(PALETTE, MARKS, strict=True),
-            strict=False,
-        )
-    )
-    | {
-        arm: (PALETTE[4], mark) for arm, mark in zip(TRAIT_DIRECTIVES, "<>1234X", strict=True)
-    }  # one colour: of one kind
-    | dict.fromkeys(REFERENCE_ARMS, (GREY, "s"))
-)
+Style = tuple[str, str]  # colour and marker
 WIDTH = 6.4  # inches, of every figure: the same size of type wherever two stand side by side
+GENERAL_ARMS = [arm for arm in ARMS if arm not in TRAIT_DIRECTIVES]
+STYLES: dict[str, Style] = {
+    **dict(zip(GENERAL_ARMS, zip(PALETTE, "o^vP*d", strict=True), strict=False)),
+    **{arm: (PALETTE[4], marker) for arm, marker in zip(TRAIT_DIRECTIVES, "<>1234X", strict=True)},
+    **dict.fromkeys(REFERENCE_ARMS, (GREY, "s")),
+}
 
 
 def set_style() -> None:
-    """The look of every figure and table; called once at the top of a notebook."""
+    """Set the theme of every figure and table; called once at the top of a notebook."""
     pd.set_option("display.max_colwidth", None)
-    warnings.filterwarnings(
-        "ignore", message="Glyph .* missing from font"
-    )  # a box in its place says the same
+    warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box is shown in its place
     sns.set_theme(style="whitegrid", context="notebook", font_scale=0.85)
-    plt.rcParams.update(
-        {"figure.dpi": 110, "figure.constrained_layout.use": True, "axes.titlelocation": "left"}
-    )
+    settings = {"figure.dpi": 110, "figure.constrained_layout.use": True, "axes.titlelocation": "left"}
+    plt.rcParams.update(settings)
 
 
-def find_looks(names: list[str]) -> dict[str, tuple[str, str]]:
-    """Colour and mark of each name: those of its arm or bound, black for real users, else one that is left."""
-    left = cycle([*zip(reversed(PALETTE), "dph<>8", strict=True)])
-    known = {
-        name: ("black", "D" if name == "real, all" else ".") for name in names if name.startswith("real")
-    } | LOOKS
-    return {name: known.get(name) or next(left) for name in names}
+def find_styles(names: list[str]) -> dict[str, Style]:
+    """Style of each name: that of its arm, black for real users (``real...``), else one that is not an arm's."""
+    others = cycle(zip(reversed(PALETTE), "dph<>8", strict=True))
+    real = {name: ("black", "D" if name == "real, all" else ".") for name in names if name.startswith("real")}
+    known = real | STYLES
+    return {name: known.get(name) or next(others) for name in names}
 
 
 def make_rows(
@@ -64,10 +56,10 @@ def make_rows(
 
 
 def draw_row(
-    axes: Axes, y: float, row: pd.Series, value: str, *, look: tuple[str, str] = (BLUE, "o"), text: str = ""
+    axes: Axes, y: float, row: pd.Series, value: str, *, style: Style = (BLUE, "o"), text: str = ""
 ) -> None:
-    """One point with its interval (``ci_low, ci_high``), and a text above it."""
-    colour, mark = look
+    """The column ``value`` of a row as a marker with its interval (``ci_low, ci_high``) and a text above it."""
+    colour, marker = style
     axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, lw=2, alpha=0.7)
-    axes.plot(row[value], y, mark, color=colour)
+    axes.plot(row[value], y, marker, color=colour)
     axes.annotate(text, (row[value], y), (0, 6), textcoords="offset points", ha="center", fontsize=8)
