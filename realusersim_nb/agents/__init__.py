@@ -1,7 +1,7 @@
 """tau2-bench agents with simulated users: runs, scores, and why runs fail.
 
-What is listed here needs no tau2-bench, nor do ``failures`` and ``user_errors`` before they are given a run.
-``environment``, ``participants`` and ``runner`` need it (the extra ``agents``); notebook 04 imports them by name.
+What is listed here needs no tau2-bench. Notebook 04 imports the other modules by name; ``environment``,
+``participants`` and ``runner``, and ``failures`` where a run has failed, need the extra ``agents``.
 """
 
 import os

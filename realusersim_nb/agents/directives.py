@@ -37,11 +37,6 @@ class Trait:
     measure: Callable[[str, str | None], float]
 
 
-def count_doublings(text: str, previous: str | None) -> float:
-    """Length as the logarithm (base 2) of the words: one more is twice as long."""
-    return float(np.log2(1 + len(text.split())))
-
-
 def mark_anger(text: str, previous: str | None) -> float:
     """1 if the message holds an exclamation mark, a word in capitals among others, or a word of anger."""
     shouts = re.search(r"!|(?<![\w'])[A-Z]{4,}(?![\w'])", text) is not None
@@ -58,8 +53,8 @@ CONFUSION = has(
     r"confused|confusing|not sure|unsure|don'?t understand|don'?t know|no idea|what does|what is|mean[st]?"
 )
 TRAITS = {
-    "terse": Trait("halvings of the length", lambda text, previous: -count_doublings(text, previous)),
-    "chatty": Trait("doublings of the length", count_doublings),
+    "terse": Trait("halvings of the length", lambda text, previous: -np.log2(1 + len(text.split()))),
+    "chatty": Trait("doublings of the length", lambda text, previous: np.log2(1 + len(text.split()))),
     "polite": Trait("please, thanks or a greeting", POLITE),
     "casual": Trait("begins with a lower-case letter", starts_lower),
     "impatient": Trait("words of haste", HASTE),
@@ -71,21 +66,18 @@ TRAITS = {
 
 def measure_traits(texts: Iterable[str]) -> pd.DataFrame:
     """Every trait of every text (of what was typed of it): one row a text, one column a directive."""
-    typed = [typed_part(text) for text in texts]
-    rows = [[trait.measure(text, None) for trait in TRAITS.values()] for text in typed]
+    rows = [[trait.measure(typed_part(text), None) for trait in TRAITS.values()] for text in texts]
     return pd.DataFrame(rows, columns=list(TRAITS))
 
 
 def measure_real_traits(conversations: list[Conversation], *, seed: int = 0) -> pd.DataFrame:
     """How real users open, and how those open who have a trait: one row a directive (index).
 
-    Columns ``population``, ``group`` (means over users of the trait in their opening messages), ``reach`` (the
+    Columns ``population``, ``group`` (means over users of the trait in their openings), ``reach`` (the
     difference), ``reach_low, reach_high`` (95 % by user), ``n_users``, ``n_group``. Of users with at least
     three later messages and an opening that is not the middle of a conversation.
     """
-    texts = [
-        (c.user_id, n + c.continues, text) for c in conversations for n, text in enumerate(c.user_messages)
-    ]
+    texts = [(c.user_id, n + c.continues, t) for c in conversations for n, t in enumerate(c.user_messages)]
     messages = pd.DataFrame(texts, columns=["user_id", "turn", "text"])
     traits, is_later, user_ids = measure_traits(messages["text"]), messages["turn"] > 0, messages["user_id"]
     openings = traits[~is_later].groupby(user_ids).mean()
@@ -118,11 +110,8 @@ def measure_openings(runs: list[AgentRun]) -> pd.DataFrame:
 
     The opening is the last text: before it, a task may hold messages of the past.
     """
-    rows = [
-        (run.simulator, run.arm, run.task_id, run.trial, texts[-1][1])
-        for run in runs
-        if run.simulator and (texts := list_user_texts(run))
-    ]
+    opened = [(run, texts[-1][1]) for run in runs if run.simulator and (texts := list_user_texts(run))]
+    rows = [(run.simulator, run.arm, run.task_id, run.trial, text) for run, text in opened]
     table = pd.DataFrame(rows, columns="simulator arm task_id trial text".split())
     return table.join(measure_traits(table["text"]))
 
@@ -134,9 +123,7 @@ def measure_amplification(openings: pd.DataFrame, real: pd.DataFrame, *, seed: i
     (``moved`` over the real ``reach``, taken as known), each with a 95 % interval by task; ``n_tasks``. Empty
     where real users with the trait do not open otherwise (0 is in the interval of ``reach``).
     """
-    columns = (
-        "simulator directive trait moved moved_low moved_high reach amplification ci_low ci_high".split()
-    )
+    names = "simulator directive trait moved moved_low moved_high reach amplification ci_low ci_high".split()
     rows = []
     for simulator, tried in openings.groupby("simulator", sort=False):
         for arm in [arm for arm in tried["arm"].unique() if arm in TRAITS]:
@@ -146,7 +133,7 @@ def measure_amplification(openings: pd.DataFrame, real: pd.DataFrame, *, seed: i
             scaled = moved / figures["reach"] if figures["reach_low"] > 0 else [NAN] * 3
             row = (simulator, arm, TRAITS[arm].what, *moved, figures["reach"], *scaled)
             rows.append((*row, pair["n_pairs"], figures["n_group"]))
-    return pd.DataFrame(rows, columns=[*columns, "n_tasks", "n_group"])
+    return pd.DataFrame(rows, columns=[*names, "n_tasks", "n_group"])
 
 
 def measure_simulator_spread(openings: pd.DataFrame, real: pd.DataFrame) -> pd.DataFrame:
@@ -159,6 +146,5 @@ def measure_simulator_spread(openings: pd.DataFrame, real: pd.DataFrame) -> pd.D
     spreads = means.groupby("arm").std() / real["reach"].where(real["reach_low"] > 0)
     tried = [name for name in TRAITS if name in spreads.index]
     rows = [(spreads[name].get(name), spreads[name].get("profile")) for name in tried]
-    index = pd.Index(tried, name="trait")
-    table = pd.DataFrame(rows, index, ["under_directive", "under_profile"], dtype=float)
-    return table.dropna(how="all")
+    table = pd.DataFrame(rows, tried, ["under_directive", "under_profile"], dtype=float)
+    return table.rename_axis("trait").dropna(how="all")

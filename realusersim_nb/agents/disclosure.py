@@ -61,9 +61,7 @@ def list_required_slots(task: Task) -> list[RequiredSlot]:
 def list_action_slots(task: Task, action: Action) -> list[RequiredSlot]:
     """The required slots of one gold action."""
     scenario = "\n".join(describe_scenario(task))
-    values = [
-        (name, value) for name, argument in action.arguments.items() for value in flatten_values(argument)
-    ]
+    values = [(name, value) for name, given in action.arguments.items() for value in flatten_values(given)]
     return [RequiredSlot(name, value) for name, value in values if mentions(scenario, value)]
 
 
@@ -91,16 +89,15 @@ def flatten_values(value: Any) -> list[str]:
 
 def mentions(text: str, value: str) -> bool:
     """Whether a text holds a value in some surface form; never one that is too short to be traced."""
-    pattern = write_pattern(value)
-    return pattern is not None and pattern.search(text) is not None
+    return write_pattern(value).search(text) is not None
 
 
 @cache
-def write_pattern(value: str) -> re.Pattern | None:
-    """The surface forms of a value; None for one that is too short."""
+def write_pattern(value: str) -> re.Pattern:
+    """The surface forms of a value."""
     pieces = re.findall(r"[^\W\d_]+|\d+", value)
     if sum(map(len, pieces)) < MIN_CHARACTERS:
-        return None
+        return re.compile(r"(?!)")  # matches nothing
     spaced = [r"[\s-]?".join(piece) if piece.isdigit() and len(piece) >= 5 else piece for piece in pieces]
     forms = [JOINT.join(spaced)]
     if ISO_DATE.fullmatch(value):
@@ -125,15 +122,13 @@ def trace_slots(runs: list[AgentRun], tasks: list[Task]) -> pd.DataFrame:
     ``n_messages`` of the user.
     """
     slots, rows = {task.id: list_required_slots(task) for task in tasks}, []
-    for run in runs:
-        if run.simulator is None or run.success is None:
-            continue
+    for run in [run for run in runs if run.simulator and run.success is not None]:
         written = [i for i, m in enumerate(run.messages) if is_user_text(m)]
         for slot in slots[run.task_id]:
             first = find_mention(run.messages, slot.value)
             number = float("nan") if first is None else written.index(first) + 1
-            run_key = (run.task_id, run.trial, run.arm, run.simulator)
-            rows.append((*run_key, slot.name, slot.value, number, len(written)))
+            disclosed = (slot.name, slot.value, number, len(written))
+            rows.append((run.task_id, run.trial, run.arm, run.simulator, *disclosed))
     columns = "task_id trial arm simulator name value user_message n_messages".split()
     return pd.DataFrame(rows, columns=columns)
 

@@ -26,7 +26,6 @@ except ImportError as error:
     raise MissingExtraError("tau2-bench", extra="agents") from error
 
 Domain = Literal["mock", "airline", "retail", "telecom"]
-LARGE: tuple[Domain, ...] = ("airline", "retail")
 
 
 def load_tasks(domain: Domain, n_tasks: int | None = None, *, seed: int = 0) -> list[Task]:
@@ -57,7 +56,6 @@ class SharedRecords(dict):
         self.copied: set = set()
 
     def __getitem__(self, key: Any) -> Any:
-        """A record that may be changed."""
         if key not in self.copied and key in self:
             self[key] = copy.deepcopy(super().__getitem__(key))
         return super().__getitem__(key)
@@ -76,21 +74,18 @@ def read_database(domain: Domain) -> DB:
 def make_environment(domain: Domain, solo_mode: bool = False) -> Environment:
     """A fresh environment of a domain."""
     make = registry.get_env_constructor(domain)
-    if domain not in LARGE:
+    if domain not in ("airline", "retail"):
         return make(solo_mode=solo_mode)
     database = read_database(domain)
     shared = {name: SharedRecords(getattr(database, name)) for name in type(database).model_fields}
     return make(db=database.model_copy(update=shared), solo_mode=solo_mode)
 
 
-def name_shared(domain: Domain) -> str:
-    """A domain's name in tau2's registry whose environments are made here; its evaluator makes two a run."""
-    return f"{domain}, shared"
-
-
-for _domain in get_args(Domain):
-    if name_shared(_domain) not in registry.get_domains():  # a notebook may load this module again
-        registry.register_domain(partial(make_environment, _domain), name_shared(_domain))
+SHARED = {domain: f"{domain}, shared" for domain in get_args(Domain)}
+"""Names in tau2's registry by which its evaluator, which makes two environments a run, gets ours."""
+for _domain, _name in SHARED.items():
+    if _name not in registry.get_domains():  # a notebook may load this module again
+        registry.register_domain(partial(make_environment, _domain), _name)
 
 
 def play_gold(domain: Domain, task: Task) -> Environment:
@@ -116,15 +111,13 @@ class EqualValues(BaseOperator):
 
 
 def compare_databases(expected: Environment, actual: Environment) -> list[str]:
-    """Where two environments differ, one line a value, by its path."""
+    """Where two environments differ, as ``orders.#W1.status: 'cancelled' expected, 'pending' found``."""
     toolkits = [(expected.tools, actual.tools), (expected.user_tools, actual.user_tools)]
     pairs = [[kit.db.model_dump() for kit in pair] for pair in toolkits if pair[0] and pair[0].db]
     options = {"view": "tree", "zip_ordered_iterables": True, "custom_operators": [EqualValues()]}
-    levels = [level for pair in pairs for kind in DeepDiff(*pair, **options).values() for level in kind]
-    return [describe_change(level.path(output_format="list"), level.t1, level.t2) for level in levels]
-
-
-def describe_change(path: list, expected: Any, actual: Any) -> str:
-    """One difference: ``orders.#W1.status: 'cancelled' expected, 'pending' found``."""
-    shown = ["nothing" if value is notpresent else repr(value) for value in (expected, actual)]
-    return f"{'.'.join(map(str, path))}: {shown[0]} expected, {shown[1]} found"
+    lines = []
+    for level in [level for pair in pairs for kind in DeepDiff(*pair, **options).values() for level in kind]:
+        values = ["nothing" if value is notpresent else repr(value) for value in (level.t1, level.t2)]
+        path = ".".join(map(str, level.path(output_format="list")))
+        lines.append(f"{path}: {values[0]} expected, {values[1]} found")
+    return lines

@@ -19,19 +19,14 @@ that no program can trace in a text (see ``disclosure``: a colour, "the cheaper 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import pandas as pd
 
 from realusersim_nb import stats
-from realusersim_nb.agents import scores
-from realusersim_nb.agents.disclosure import (
-    find_mention,
-    flatten_values,
-    list_action_slots,
-    list_identity_values,
-)
+from realusersim_nb.agents import disclosure, scores
 from realusersim_nb.records import AgentRun
 
 if TYPE_CHECKING:
@@ -42,23 +37,20 @@ NEVER = "was never given"  # ends the detail of a value that the user did not st
 HAND_OVER = "transfer_to_human_agents"
 AGENT_SOURCES = ("user", "tool")  # messages from which an agent can know a value
 ASKS = re.compile(  # whether to do it, not which or what
-    r"\b(confirm|proceed|go ahead|shall i|should i)\b|\(yes\b|\b(like|want) me to\b"
-    r"|\bis (this|that|it) (correct|right|ok(ay)?)\b",
-    re.IGNORECASE,
+    r"(?i)\b(confirm|proceed|go ahead|shall i|should i)\b|\(yes\b|\b(like|want) me to\b"
+    r"|\bis (this|that|it) (correct|right|ok(ay)?)\b"
 )
 YES = re.compile(
-    r"\b(yes|yeah|yep|yup|ya|yea|ok|okay|sure|correct|confirm(ed)?|go ahead|do it|please do|proceed"
-    r"|sounds good|that's right|thats right|fine|absolutely|definitely|exactly)\b|^\W*y\W*$",
-    re.IGNORECASE,
+    r"(?i)\b(yes|yeah|yep|yup|ya|yea|ok|okay|sure|correct|confirm(ed)?|go ahead|do it|please do|proceed"
+    r"|sounds good|that's right|thats right|fine|absolutely|definitely|exactly)\b|^\W*y\W*$"
 )
-NO = re.compile(r"\b(no|nope|not|don'?t|wait|never|wrong)\b", re.IGNORECASE)
+NO = re.compile(r"(?i)\b(no|nope|not|don'?t|wait|never|wrong)\b")
 ENDS = re.compile(  # the agent states that it is done, will not do it, or hands over
-    r"\b(cannot|can't|can not|unable|not able|not possible|not allowed|transfer(red|ring)?)\b"
-    r"|\b(is|are|has been|have been|been|i've|i have|successfully|now)\s+(\w+\s+)?"
-    r"(done|cancell?ed|completed?|updated|changed|modified|processed|exchanged|returned|booked|created"
-    r"|submitted)\b",
-    re.IGNORECASE,
+    r"(?i)\b(cannot|can't|can not|unable|not able|not possible|not allowed|transfer(red|ring)?)\b"
+    r"|\b(is|are|has been|have been|been|i've|i have|successfully|now)\s+(\w+\s+)?(done|cancell?ed|completed?"
+    r"|updated|changed|modified|processed|exchanged|returned|booked|created|submitted)\b"
 )
+Explanation = tuple[Mechanism, str, Sequence[int]]  # a detail in words, and the messages that prove it
 
 
 @dataclass(frozen=True)
@@ -91,16 +83,19 @@ def list_calls(messages: list[dict]) -> list[CallRecord]:
 
 def find_mechanisms(run: AgentRun, task: Task) -> list[FailureFinding]:
     """What went wrong in a failed run of a simulated user, by gold action; nothing for other runs."""
-    from realusersim_nb.agents.environment import list_state_changing_tools  # here: it needs tau2-bench
-
     if run.success is not False or run.simulator is None:
         return []
+    from realusersim_nb.agents.environment import list_state_changing_tools  # here: it needs tau2-bench
+
     criteria, calls = task.evaluation_criteria, list_calls(run.messages)
     writes = list_state_changing_tools(run.domain)
     gold = [action for action in (criteria and criteria.actions) or [] if action.name in writes]
     missing = [a for a in gold if not any(call.accepted and not list_wrong(a, call) for call in calls)]
     if missing:
-        return [explain_missing_write(run, task, action, calls) for action in missing]
+        why = [(a.name, explain_missing_write(run, task, a, calls)) for a in missing]
+        return [
+            FailureFinding(mechanism, detail, name, tuple(turns)) for name, (mechanism, detail, turns) in why
+        ]
     n_past = len((task.initial_state and task.initial_state.message_history) or [])  # messages before the run
     made = [c for c in calls if c.turn >= n_past and c.accepted and c.name in writes]
     unwanted = [c for c in made if all(list_wrong(action, c) for action in gold)]
@@ -120,88 +115,77 @@ def list_wrong(action: Action, call: CallRecord) -> list[str]:
     return [n for n in names if n in compared and action.arguments.get(n) != call.arguments.get(n)]
 
 
-def explain_missing_write(
-    run: AgentRun, task: Task, action: Action, calls: list[CallRecord]
-) -> FailureFinding:
+def explain_missing_write(run: AgentRun, task: Task, action: Action, calls: list[CallRecord]) -> Explanation:
     """Why one gold write is missing, from its closest call if there is one."""
     attempts = [c for c in calls if (c.name, c.requestor) == (action.name, action.requestor)]
     if not attempts:
         return explain_absence(run, task, action)
     call = min(attempts, key=lambda attempt: len(list_wrong(action, attempt)))
-    wrong, before, end = list_wrong(action, call), run.messages[: call.turn], len(run.messages) - 1
-    lacking = [
-        slot
-        for slot in list_action_slots(task, action)
-        if slot.name in wrong and slot.value not in flatten_values(call.arguments.get(slot.name))
-        # what a tool had shown the agent, the user need not state
-        if find_mention(before, slot.value) is not None
-        or find_mention(before, slot.value, by=["tool"]) is None
+    wrong, before = list_wrong(action, call), run.messages[: call.turn]
+    values = {name: disclosure.flatten_values(call.arguments.get(name)) for name in wrong}
+    slots = [
+        s for s in disclosure.list_action_slots(task, action) if s.value not in values.get(s.name, [s.value])
     ]
-    turns = {slot: find_mention(run.messages, slot.value) for slot in lacking}
-    slot, turn = next(((s, t) for s, t in turns.items() if t is not None), (None, None))
-    if slot and turn < call.turn:
-        return FailureFinding(
-            "misread", f"{slot.name} was given as {slot.value}", action.name, (turn, call.turn)
-        )
-    if slot:
-        return FailureFinding("late", f"{slot.name} was given after the call", action.name, (call.turn, turn))
+    shown = [s for s in slots if disclosure.find_mention(before, s.value, by=["tool"]) is not None]
+    # what a tool had shown the agent, the user need not state
+    lacking = [s for s in slots if s not in shown or disclosure.find_mention(before, s.value) is not None]
+    for slot in lacking:
+        turn = disclosure.find_mention(run.messages, slot.value)
+        if turn is not None and turn < call.turn:
+            return "misread", f"{slot.name} was given as {slot.value}", (turn, call.turn)
+        if turn is not None:
+            return "late", f"{slot.name} was given after the call", (call.turn, turn)
     if lacking:
-        return FailureFinding("late", f"{lacking[0].name} {NEVER}", action.name, (call.turn, end))
-    detail = f"another {wrong[0]}" if wrong else "refused by the tool"
-    return FailureFinding("other", detail, action.name, (call.turn,))
+        return "late", f"{lacking[0].name} {NEVER}", (call.turn, len(run.messages) - 1)
+    return "other", f"another {wrong[0]}" if wrong else "refused by the tool", (call.turn,)
 
 
-def explain_absence(run: AgentRun, task: Task, action: Action) -> FailureFinding:
+def explain_absence(run: AgentRun, task: Task, action: Action) -> Explanation:
     """Why a gold write was never tried."""
 
     def find_first(value: str) -> int | None:
-        return find_mention(run.messages, value, by=AGENT_SOURCES)
+        return disclosure.find_mention(run.messages, value, by=AGENT_SOURCES)
 
-    turns = {slot: find_first(slot.value) for slot in list_action_slots(task, action)}
+    turns = {slot: find_first(slot.value) for slot in disclosure.list_action_slots(task, action)}
     never = [slot.name for slot, turn in turns.items() if turn is None]
-    identity = list_identity_values(task)
+    identity = disclosure.list_identity_values(task)
     if not never and identity and all(find_first(value) is None for value in identity):
         never = ["who they are"]
     if never:
-        return FailureFinding("late", f"{never[0]} {NEVER}", action.name, (len(run.messages) - 1,))
+        return "late", f"{never[0]} {NEVER}", [len(run.messages) - 1]
     pieces = sorted({turn for turn in turns.values() if run.messages[turn]["role"] == "user"})
     if run.ended_by == "max_steps" and len(pieces) > 1:
-        return FailureFinding("late", "given in pieces, and the steps ran out", action.name, tuple(pieces))
-    return explain_close(run, action, since=max([0, *turns.values()]))
+        return "late", "given in pieces, and the steps ran out", pieces
+    return explain_close(run, since=max([0, *turns.values()]))
 
 
-def explain_close(run: AgentRun, action: Action, *, since: int) -> FailureFinding:
+def explain_close(run: AgentRun, *, since: int) -> Explanation:
     """Why a write was not made though all was stated by message ``since``: no clear yes, or the user left."""
     texts = [(i, m["role"], m["content"]) for i, m in enumerate(run.messages) if m.get("content")]
-    asked = [i for i, role, text in texts if role == "assistant" and i > since and ASKS.search(text)]
     by_user = [(i, text) for i, role, text in texts if role == "user"]
-    answers = [next((a for a in by_user if a[0] > question), None) for question in asked]
-    answers = [answer for answer in answers if answer]
+    by_agent = [(i, text) for i, role, text in texts if role == "assistant" and i > since]
+    asked = [i for i, text in by_agent if ASKS.search(text)]
+    answers = [answer for question in asked for answer in [a for a in by_user if a[0] > question][:1]]
     yes = [i for i, text in answers if YES.search(text) and not NO.search(text)]
     handed = [call.turn for call in list_calls(run.messages) if call.accepted and call.name == HAND_OVER]
-    later = [(i, text) for i, role, text in texts if role == "assistant" and i > max([since, *asked])]
+    later = [(i, text) for i, text in by_agent if i > max([since, *asked])]
     over = handed or [i for i, text in later if "?" not in text and ENDS.search(text)]
     has_left, end = run.ended_by == "user_stop", len(run.messages) - 1
     if yes and has_left and yes[0] == end:
-        mechanism, detail, turns = "unconfirmed", "a yes, and closed at once", yes
-    elif yes:
-        mechanism, detail, turns = "other", "confirmed, and not done", yes[:1]
-    elif over:
-        mechanism, detail, turns = "other", "the agent refused, handed over or claimed success", over[:1]
-    elif not has_left:
-        mechanism, detail, turns = "other", "never tried", [end]
-    elif asked:
-        turns = sorted({*asked, *(i for i, _ in answers)})
-        mechanism, detail = "unconfirmed", "asked, and no clear yes"
-    else:
-        mechanism, detail, turns = "unconfirmed", "the user closed first", [end]
-    return FailureFinding(mechanism, detail, action.name, tuple(turns))
+        return "unconfirmed", "a yes, and closed at once", yes
+    if yes:
+        return "other", "confirmed, and not done", yes[:1]
+    if over:
+        return "other", "the agent refused, handed over or claimed success", over[:1]
+    if not has_left:
+        return "other", "never tried", [end]
+    if asked:
+        return "unconfirmed", "asked, and no clear yes", sorted({*asked, *(i for i, _ in answers)})
+    return "unconfirmed", "the user closed first", [end]
 
 
 def tabulate_failures(runs: list[AgentRun], tasks: list[Task]) -> pd.DataFrame:
-    """All findings, one row each: the run's ``task_id, trial, arm, simulator``, ``first`` (it is the one that
-    gives the run its mechanism), and the finding's ``mechanism, detail, action, turns``.
-    """
+    """One row a finding of a run; the ``first`` gives the run its mechanism."""
     by_id, rows = {task.id: task for task in tasks}, []
     for run in runs:
         run_key = run.model_dump(include={"task_id", "trial", "arm", "simulator"})

@@ -22,7 +22,7 @@ from tau2.data_model.message import AssistantMessage, MultiToolMessage, ToolCall
 from tau2.data_model.tasks import Action
 from tau2.environment.tool import Tool
 from tau2.environment.toolkit import ToolType
-from tau2.user.base import STOP, BaseUser, UserState
+from tau2.user.base import STOP, UserState
 from tau2.user.user_simulator import UserSimulator
 from tau2.utils.llm_utils import to_litellm_messages
 
@@ -57,7 +57,7 @@ class StockUser(UserSimulator):
     def __init__(self, task: Task, tools: list[Tool], ask: Ask, persona: str | None = None):
         scenario = task.user_scenario if persona is None else task.user_scenario.instructions
         super().__init__(tools=tools or None, instructions=str(scenario))
-        self.persona, self.ask, self.offered = persona, ask, list_schemas(tools)
+        self.persona, self.ask, self.offered = persona, ask, [tool.openai_schema for tool in tools]
 
     @property
     def system_prompt(self) -> str:
@@ -75,11 +75,6 @@ class StockUser(UserSimulator):
 def unpack(message: Any) -> list:
     """The messages that tau2 hands over as one."""
     return message.tool_messages if isinstance(message, MultiToolMessage) else [message]
-
-
-def list_schemas(tools: list[Tool]) -> list[dict]:
-    """Tools in OpenAI's form."""
-    return [tool.openai_schema for tool in tools]
 
 
 def make_calls(reply: ToolReply, requestor: Literal["user", "assistant"]) -> list[ToolCall] | None:
@@ -124,15 +119,13 @@ class FunctionCallingAgent(LLMAgent):
 
     def __init__(self, tools: list[Tool], policy: str, ask: Ask):
         super().__init__(tools=tools, domain_policy=policy)
-        self.ask, self.offered = ask, list_schemas(tools)
+        self.ask, self.offered = ask, [tool.openai_schema for tool in tools]
 
     def generate_next_message(self, message: Any, state: LLMAgentState) -> tuple[AssistantMessage, Any]:
         state.messages.extend(unpack(message))
         reply = self.reply(to_litellm_messages(state.system_messages + state.messages))
-        calls = make_calls(reply, "assistant")
-        state.messages.append(
-            AssistantMessage(role="assistant", content=reply.text or None, tool_calls=calls)
-        )
+        texts = {"role": "assistant", "content": reply.text or None}
+        state.messages.append(AssistantMessage(**texts, tool_calls=make_calls(reply, "assistant")))
         return state.messages[-1], state
 
     def reply(self, messages: list[dict]) -> ToolReply:
@@ -166,8 +159,6 @@ def find_agent(agent_format: str) -> Callable[[list[Tool], str, Ask], LocalAgent
         raise InputError(f"agent_format {agent_format!r} does not exist: {expected}")
 
     class FunctionAgent(FunctionCallingAgent):
-        """An agent whose replies a function gives."""
-
         def reply(self, messages: list[dict]) -> ToolReply:
             try:
                 reply = answer(messages, self.offered)
@@ -199,8 +190,7 @@ def make_step_schema(tools: list[Tool]) -> type[BaseModel]:
 def drop_unnamed(arguments: BaseModel, messages: list) -> dict:
     """The arguments of a call, without optional ones whose name no user message holds."""
     texts = " ".join(m.content or "" for m in messages if m.role == "user").lower()
-    fields = type(arguments).model_fields
-    values = arguments.model_dump(mode="json", exclude_none=True)
+    fields, values = type(arguments).model_fields, arguments.model_dump(mode="json", exclude_none=True)
     return {n: v for n, v in values.items() if fields[n].is_required() or n.replace("_", " ") in texts}
 
 
@@ -208,10 +198,10 @@ def describe_tools(tools: list[Tool]) -> str:
     """One line a tool: its name, arguments and purpose."""
     lines = []
     for function in (tool.openai_schema["function"] for tool in tools):
-        parameters, purpose = function["parameters"], function["description"].strip().splitlines()[0]
-        required = parameters.get("required", [])
-        names = [n if n in required else f"{n} (optional)" for n in parameters.get("properties", {})]
-        lines.append(f"- {function['name']}({', '.join(names)}): {purpose}")
+        form, purpose = function["parameters"], function["description"].strip().splitlines()[0]
+        required, names = form.get("required", []), form.get("properties", {})
+        arguments = [name if name in required else f"{name} (optional)" for name in names]
+        lines.append(f"- {function['name']}({', '.join(arguments)}): {purpose}")
     return "\n".join(lines)
 
 
@@ -231,12 +221,11 @@ def render_steps(messages: list) -> str:
 class OracleAgent(LocalAgent):
     """Makes a task's gold actions in order, then states the expected facts; without actions, no call."""
 
+    get_init_state = ConstrainedAgent.get_init_state
+
     def __init__(self, tools: list[Tool], policy: str, actions: list[Action], facts: list[str]):
         super().__init__(tools=tools, domain_policy=policy)
         self.actions, self.facts = deque(actions), facts
-
-    def get_init_state(self, message_history: list | None = None) -> list:
-        return message_history or []
 
     def generate_next_message(self, message: Any, state: list) -> tuple[AssistantMessage, list]:
         if not self.actions:
@@ -247,11 +236,10 @@ class OracleAgent(LocalAgent):
         return AssistantMessage(role="assistant", tool_calls=[to_call(action)]), state
 
 
-class ScriptedUser(BaseUser):
+class ScriptedUser(UserSimulator):
     """The user of a reference arm: makes the gold actions that are the user's, then stops."""
 
-    is_stop = UserSimulator.is_stop
-    get_init_state = OracleAgent.get_init_state
+    get_init_state = ConstrainedAgent.get_init_state
 
     def __init__(self, actions: list[Action]):
         super().__init__()
@@ -272,7 +260,6 @@ def to_call(action: Action) -> ToolCall:
 def make_reference_pair(environment: Environment, task: Task, arm: AgentReferenceArm) -> tuple:
     """The agent and the user of a reference arm; neither calls a model."""
     criteria = task.evaluation_criteria if arm == "oracle" else None
-    actions = list((criteria and criteria.actions) or [])
-    facts = list((criteria and criteria.communicate_info) or [])
+    actions, facts = (criteria.actions or [], criteria.communicate_info or []) if criteria else ([], [])
     agent = OracleAgent(environment.get_tools(), environment.get_policy(), actions, facts)
     return agent, ScriptedUser([a for a in actions if a.requestor == "user"])

@@ -18,19 +18,11 @@ import pandas as pd
 from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel
 
-from realusersim_nb.agents.environment import (  # first: where tau2 is absent it names the extra
-    Domain,
-    compare_databases,
-    make_environment,
-    name_shared,
-    play_gold,
-)
+from realusersim_nb.agents import environment as domains  # first: names the extra where tau2 is absent
 
 # isort: split
 from tau2.agent.base import AgentError, LocalAgent
-from tau2.data_model.message import Message
 from tau2.data_model.tasks import Task
-from tau2.environment.environment import Environment
 from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
 from tau2.orchestrator.orchestrator import Orchestrator
 from tau2.user.base import BaseUser, UserError
@@ -48,14 +40,15 @@ from realusersim_nb.simulators.users import Simulator
 
 AGENT_TOKENS = 1000  # of one reply of an agent that calls functions
 MAX_STEPS = 100  # tau2's; a message or a tool call is a step
+MESSAGE_FIELDS = {"role", "content", "tool_calls", "id", "requestor", "error"}
 RUN_ERRORS = (CallFailed, AgentError, UserError, ValueError, AssertionError)
-"""What ends one run: CallFailed for a reply that cannot be used; of tau2, ValueError for an empty message and for
-arguments or JSON that do not validate, AssertionError for a state that was not reached. Others are defects."""
+"""What ends one run; others are defects. An unusable reply is CallFailed; tau2 raises ValueError for an empty
+message and for arguments or JSON that do not validate, AssertionError for a state that was not reached."""
 
 
 async def run_arms(
     simulator: Simulator,
-    domain: Domain,
+    domain: domains.Domain,
     tasks: list[Task],
     arms: list[str],
     profiles: list[Profile],
@@ -88,13 +81,11 @@ async def run_arms(
     return list_results(await simulator.models.run_all(runs, "agent runs"))
 
 
-def check_arms(simulator: Simulator, domain: Domain, arms: list[str]) -> None:
+def check_arms(simulator: Simulator, domain: domains.Domain, arms: list[str]) -> None:
     """InputError for an arm that does not exist, or that this simulator cannot play in this domain."""
     conditions.check_arms(arms, known=(*get_args(AgentReferenceArm), STOCK, *conditions.ARMS))
     if domain == "telecom" and simulator.turn_format == "transcript" and set(arms) & set(conditions.ARMS):
-        raise InputError(
-            "users of domain 'telecom' have tools: take turn_format 'roles', or mock, airline or retail."
-        )
+        raise InputError("users of domain 'telecom' have tools: take turn_format 'roles' or another domain.")
 
 
 def draw_profiles(tasks: list[Task], profiles: list[Profile], *, seed: int) -> dict[str, list[Profile]]:
@@ -125,7 +116,7 @@ async def run_task(
     def write(**turn: Any) -> str:
         return wait(simulator.write(persona=run.persona, **turn))
 
-    def make_pair(environment: Environment) -> tuple[LocalAgent, BaseUser]:
+    def make_pair(environment: domains.Environment) -> tuple[LocalAgent, BaseUser]:
         agent = make_agent(environment.get_tools(), environment.get_policy(), ask)
         if run.arm == STOCK or simulator.turn_format == "roles":
             tools = environment.get_user_tools() if environment.user_tools else []
@@ -136,10 +127,10 @@ async def run_task(
 
 
 async def orchestrate(
-    run: AgentRun, task: Task, make_pair: Callable[[Environment], tuple], *, max_steps: int = MAX_STEPS
+    run: AgentRun, task: Task, make_pair: Callable[..., tuple], *, max_steps: int = MAX_STEPS
 ) -> AgentRun:
-    """``run`` with its outcome in tau2's loop; ``make_pair`` gives the agent and the user of an environment."""
-    environment = make_environment(run.domain)
+    """``run`` with its outcome in tau2's loop; ``make_pair`` gives an environment's agent and user."""
+    environment = domains.make_environment(run.domain)
     loop = Orchestrator(run.domain, *make_pair(environment), environment, task, max_steps=max_steps)
     try:
         # not a thread of asyncio's pool: the cache waits there for a place, which these runs would all hold
@@ -148,18 +139,18 @@ async def orchestrate(
         raise
     except RUN_ERRORS as error:
         outcome = {"ended_by": "error", "error": f"{type(error).__name__}: {error}"}
-    messages = [describe_message(message) for message in loop.trajectory]
+    dumps = [message.model_dump(include=MESSAGE_FIELDS, exclude_none=True) for message in loop.trajectory]
+    messages = [{name: value for name, value in dump.items() if value is not False} for dump in dumps]
     user_turns = sum(m["role"] == "user" for m in messages)
     return AgentRun(**run.model_dump() | outcome | {"user_turns": user_turns, "messages": messages})
 
 
 def score_run(loop: Orchestrator) -> dict:
     """Run to the end, and score by tau2's evaluator (database, actions and facts; no model judges)."""
-    simulation, domain = loop.run(), loop.domain
-    options = {"solo_mode": False, "domain": name_shared(domain)}
-    verdict = evaluate_simulation(simulation, loop.task, EvaluationType.ALL, **options)
-    success = verdict.reward > 0.999
-    changes = compare_databases(play_gold(domain, loop.task), loop.environment) if not success else []
+    simulation, shared = loop.run(), domains.SHARED[loop.domain]
+    verdict = evaluate_simulation(simulation, loop.task, EvaluationType.ALL, solo_mode=False, domain=shared)
+    success, expected = verdict.reward > 0.999, domains.play_gold(loop.domain, loop.task)
+    changes = [] if success else domains.compare_databases(expected, loop.environment)
     return {
         "success": success,
         "reward": verdict.reward,
@@ -167,10 +158,3 @@ def score_run(loop: Orchestrator) -> dict:
         "checks": {basis.value: value for basis, value in (verdict.reward_breakdown or {}).items()},
         "changes": changes,
     }
-
-
-def describe_message(message: Message) -> dict:
-    """A message, a call or a result of tau2's, without empty fields."""
-    names = {"role", "content", "tool_calls", "id", "requestor", "error"}
-    fields = message.model_dump(include=names, exclude_none=True)
-    return {name: value for name, value in fields.items() if value is not False}

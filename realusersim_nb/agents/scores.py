@@ -1,11 +1,11 @@
 """Success of agents by arm: rates, paired differences, pass^k, and differences with covariates held equal."""
 
-from math import comb
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import statsmodels.formula.api as smf
+from scipy.special import comb
 
 from realusersim_nb import stats
 from realusersim_nb.corpus.formats import END_MARKS
@@ -14,10 +14,8 @@ from realusersim_nb.simulators import conditions
 
 AgentReferenceArm = Literal["oracle", "do_nothing"]
 """Arms between which any agent's score lies: one makes a task's gold actions, the other no call."""
-STOCK, BASELINE = (
-    "stock",
-    "task_only",
-)  # the arm of tau2's user as shipped; the arm that others are compared with
+STOCK = "stock"  # the arm of tau2's user as shipped
+BASELINE = "task_only"  # the arm that others are compared with
 RUN = ["simulator", "task_id", "trial"]  # names one run of an arm
 SMALL_EFFECT = 0.03  # about what the paper reports
 TASKS_A_TERM = 10  # of a linear model, at least
@@ -66,14 +64,12 @@ def adjust_for_covariates(runs: pd.DataFrame, covariates: list[str]) -> pd.DataF
     runs = runs[runs["simulator"].notna()].dropna(subset=["success", *covariates])
     runs = runs.assign(success=runs["success"].astype(float), **{c: np.log1p(runs[c]) for c in covariates})
     arms = [arm for arm in runs["arm"].unique() if arm != BASELINE]
-    columns = "adjusted ci_low ci_high p".split()
-    table = pd.DataFrame(float("nan"), index=pd.Index(arms, name="arm"), columns=columns)
+    table = pd.DataFrame(float("nan"), pd.Index(arms, name="arm"), "adjusted ci_low ci_high p".split())
     if arms and (runs["arm"] == BASELINE).any():
         arm_term = f"C(arm, Treatment({BASELINE!r}))"
         model = smf.ols(f"success ~ {' + '.join([arm_term, *covariates])}", runs)
-        n_terms = model.exog.shape[1]
-        enough = runs["task_id"].nunique() >= TASKS_A_TERM * n_terms
-        if enough and np.linalg.matrix_rank(model.exog) == n_terms:
+        n_terms, n_tasks = model.exog.shape[1], runs["task_id"].nunique()
+        if n_tasks >= TASKS_A_TERM * n_terms and np.linalg.matrix_rank(model.exog) == n_terms:
             fit = model.fit(cov_type="cluster", cov_kwds={"groups": pd.factorize(runs["task_id"])[0]})
             figures = pd.concat([fit.params, fit.conf_int(), fit.pvalues], axis=1)
             table[:] = figures.loc[[f"{arm_term}[T.{arm}]" for arm in arms]].to_numpy()
@@ -90,30 +86,25 @@ def measure_pass_k(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     for arm, scored in runs.dropna(subset="success").groupby("arm", sort=False):
         tasks = scored.groupby("task_id")["success"].agg(["sum", "count"]).astype(int)
         for k in range(1, tasks["count"].min() + 1):
-            chances = pd.Series([comb(c, k) / comb(n, k) for c, n in tasks.to_numpy().tolist()], tasks.index)
-            rate = stats.estimate_rate(chances, pd.Series(tasks.index), seed=seed)
+            chances = comb(tasks["sum"], k) / comb(tasks["count"], k)
+            rate = stats.estimate_rate(pd.Series(chances), pd.Series(tasks.index), seed=seed)
             rows.append({"arm": arm, "k": k, "pass_k": rate.pop("rate"), **rate})
     return pd.DataFrame(rows, columns="arm k pass_k ci_low ci_high n".split())
 
 
 def tabulate_runs(runs: list[AgentRun]) -> pd.DataFrame:
-    """One row a run, without its messages, with ``persona_words`` and ``message_words``."""
-    left_out = {"messages", "persona", "changes", "checks"}
-    return pd.DataFrame([{**run.model_dump(exclude=left_out), **count_run_words(run)} for run in runs])
-
-
-def count_run_words(run: AgentRun) -> dict[str, float]:
-    """Words of the persona, and median words of a message of the user."""
-    lengths = [len(m["content"].split()) for m in run.messages if is_user_text(m)]
-    median = float(np.median(lengths)) if lengths else float("nan")
-    return {"persona_words": len(run.persona.split()), "message_words": median}
+    """One row a run, without its messages, with ``persona_words`` and the user's median ``message_words``."""
+    rows = []
+    for run in runs:
+        row = run.model_dump(exclude={"messages", "persona", "changes", "checks"})
+        lengths = [len(m["content"].split()) for m in run.messages if is_user_text(m)]
+        median = float(np.median(lengths)) if lengths else float("nan")
+        rows.append(row | {"persona_words": len(run.persona.split()), "message_words": median})
+    return pd.DataFrame(rows)
 
 
 def describe_arms(runs: list[AgentRun]) -> pd.DataFrame:
-    """What else differs between arms: one row an arm of simulated users, medians over its runs.
-
-    Columns ``persona_words``, ``user_turns``, ``message_words`` (of a message), ``n_runs``.
-    """
+    """By arm of simulated users: medians of ``persona_words, user_turns, message_words``, and ``n_runs``."""
     table = tabulate_runs(runs).dropna(subset="simulator")
     arms = table.groupby("arm", sort=False)
     return arms[["persona_words", "user_turns", "message_words"]].median().assign(n_runs=arms.size())
@@ -121,10 +112,10 @@ def describe_arms(runs: list[AgentRun]) -> pd.DataFrame:
 
 def list_user_texts(run: AgentRun) -> list[tuple[int, str]]:
     """The user's texts with the index of their message, without tau2's marks of the end."""
-    texts = [
-        (i, END_MARKS.sub("", m["content"]).strip()) for i, m in enumerate(run.messages) if is_user_text(m)
-    ]
-    return [(i, text) for i, text in texts if text]
+    texts = {
+        i: END_MARKS.sub("", m["content"]).strip() for i, m in enumerate(run.messages) if is_user_text(m)
+    }
+    return [(i, text) for i, text in texts.items() if text]
 
 
 def is_user_text(message: dict) -> bool:

@@ -1,8 +1,8 @@
 """Was it the user's fault? Errors of simulated users, found before an agent is blamed.
 
 The seven kinds are tau2-bench's: a fact made up, one revealed too early, an action left out, a stop too soon,
-role confusion, another goal, a contradiction. Rules are applied first, to every run; they are ours, and report
-what a program can prove from scenario and trace. A model reads the failed runs in which the rules report
+role confusion, another goal, a contradiction. Rules are applied to every run; they are ours, and report what
+a program can prove from scenario and trace. A model reads the failed runs in which the rules report
 nothing, and must quote: an error whose quote is not in the message it names is kept as unproven, not counted.
 """
 
@@ -11,23 +11,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from difflib import SequenceMatcher
-from itertools import chain
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 from pydantic import BaseModel, Field
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from realusersim_nb.agents import scores
-from realusersim_nb.agents.disclosure import (
-    describe_scenario,
-    list_identifiers,
-    list_required_slots,
-    mentions,
-)
+from realusersim_nb.agents import disclosure, scores
 from realusersim_nb.agents.failures import NEVER, find_mechanisms
 from realusersim_nb.agents.scores import is_user_text, list_user_texts
-from realusersim_nb.llm.models import Models
+from realusersim_nb.llm.errors import CallFailed
+from realusersim_nb.llm.models import Models, list_results
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import AgentRun, Record
 from realusersim_nb.simulators import role_breaks
@@ -45,20 +40,14 @@ ErrorKind = Literal[
     "off_goal",
     "inconsistent",
 ]
-BY_RULE = "rules"
 SIMILAR = 0.75  # ratio from which one identifier is taken for a slip of the other
-CONDITION = re.compile(r"\b(if|unless|until|once|only when|only after)\b", re.IGNORECASE)
-BLANK = re.compile(
-    r"\[(?:your|my|provide|insert|enter|user|customer|order|reservation)\b[^\]]*\]", re.IGNORECASE
-)
+CONDITION = re.compile(r"(?i)\b(if|unless|until|once|only when|only after)\b")
+BLANK = re.compile(r"(?i)\[(?:your|my|provide|insert|enter|user|customer|order|reservation)\b[^\]]*\]")
 OUT_OF_ROLE = ("recites its prompt", "answers as the assistant")
 
 
 class UserError(Record):
-    """One error of a run's user: the message (index), the words that show it, and what detected it.
-
-    ``unread`` is a reading by a model that failed, with the reason.
-    """
+    """One error of a run's user, and the message (index) that shows it; ``unread``: a reading that failed."""
 
     task_id: str
     trial: int
@@ -67,7 +56,7 @@ class UserError(Record):
     turn: int = 0
     quote: str = ""
     reason: str = ""
-    detected_by: str = BY_RULE
+    detected_by: str = "rules"
     proven: bool = True
 
 
@@ -104,24 +93,17 @@ def make_error(run: AgentRun, **fields: Any) -> UserError:
 
 def check_facts(run: AgentRun, task: Task, texts: Texts) -> RuleFindings:
     """Identifiers that neither the scenario nor anybody before had named; two that cannot both be true."""
-    scenario = "\n".join(describe_scenario(task))
-    known = list_identifiers(scenario)
+    scenario = "\n".join(disclosure.describe_scenario(task))
     for i, text in texts:
         before = [str(m.get("content")) for m in run.messages[:i] if not is_user_text(m)]
         named = squeeze("\n".join([scenario, *before]))
-        for value in list_identifiers(text):
-            if squeeze(value) in named:
-                continue
-            stated = [v for v in known if is_near(v, value) and any(mentions(t, v) for _, t in texts)]
-            if stated:
-                yield "inconsistent", i, value, f"they also stated {stated[0]}"
-            else:
-                yield "hallucinated", i, value, "nobody had named it"
-
-
-def is_near(known: str, value: str) -> bool:
-    """Whether one identifier may be a slip of the other."""
-    return ("@" in known) == ("@" in value) and SequenceMatcher(None, known, value).ratio() > SIMILAR
+        for value in disclosure.list_identifiers(text):
+            if squeeze(value) not in named:
+                same_kind = [v for v in disclosure.list_identifiers(scenario) if ("@" in v) == ("@" in value)]
+                near = [v for v in same_kind if SequenceMatcher(None, v, value).ratio() > SIMILAR]
+                stated = [v for v in near if any(disclosure.mentions(t, v) for _, t in texts)]
+                reason = f"they also stated {stated[0]}" if stated else "nobody had named it"
+                yield "inconsistent" if stated else "hallucinated", i, value, reason
 
 
 def squeeze(text: str) -> str:
@@ -142,7 +124,7 @@ def check_role(run: AgentRun, texts: Texts) -> RuleFindings:
 
 def check_goal(task: Task, texts: Texts) -> RuleFindings:
     """A user who in the whole conversation uses no word of the scenario (of four letters or more)."""
-    words = {word for word in split_words("\n".join(describe_scenario(task))) if len(word) > 3}
+    words = {word for word in split_words("\n".join(disclosure.describe_scenario(task))) if len(word) > 3}
     words -= ENGLISH_STOP_WORDS
     if texts and not any(words & set(split_words(text)) for _, text in texts):
         yield "off_goal", *texts[0], "no message holds a word of the scenario"
@@ -150,10 +132,10 @@ def check_goal(task: Task, texts: Texts) -> RuleFindings:
 
 def check_early(task: Task, texts: Texts) -> RuleFindings:
     """A value stated in the opening, though the scenario names it only in sentences with a condition."""
-    sentences = re.split(r"(?<=[.!?])\s+|\n", "\n".join(describe_scenario(task)))
+    sentences = re.split(r"(?<=[.!?])\s+|\n", "\n".join(disclosure.describe_scenario(task)))
     free = " ".join(sentence for sentence in sentences if not CONDITION.search(sentence))
-    for slot in list_required_slots(task) if texts else []:
-        if mentions(texts[0][1], slot.value) and not mentions(free, slot.value):
+    for slot in disclosure.list_required_slots(task) if texts else []:
+        if disclosure.mentions(texts[0][1], slot.value) and not disclosure.mentions(free, slot.value):
             yield "revealed_early", texts[0][0], slot.value, "the scenario names it only on a condition"
 
 
@@ -178,18 +160,16 @@ async def find_user_errors(
     unclear = [r for r, errors in pairs if model and r.simulator and r.success is False and not errors]
     readings = [read_run(models, model, run, by_id[run.task_id], seed=seed) for run in unclear]
     outcomes = await models.run_all(readings, f"errors of the user, read by {model}") if readings else []
-    unread = {"kind": "unread", "detected_by": model, "proven": False}
-    read = [
-        make_error(run, **unread, reason=str(outcome.failure)) if outcome.failure else outcome.result
-        for run, outcome in zip(unclear, outcomes, strict=True)
-    ]
-    return [*chain.from_iterable(by_rule), *filter(None, read)]
+    return [*chain.from_iterable(by_rule), *filter(None, list_results(outcomes))]
 
 
 async def read_run(models: Models, model: str, run: AgentRun, task: Task, *, seed: int) -> UserError | None:
     """What a model finds in one run; None if it finds nothing."""
     sampling = {"temperature": 0.001, "max_tokens": 200, "seed": seed}
-    answer = await models.ask_json(model, render_reading(run, task), Reading, **sampling)
+    try:
+        answer = await models.ask_json(model, render_reading(run, task), Reading, **sampling)
+    except CallFailed as failure:
+        return make_error(run, kind="unread", reason=str(failure), detected_by=model, proven=False)
     if answer.kind == "none":
         return None
     texts = list_user_texts(run)
@@ -201,15 +181,14 @@ async def read_run(models: Models, model: str, run: AgentRun, task: Task, *, see
 
 def render_reading(run: AgentRun, task: Task) -> str:
     """The prompt of that reading: the scenario, and the texts of both sides."""
-    texts, lines = dict(list_user_texts(run)), []
-    numbers = {turn: number for number, turn in enumerate(texts, 1)}
+    texts, lines, number = dict(list_user_texts(run)), [], count(1)
     for i, m in enumerate(run.messages):
         if i in texts:
-            lines.append(f"{numbers[i]}. Person: {texts[i]}")
+            lines.append(f"{next(number)}. Person: {texts[i]}")
         elif m["role"] == "assistant" and m.get("content"):
             lines.append(f"Agent: {m['content']}")
     lines.append("The person ended it." if run.ended_by == "user_stop" else "It was cut off.")
-    scenario = "\n".join(describe_scenario(task))
+    scenario = "\n".join(disclosure.describe_scenario(task))
     return fill_prompt("user_errors", scenario=scenario, transcript="\n".join(lines))
 
 
@@ -220,22 +199,12 @@ def name_errors(errors: list[UserError], runs: list[AgentRun]) -> list[ErrorKind
     return [first.get((run.task_id, run.trial, run.arm)) for run in runs]
 
 
-def tabulate_user_errors(errors: list[UserError]) -> pd.DataFrame:
-    """One row an error."""
-    return pd.DataFrame([error.model_dump() for error in errors], columns=list(UserError.model_fields))
-
-
 def count_user_errors(runs: pd.DataFrame) -> pd.DataFrame:
-    """How many scored runs have each kind of error: one row an arm, with ``n`` and ``any``.
-
-    ``runs`` is ``scores.tabulate_runs``'s table with a column ``user_error``.
-    """
-    scored = runs.dropna(subset="success")
-    counts = pd.crosstab(scored["arm"], scored["user_error"].fillna("none"))
-    counts = counts.reindex(index=scored["arm"].unique(), columns=get_args(ErrorKind), fill_value=0)
-    counts = counts.assign(any=counts.sum(axis=1))
-    counts.insert(0, "n", scored["arm"].value_counts())
-    return counts.rename_axis(columns=None)
+    """By arm: how many of ``n`` scored runs have each kind of ``user_error`` (a column), and ``any``."""
+    scored, kinds = runs.dropna(subset="success"), list(get_args(ErrorKind))
+    counts = pd.crosstab(scored["arm"], scored["user_error"].fillna("none")).rename_axis(columns=None)
+    counts = counts.reindex(index=scored["arm"].unique(), columns=kinds, fill_value=0)
+    return counts.assign(any=counts.sum(axis=1), n=scored["arm"].value_counts())[["n", *kinds, "any"]]
 
 
 def score_without_user_errors(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
