@@ -278,7 +278,7 @@ def test_executed_notebook_exports_with_what_its_widgets_would_show(run_folder):
 def test_report_needs_no_network_and_holds_code_folded_and_what_made_the_run(run_folder):
     page = (run_folder / "report.html").read_text()
     assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"https?:", page)
-    assert 'href="#glossary"' in page and "<strong>arm</strong>: a kind of simulated user" in page
+    assert 'href="#glossary"' in page and "<strong>arm</strong>, or condition: what" in page
     assert "<summary>code</summary>" in page and "What made this run" in page and "judge_analysis.md" in page
 
 
