@@ -133,7 +133,7 @@ def postgres(tmp_path_factory):
     command = [programs[-1] / "postgres", "-D", folder / "data", "-k", folder, "-c", "listen_addresses="]
     server = subprocess.Popen(command, **options)
     url = f"postgresql+psycopg://tester@/postgres?host={folder}"
-    for _ in range(100):
+    for _ in range(600):
         try:
             sql.create_engine(url).connect().close()
             break

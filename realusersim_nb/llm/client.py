@@ -1,19 +1,21 @@
-"""One call of one endpoint: the request, patience with faults, and what to ask after a bad reply."""
+"""The connection to one endpoint: the openai client, and retries that all its calls share."""
 
 import asyncio
+import ipaddress
 import json
 import random
 from collections.abc import AsyncIterable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-import aiohttp
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+import httpx
+import openai
+from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 from pydantic_core import from_json
 
 from realusersim_nb.llm import local_server
 from realusersim_nb.llm.endpoints import EMBEDDED, Endpoint, EndpointError, ReplyForm, find_key
-from realusersim_nb.llm.errors import WORTH_RETRYING, CallFailed, Fault, read_exception, read_status
+from realusersim_nb.llm.errors import GARBLED, WORTH_RETRYING, CallFailed, Fault, read_fault
 from realusersim_nb.llm.rate_limiter import RateLimiter
 from realusersim_nb.llm.replies import Reply, read_completion, read_embeddings
 from realusersim_nb.llm.requests import count_tokens
@@ -21,97 +23,124 @@ from realusersim_nb.llm.requests import count_tokens
 Watcher = Callable[[str], None]
 WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 LONGEST_WAIT = 900  # seconds; an endpoint that asks for more stops the run, which can go on later
+IDLE_SECONDS = 4  # that an unused connection is kept; many servers close it after 5
 
 
-class Line:
-    """The line to one model: its endpoint, the gate that its calls pass, and how it takes a schema.
+class Connection:
+    """The calls to one endpoint, through one rate limiter.
 
-    ``note_wait`` is told in words whenever a call has to be made again. While ``patient`` is
-    False, none is.
+    The client's retries are off: it repeats each call by itself, while a 429 concerns all calls of an
+    endpoint. ``note_retry`` gets a few words on every retry; there are none while ``retries`` is False.
     """
 
-    def __init__(self, endpoint: Endpoint, max_concurrency: int, note_wait: Callable[[str], None]):
+    def __init__(self, endpoint: Endpoint, max_concurrency: int, note_retry: Callable[[str], None]):
         self.endpoint = endpoint
-        self.gate = RateLimiter(endpoint, max_concurrency)
-        self.note_wait = note_wait
-        self.session: aiohttp.ClientSession | None = None
+        self.limiter = RateLimiter(endpoint, max_concurrency)
+        self.note_retry = note_retry
+        self.client: AsyncOpenAI | None = None  # opened by the first call, which needs the key or the server
         self.form: ReplyForm | None = None  # known after the first reply to a schema
-        self.patient = True
+        self.retries = True
 
     async def close(self) -> None:
-        """Close the connections."""
-        if self.session:
-            await self.session.close()
+        """Close the client's connections."""
+        if self.client:
+            await self.client.close()
 
     async def call(self, request: dict, key: str) -> Reply:
-        """Call until there is an answer; CallFailed or EndpointError when patience ends.
+        """The reply to a request; CallFailed or EndpointError after the last retry.
 
-        The waits between tries double, up to half a minute, and differ by chance.
+        The waits between retries double, up to half a minute, with a random share taken off.
         """
-        self.session = self.session or connect(self.endpoint)
-        path, read = (
-            ("embeddings", read_embeddings) if "input" in request else ("chat/completions", read_completion)
-        )
-        body, tries = json.dumps(request).encode(), 0
+        self.client = self.client or open_client(self.endpoint, self.limiter.ceiling)
+        tries = 0
         while True:
             try:
-                async with self.gate.enter(count_tokens(request)):
-                    show = WATCHER.get() if path != "embeddings" and "tools" not in request else None
-                    answer = await (self._stream(request, show) if show else self._post(path, body))
-                if not isinstance(answer, Fault):
-                    reply = read(answer, key=key, model=self.endpoint.model, service=self.endpoint.service)
-                    self.gate.note_reply()
-                    return reply
-                fault = answer
-            except (aiohttp.ClientError, OSError) as error:  # a time-out is an OSError
-                fault = read_exception(error)
+                async with self.limiter.enter(count_tokens(request)):
+                    reply = await self._send(request, key)
+                self.limiter.note_reply()
+                return reply
+            except (openai.APIError, httpx.HTTPError, *GARBLED) as error:
+                fault = read_fault(error)
             except CallFailed as failure:
                 fault = Fault(failure.kind, failure.detail)
-            if not self._has_patience(fault, tries):
-                raise give_up(self.endpoint, fault)
-            wait = (
-                fault.retry_after
-                if fault.retry_after is not None
-                else min(30, 2**tries) * random.uniform(0.5, 1)
-            )
-            self.note_wait(f"waiting {wait:.0f} s ({fault.kind})")
+            if not self._may_retry(fault, tries):
+                raise explain_fault(self.endpoint, fault)
+            backoff = min(30, 2**tries) * random.uniform(0.5, 1)
+            wait = backoff if fault.retry_after is None else fault.retry_after
+            self.note_retry(f"waiting {wait:.0f} s ({fault.kind})")
             if fault.kind == "throttled":
-                self.gate.note_complaint(wait)  # and the gate makes all calls wait
+                self.limiter.note_throttled(wait)  # and all calls wait
             else:
                 await asyncio.sleep(wait)
             tries += 1
 
-    async def _post(self, path: str, body: bytes) -> str | Fault:
-        """What the endpoint answers, without the key should it echo it."""
-        async with self.session.post(path, data=body) as response:
-            text = self.endpoint.hide_key(await response.text(errors="replace"))
-            return text if response.status == 200 else read_status(response.status, response.headers, text)
+    async def _send(self, request: dict, key: str) -> Reply:
+        about = {"key": key, "model": self.endpoint.model, "service": self.endpoint.service}
+        if "input" in request:
+            return read_embeddings(await self._post("embeddings", request), **about)
+        show = None if "tools" in request else WATCHER.get()
+        answer = await self._stream(request, show) if show else None
+        return read_completion(answer or await self._post("chat/completions", request), **about)
 
-    async def _stream(self, request: dict, show: Watcher) -> str | Fault:
-        """The same, shown while it comes; an endpoint that does not stream is asked again without."""
-        body = json.dumps(ask_for_stream(request)).encode()
-        async with self.session.post("chat/completions", data=body) as response:
-            if response.status == 200 and response.content_type == "text/event-stream":
-                return self.endpoint.hide_key(
-                    await join_parts(response.content, lambda text: show(self.endpoint.hide_key(text)))
-                )
-        return await self._post("chat/completions", json.dumps(request).encode())
+    async def _post(self, path: str, request: dict) -> str:
+        """The answer as it came, without the key should the endpoint repeat it."""
+        body = json.dumps(request).encode()
+        response = await self.client.post(path, content=body, cast_to=httpx.Response)
+        return self.endpoint.hide_key(response.text)
 
-    def _has_patience(self, fault: Fault, tries: int) -> bool:
-        if fault.kind not in WORTH_RETRYING or not self.patient or (fault.retry_after or 0) > LONGEST_WAIT:
+    async def _stream(self, request: dict, show: Watcher) -> str | None:
+        """The same, shown while it comes; None from an endpoint that does not stream."""
+        body = json.dumps(request | {"stream": True, "stream_options": {"include_usage": True}}).encode()
+        try:
+            stream = await self.client.post(
+                "chat/completions", content=body, cast_to=object, stream=True, stream_cls=AsyncStream[object]
+            )
+        except openai.APIStatusError:
+            return None
+        async with stream:
+            if "text/event-stream" not in stream.response.headers.get("Content-Type", ""):
+                return None
+            answer = await join_events(stream, lambda text: show(self.endpoint.hide_key(text)))
+        return self.endpoint.hide_key(json.dumps(answer))
+
+    def _may_retry(self, fault: Fault, tries: int) -> bool:
+        if not self.retries or fault.kind not in WORTH_RETRYING or (fault.retry_after or 0) > LONGEST_WAIT:
             return False
-        if fault.kind == "unreachable" and not self.gate.answered:
+        if fault.kind == "unreachable" and not self.limiter.answered:
             return tries < min(2, self.endpoint.max_retries)  # most likely a wrong address
         return tries < self.endpoint.max_retries
 
 
-# --- giving up ---------------------------------------------------------------------------------
+def open_client(endpoint: Endpoint, max_connections: int) -> AsyncOpenAI:
+    """The openai client of an endpoint; the embedded model's server is started when it is the one.
+
+    Proxies are those of the environment, and none for loopback addresses.
+    """
+    if endpoint is EMBEDDED:
+        address, key = f"{local_server.find_or_start_server()}/v1", "none"
+    else:
+        address, key = endpoint.address, find_key(endpoint)
+    limits = httpx.Limits(max_connections=max_connections, keepalive_expiry=IDLE_SECONDS)
+    timeout = httpx.Timeout(endpoint.timeout_seconds, connect=10, pool=None)
+    try:
+        http_client = DefaultAioHttpClient(limits=limits, timeout=timeout, trust_env=not is_loopback(address))
+        return AsyncOpenAI(api_key=key, base_url=address, max_retries=0, http_client=http_client)
+    except (httpx.InvalidURL, ValueError) as error:  # of a proxy too
+        raise EndpointError(f"{address}, model {endpoint.model!r}: {error}; correct the address.") from error
 
 
-def give_up(endpoint: Endpoint, fault: Fault) -> CallFailed | EndpointError:
-    """The exception for a fault after all patience: of this call alone, or of every further one too."""
-    detail = endpoint.hide_key(fault.detail)
-    about = f"{endpoint.address}, model {endpoint.model!r}"
+def is_loopback(address: str) -> bool:
+    """Whether an address is of this machine: 127.0.0.0/8, ::1 or localhost."""
+    host = httpx.URL(address).host
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def explain_fault(endpoint: Endpoint, fault: Fault) -> CallFailed | EndpointError:
+    """The exception for a fault after the last retry: of this call alone, or of every further one too."""
+    detail, about = endpoint.hide_key(fault.detail), f"{endpoint.address}, model {endpoint.model!r}"
     if fault.kind == "rejected":
         return EndpointError(
             f"{about}: refused ({detail}); check the name of the model, the environment variable "
@@ -120,7 +149,7 @@ def give_up(endpoint: Endpoint, fault: Fault) -> CallFailed | EndpointError:
         )
     if endpoint is EMBEDDED and fault.kind in ("unreachable", "disconnected"):
         return EndpointError(
-            f"no answer for model {endpoint.model!r}; its last lines:\n{local_server.last_lines()}"
+            f"no answer from model {endpoint.model!r}; the end of its server's log:\n{local_server.read_log_end()}"
         )
     if fault.kind == "unreachable":
         return EndpointError(
@@ -134,9 +163,12 @@ def give_up(endpoint: Endpoint, fault: Fault) -> CallFailed | EndpointError:
     return CallFailed(fault.kind, detail)
 
 
+# --- replies shown while they come -------------------------------------------------------------
+
+
 @contextmanager
 def watch_replies(show: Watcher) -> Iterator[None]:
-    """Within this, ``show`` is called with what has come so far of every live reply that this task waits for."""
+    """Within this, ``show`` gets the text so far of every live reply that this task waits for."""
     token = WATCHER.set(show)
     try:
         yield
@@ -144,68 +176,35 @@ def watch_replies(show: Watcher) -> Iterator[None]:
         WATCHER.reset(token)
 
 
-def ask_for_stream(request: dict) -> dict:
-    """The same request, with the reply in parts and its tokens counted at the end."""
-    return request | {"stream": True, "stream_options": {"include_usage": True}}
+async def join_events(events: AsyncIterable[dict], show: Watcher) -> dict:
+    """A streamed completion as if it had come in one piece; one that breaks off has no choices."""
+    message, completion = {"content": ""}, {}
+    async for event in events:
+        length = len(message["content"])
+        try:
+            add_event(event, message, completion)
+        except (TypeError, AttributeError) as error:
+            raise CallFailed("disconnected", f"no completion in a stream ({error})") from error
+        if len(message["content"]) > length:
+            show(message["content"])
+    return completion
 
 
-async def join_parts(lines: AsyncIterable[bytes], show: Watcher) -> str:
-    """An endpoint's whole answer, as it would have come in one piece, from the lines of a stream of server-sent events.
-
-    An answer that breaks off has no choices, and is no completion then.
-    """
-    message, whole = {"content": ""}, {}
-    async for line in lines:
-        if not line.startswith(b"data:") or (told := line[5:].strip()) == b"[DONE]":
-            continue
-        part = json.loads(told)
-        if "error" in part:
-            return told.decode()
-        whole |= {"usage": part["usage"]} if part.get("usage") else {}
-        for choice in part.get("choices", [])[:1]:
-            said = {name: text for name, text in (choice.get("delta") or {}).items() if isinstance(text, str)}
-            message |= {name: message.get(name, "") + text for name, text in said.items() if name != "role"}
-            if choice.get("finish_reason"):
-                whole["choices"] = [{"message": message, "finish_reason": choice["finish_reason"]}]
-            if said.get("content"):
-                show(message["content"])
-    return json.dumps(whole)
+def add_event(event: dict, message: dict[str, str], completion: dict) -> None:
+    """Add a piece of a stream to the message, and what it says of the whole to the completion."""
+    completion |= {"usage": event["usage"]} if event.get("usage") else {}
+    for choice in (event.get("choices") or [])[:1]:
+        for name, text in (choice.get("delta") or {}).items():
+            if isinstance(text, str) and name != "role":
+                message[name] = message.get(name, "") + text
+        if choice.get("finish_reason"):
+            completion["choices"] = [{"message": message, "finish_reason": choice["finish_reason"]}]
 
 
 def read_fields(text: str) -> dict[str, str]:
-    """The text fields of a JSON reply that is still coming, the last one cut off where it is; none yet, none."""
+    """The text fields of a JSON reply that is still coming, the last one as far as it has come."""
     try:
-        found = from_json(text, allow_partial="trailing-strings")
+        fields = from_json(text, allow_partial="trailing-strings")
     except ValueError:
         return {}
-    return (
-        {name: value for name, value in found.items() if isinstance(value, str)}
-        if isinstance(found, dict)
-        else {}
-    )
-
-
-def connect(endpoint: Endpoint) -> ClientSession:
-    """A session whose requests go to an endpoint; the embedded server is started when it is the one.
-
-    The wire format is OpenAI's, the transport plain aiohttp: the OpenAI client keeps four times the
-    objects for a call in flight and makes a third fewer calls a second (`make bench`), and what it
-    adds, retries one by one, is done in ``client`` for all calls of an endpoint together.
-    """
-    if endpoint is EMBEDDED:
-        try:
-            address, key = f"{local_server.find_or_start_server()}/v1", "none"
-        except local_server.LocalServerError as error:
-            raise EndpointError(str(error)) from error
-    else:
-        address, key = endpoint.address, find_key(endpoint)
-    return ClientSession(
-        base_url=f"{address.rstrip('/')}/",
-        headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
-        timeout=ClientTimeout(total=None, sock_connect=10, sock_read=endpoint.timeout_seconds),
-        connector=TCPConnector(
-            limit=0, keepalive_timeout=4
-        ),  # the gate limits; many servers hang up after 5 s
-        cookie_jar=DummyCookieJar(),
-        trust_env=True,  # proxies
-    )
+    return {k: v for k, v in fields.items() if isinstance(v, str)} if isinstance(fields, dict) else {}

@@ -1,52 +1,46 @@
-"""What goes wrong with a call, by name: faults of the wire, and replies that cannot be used."""
+"""What goes wrong with a call, by name: faults of the connection, and replies that cannot be used."""
 
 import json
 import re
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
 import aiohttp
+import httpx
+import openai
 
 FailureKind = Literal[
-    "empty",  # nothing was said
+    "empty",  # a reply without text
     "truncated",  # cut off at the limit of tokens
-    "reasoning",  # the model thought and never replied
-    "prose",  # a form was asked for, prose came
-    "invalid",  # JSON, but not of the form
+    "reasoning",  # only reasoning, no reply
+    "prose",  # prose in place of JSON
+    "invalid",  # JSON that does not fit the schema
     "refused",  # by the model or a content filter
     "too_long",  # the prompt does not fit
     "timeout",
-    "unreachable",  # nobody listens there
-    "disconnected",  # the connection broke, or what came was no reply
-    "throttled",  # 429, after all patience
-    "server",  # 5xx and the like, after all patience
+    "unreachable",  # no connection
+    "disconnected",  # the connection broke, or the answer holds no reply
+    "throttled",  # 429, after all retries
+    "server",  # 5xx and the like, after all retries
     "rejected",  # 400, 401, 403, 404: no call of this kind can work
 ]
+WORTH_RETRYING = {"timeout", "unreachable", "disconnected", "throttled", "server"}
 
 
 class CallFailed(Exception):
-    """One call gave nothing usable; callers turn it into a row with this reason.
-
-    ``kind`` names the fault, the text says more; what it reads is ``kind: detail``.
-    """
+    """A call without a usable reply, ``kind: detail``; callers turn it into a row with this reason."""
 
     def __init__(self, kind: FailureKind, detail: str):
         super().__init__(f"{kind}: {detail}")
         self.kind, self.detail = kind, detail
 
 
-# --- faults of the wire ------------------------------------------------------------------------
-
-WORTH_RETRYING = {"timeout", "unreachable", "disconnected", "throttled", "server"}
-
-
 @dataclass(frozen=True)
 class Fault:
-    """A call that was not answered: its kind, the endpoint's words, and how long it asks to wait."""
+    """A request without an answer: its kind, the endpoint's words, and the seconds it asks to wait."""
 
     kind: FailureKind
     detail: str
@@ -54,30 +48,51 @@ class Fault:
     status: int | None = None
 
 
-def read_exception(error: Exception) -> Fault:
-    """What an exception of the transport means."""
-    words = f"{type(error).__name__}: {error}"[:300]
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return Fault("unreachable", words)
-    if isinstance(error, aiohttp.InvalidURL):
-        return Fault("rejected", words)
-    return Fault("timeout" if isinstance(error, TimeoutError) else "disconnected", words)
+CAUSES: dict[FailureKind, tuple[type[Exception], ...]] = {
+    "unreachable": (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError),
+    "rejected": (httpx.UnsupportedProtocol, httpx.InvalidURL, ValueError),  # an address, of a proxy too
+    "timeout": (TimeoutError,),
+    "disconnected": (aiohttp.ClientError, httpx.HTTPError, OSError),
+}
+"""Exceptions of the transport by kind, the first that fits: httpx's adapter calls most of them a time-out."""
 
 
-def read_status(status: int, headers: Mapping[str, str], text: str) -> Fault:
-    """What an HTTP status other than 200 means. Endpoints name the reason in ``error`` if they do."""
-    words, code = f"{status} {text}", ""
-    with suppress(ValueError, TypeError, KeyError, AttributeError):
-        error = json.loads(text)["error"]
-        words, code = f"{status} {error['message']}", f"{error.get('code')} {error.get('type')}"
-    words, retry_after = " ".join(words.split())[:500], read_retry_after(headers.get("Retry-After"))
-    if "insufficient_quota" in code:
+GARBLED = (json.JSONDecodeError, UnicodeDecodeError)  # from a stream that is no stream of JSON
+
+
+def read_fault(error: Exception) -> Fault:
+    """The fault behind an exception of the client, which wraps every other exception: one of a defect is raised."""
+    if isinstance(error, openai.APIStatusError):
+        return read_status(error)
+    if isinstance(error, GARBLED):
+        return Fault("disconnected", f"not a stream of JSON ({error})")
+    causes = [error]
+    while causes[-1].__cause__:
+        causes.append(causes[-1].__cause__)
+    words = f"{type(causes[-1]).__name__}: {causes[-1]}"[:300]
+    for kind, types in CAUSES.items():
+        if any(isinstance(cause, types) for cause in causes):
+            return Fault(kind, words)
+    if isinstance(error, openai.APIConnectionError):
+        raise causes[-1]
+    return Fault("disconnected", words)  # an error inside a stream
+
+
+def read_status(error: openai.APIStatusError) -> Fault:
+    """The fault behind an HTTP status other than 2xx, with the endpoint's reason if it gives one."""
+    status, body = error.status_code, error.body if isinstance(error.body, dict) else {}
+    words = " ".join(f"{status} {body.get('message') or error.response.text}".split())[:500]
+    codes, retry_after = (
+        f"{error.code} {error.type}",
+        read_retry_after(error.response.headers.get("Retry-After")),
+    )
+    if "insufficient_quota" in codes:
         return Fault("rejected", words)  # waiting does not fill an account
     if status == 413 or (
         status in (400, 422) and re.search(r"context|too long|maximum.*length", words, re.I)
     ):
         return Fault("too_long", words)
-    if status == 400 and re.search(r"content_filter|content.policy", f"{code} {words}", re.I):
+    if status == 400 and re.search(r"content_filter|content.policy", f"{codes} {words}", re.I):
         return Fault("refused", words)
     if status == 429 or (status == 503 and retry_after is not None):
         return Fault("throttled", words, retry_after)
@@ -86,14 +101,10 @@ def read_status(status: int, headers: Mapping[str, str], text: str) -> Fault:
     return Fault("rejected", words, status=status)
 
 
-def read_retry_after(asked: str | None) -> float | None:
-    """Seconds that a ``Retry-After`` header asks to wait (a number or a date), if it says so."""
-    if asked is None:
-        return None
-    try:
-        return max(0.0, float(asked))
-    except ValueError:
-        try:
-            return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
-        except ValueError:
-            return None
+def read_retry_after(header: str | None) -> float | None:
+    """Seconds to wait by a ``Retry-After`` header, a number or a date; None without a readable one."""
+    with suppress(ValueError, TypeError):
+        return max(0.0, float(header))
+    with suppress(ValueError, TypeError, AttributeError):
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    return None

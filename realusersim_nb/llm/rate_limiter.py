@@ -1,4 +1,4 @@
-"""How many calls an endpoint bears now: its limits, and what its complaints say about them."""
+"""How many calls an endpoint takes now: its configured limits, and less after a 429."""
 
 import asyncio
 import random
@@ -13,13 +13,12 @@ from realusersim_nb.llm.endpoints import Endpoint
 
 
 class RateLimiter:
-    """The gate in front of one endpoint, which every call passes.
+    """Calls in flight, and requests and tokens a minute, of one endpoint.
 
-    It holds calls in flight, requests and tokens per minute below the endpoint's limits. When the
-    endpoint complains (429), the calls in flight it allows are halved and nobody passes before the
-    time it asked for; after that, calls come back one by one, and one more may be in flight for
-    every round of replies without complaint (additive increase, multiplicative decrease).
-    The limits are those of one process: machines that share a quota must share it out.
+    After a 429 half as many calls may be in flight, and none begins before the time that the endpoint
+    asked for; then calls begin one by one, and one more may be in flight after every round of replies
+    (additive increase, multiplicative decrease). The limits are those of one process: machines that
+    share a quota must divide it.
     """
 
     def __init__(self, endpoint: Endpoint, max_concurrency: int):
@@ -33,12 +32,12 @@ class RateLimiter:
 
     @asynccontextmanager
     async def enter(self, tokens: int) -> AsyncIterator[None]:
-        """Wait until a call of about so many tokens may be made, and hold its place while it is."""
+        """Wait until a call of about so many tokens may be made, and count it as in flight."""
         if self.slots is None:  # belongs to the running loop, so not made before there is one
             self.slots = CapacityLimiter(self.ceiling)
         async with self.slots:
             while (pause := self.paused_until - time.monotonic()) > 0:
-                await asyncio.sleep(pause + random.uniform(0, 1))  # apart, lest all come at once
+                await asyncio.sleep(pause + random.uniform(0, 1))  # lest all begin at once
             if self.requests:
                 await self.requests.acquire()
             while self.tokens and tokens > 0:  # a call may need more than the bucket holds at once
@@ -46,16 +45,16 @@ class RateLimiter:
                 tokens -= self.tokens.max_rate
             yield
 
-    def note_complaint(self, wait: float) -> None:
-        """The endpoint asked to be left alone for ``wait`` seconds."""
+    def note_throttled(self, wait: float) -> None:
+        """The endpoint answered 429 and asks to wait so many seconds."""
         now = time.monotonic()
-        if now >= self.paused_until:  # the first of a burst: the others say the same
+        if now >= self.paused_until:  # the first of a burst
             self.slots.total_tokens = max(1, int(self.slots.total_tokens) // 2)
             self._answered_since_change = 0
         self.paused_until = max(self.paused_until, now + wait)
 
     def note_reply(self) -> None:
-        """A call was answered."""
+        """The endpoint answered a call."""
         self.answered += 1
         self._answered_since_change += 1
         if self.slots.total_tokens < self.ceiling and self._answered_since_change >= self.slots.total_tokens:

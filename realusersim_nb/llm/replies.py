@@ -1,11 +1,8 @@
-"""What an endpoint said, and files of it: recorded replies travel as ``.jsonl.gz``."""
+"""An endpoint's reply: read from its answer, parsed as what was asked for, and recorded as ``.jsonl.gz``."""
 
 import base64
 import gzip
-import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,14 +14,16 @@ from pydantic import BaseModel, ValidationError
 from realusersim_nb.errors import StudyError
 from realusersim_nb.llm.errors import CallFailed
 
+S = TypeVar("S", bound=BaseModel)
+
 
 class CacheError(StudyError):
-    """Kept replies cannot be read or written; the message says which, why and what to do."""
+    """Cached or recorded replies that cannot be read or written: which, why, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What an endpoint said to the request of this key; ``tool_calls`` is a JSON list of id, name and arguments."""
+    """The reply to the request of this key; ``tool_calls`` is JSON as the endpoint sent it."""
 
     key: str
     model: str
@@ -39,7 +38,7 @@ class Reply:
 
 
 class ToolCall(NamedTuple):
-    """One tool that a model wants called."""
+    """One tool that a model calls."""
 
     id: str
     name: str
@@ -53,60 +52,36 @@ class ToolReply(NamedTuple):
     calls: list[ToolCall]
 
 
+# --- recorded replies --------------------------------------------------------------------------
+
+
 def write_replies(path: Path, replies: Iterable[Reply]) -> int:
     """Write replies as gzipped JSON lines and return how many; the same replies give the same bytes.
 
     ``git config diff.replies.textconv 'gzip -dc'`` makes git show them as text.
     """
-    n = 0
+    rows = sorted(replies, key=lambda reply: reply.key)
     with path.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
-        for reply in sorted(replies, key=lambda reply: reply.key):
+        for reply in rows:
             file.write((json.dumps(asdict(reply), ensure_ascii=False) + "\n").encode())
-            n += 1
-    return n
+    return len(rows)
 
 
 def read_replies(path: Path) -> list[Reply]:
-    """Recorded replies; CacheError naming the first line that is none."""
-    found = []
+    """Recorded replies; CacheError names the first line that is none."""
+    replies = []
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for line in lines:
-                found.append(Reply(**json.loads(line)))
+                replies.append(Reply(**json.loads(line)))
     except (OSError, EOFError, ValueError, TypeError) as error:
         raise CacheError(
-            f"{path}, line {len(found) + 1}: not a recorded reply ({error}); expected a file of `cache export`."
+            f"{path}, line {len(replies) + 1}: not a recorded reply ({error}); expected a file of `cache export`."
         ) from error
-    return found
+    return replies
 
 
-def rescue(replies: list[Reply], place: str) -> str:
-    """Write replies that a cache did not take to the temporary folder; says where, or why not."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=name_rescued(place), suffix=".jsonl.gz")
-        os.close(handle)
-        write_replies(Path(name), replies)
-    except OSError as error:
-        return f"The {len(replies)} replies that were arriving are lost: {error}."
-    return f"The {len(replies)} replies that were arriving are in {name}, from where the next run takes them."
-
-
-def find_rescued(place: str) -> list[Path]:
-    """Files of replies that a cache at this place did not take."""
-    return sorted(Path(tempfile.gettempdir()).glob(f"{name_rescued(place)}*.jsonl.gz"))
-
-
-def name_rescued(place: str) -> str:
-    """How the names of such files begin; other caches have other names."""
-    full = (
-        place
-        if "://" in place and not place.startswith("sqlite")
-        else str(Path(place.removeprefix("sqlite:///")).absolute())
-    )
-    return f"realusersim-replies-{hashlib.sha256(full.encode()).hexdigest()[:12]}-"
-
-
-S = TypeVar("S", bound=BaseModel)
+# --- an endpoint's answer ----------------------------------------------------------------------
 
 
 def read_completion(answer: str, *, key: str, model: str, service: str) -> Reply:
@@ -135,55 +110,52 @@ def read_completion(answer: str, *, key: str, model: str, service: str) -> Reply
 
 
 def read_embeddings(answer: str, *, key: str, model: str, service: str) -> Reply:
-    """The embeddings in an endpoint's answer, float32 as base64 text; CallFailed (``disconnected``) if there are none."""
+    """The embeddings in an endpoint's answer, float32 as base64 text; CallFailed (``disconnected``) without any."""
     try:
         body = json.loads(answer)
-        points = [row["embedding"] for row in sorted(body["data"], key=lambda row: row["index"])]
-        text = base64.b64encode(np.array(points, dtype="<f4").tobytes()).decode()
+        vectors = [row["embedding"] for row in sorted(body["data"], key=lambda row: row["index"])]
+        text = base64.b64encode(np.array(vectors, dtype="<f4").tobytes()).decode()
         tokens = (body.get("usage") or {}).get("prompt_tokens") or 0
         return Reply(key=key, model=model, service=service, text=text, prompt_tokens=tokens)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CallFailed("disconnected", f"no embeddings in the answer {answer[:200]!r}") from error
 
 
-# --- replies that cannot be used ---------------------------------------------------------------
+# --- what was asked for ------------------------------------------------------------------------
 
 
-def parse_reply(reply: Reply, schema: type[S] | None) -> S | str:
-    """The reply as text or as a ``schema``, without the model's thinking; CallFailed says why not.
-
-    JSON may stand in a code fence or in a sentence: what lies between the first and the last
-    brace counts.
-    """
-    text = drop_thinking(reply.text)
-    cut = reply.finish_reason == "length"
+def parse_text(reply: Reply) -> str:
+    """The reply's text without the model's reasoning; CallFailed says why there is none."""
     if reply.refusal or reply.finish_reason == "content_filter":
         raise CallFailed("refused", (reply.refusal or "content filter")[:300])
-    if not text:
-        if reply.text.strip() or reply.reasoning.strip():
-            raise CallFailed(
-                "reasoning", f"only reasoning, no reply{' (cut off at the token limit)' if cut else ''}"
-            )
-        raise CallFailed("truncated" if cut else "empty", "nothing was said")
-    if schema is None:
+    if text := drop_reasoning(reply.text):
         return text
+    cut = reply.finish_reason == "length"
+    if reply.text.strip() or reply.reasoning.strip():
+        limit = " (cut off at the token limit)" if cut else ""
+        raise CallFailed("reasoning", f"only reasoning, no reply{limit}")
+    raise CallFailed("truncated" if cut else "empty", "the reply has no text")
+
+
+def parse_json(reply: Reply, schema: type[S]) -> S:
+    """The reply as ``schema``: its text from the first to the last brace, so that a code fence or a sentence
+    around the JSON does no harm. CallFailed says why it is none."""
+    text, cut = parse_text(reply), reply.finish_reason == "length"
     if "{" not in text:
         raise CallFailed("truncated" if cut else "prose", f"the reply is not a {schema.__name__}, but prose")
     try:
         return schema.model_validate_json(text[text.find("{") : text.rfind("}") + 1] or text)
     except ValidationError as error:
         problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"])
-        raise CallFailed(
-            "truncated" if cut else "invalid",
-            f"the reply is not a {schema.__name__}: {f'{place}: ' if place else ''}{problem['msg']}",
-        ) from error
+        place = ".".join(map(str, problem["loc"]))
+        detail = f"the reply is not a {schema.__name__}: {f'{place}: ' if place else ''}{problem['msg']}"
+        raise CallFailed("truncated" if cut else "invalid", detail) from error
 
 
 def parse_tool_calls(reply: Reply) -> ToolReply:
     """The reply of a model that was offered tools; CallFailed (``invalid``) for a call that cannot be read."""
     if not reply.tool_calls:
-        return ToolReply(parse_reply(reply, None), [])
+        return ToolReply(parse_text(reply), [])
     try:
         calls = [
             ToolCall(
@@ -192,12 +164,11 @@ def parse_tool_calls(reply: Reply) -> ToolReply:
             for call in json.loads(reply.tool_calls)
         ]
     except (ValueError, TypeError, KeyError) as error:
-        cut = "truncated" if reply.finish_reason == "length" else "invalid"
-        raise CallFailed(cut, f"a tool call cannot be read ({error}): {reply.tool_calls[:200]}") from error
-    return ToolReply(drop_thinking(reply.text), calls)
+        kind = "truncated" if reply.finish_reason == "length" else "invalid"
+        raise CallFailed(kind, f"a tool call cannot be read ({error}): {reply.tool_calls[:200]}") from error
+    return ToolReply(drop_reasoning(reply.text), calls)
 
 
-def drop_thinking(text: str) -> str:
-    """The text after a model's ``<think>`` part; an unclosed one leaves nothing."""
-    after = text.rpartition("</think>")[2]
-    return after.partition("<think>")[0].strip()
+def drop_reasoning(text: str) -> str:
+    """The text after a model's ``<think>`` section; an unclosed one leaves nothing."""
+    return text.rpartition("</think>")[2].partition("<think>")[0].strip()

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Requests in OpenAI's form: made, held to a schema, repaired after a bad reply, and their cache keys."""
 
 import hashlib
 import json
@@ -10,8 +10,6 @@ from realusersim_nb.llm.endpoints import Endpoint, ReplyForm
 from realusersim_nb.llm.errors import CallFailed
 from realusersim_nb.llm.replies import Reply
 from realusersim_nb.prompts.fill import fill_prompt
-
-# --- requests ----------------------------------------------------------------------------------
 
 
 def make_request(
@@ -25,31 +23,30 @@ def make_request(
 
 @lru_cache(maxsize=64)
 def describe_schema(schema: type[BaseModel]) -> dict:
-    """The JSON schema of a form; kept, since pydantic makes it anew each time."""
+    """The JSON schema of a form; cached, since pydantic makes it anew each time."""
     return schema.model_json_schema()
 
 
-def bind_reply(request: dict, schema: type[BaseModel], form: ReplyForm) -> dict:
-    """The request, bound to a schema: by the endpoint, or by words and a check (JSON mode, text)."""
+def add_schema(request: dict, schema: type[BaseModel], form: ReplyForm) -> dict:
+    """The request with the schema that its reply must fit: as a field, or (JSON mode, text) in the prompt."""
     described = describe_schema(schema)
     if form == "json_schema":
-        return request | {
-            "response_format": {"type": form, "json_schema": {"name": schema.__name__, "schema": described}}
-        }
+        json_schema = {"name": schema.__name__, "schema": described}
+        return request | {"response_format": {"type": form, "json_schema": json_schema}}
     *before, last = request["messages"]
     words = fill_prompt("json_form", schema=json.dumps(described))
-    bound = request | {"messages": [*before, last | {"content": f"{last['content']}\n\n{words}"}]}
-    return bound | {"response_format": {"type": form}} if form == "json_object" else bound
+    request = request | {"messages": [*before, last | {"content": f"{last['content']}\n\n{words}"}]}
+    return request | {"response_format": {"type": form}} if form == "json_object" else request
 
 
-def mend_request(
+def repair_request(
     request: dict, reply: Reply, failure: CallFailed, schema: type[BaseModel] | None
 ) -> dict | None:
-    """What to ask after a reply that cannot be used; None where another try would not help.
+    """The request to make after an unusable reply; None where another would not help.
 
-    A reply that was cut off gets twice the room, one of the wrong form is sent back with what is
-    wrong about it (if ``schema`` is given), after silence or a tool call that cannot be read another
-    seed is tried. A refusal stands.
+    After a reply that was cut off, twice the tokens; after one that does not fit ``schema`` (if given), the
+    reply and what is wrong with it; after an empty one or an unreadable tool call, another seed. A refusal
+    is final.
     """
     if failure.kind == "truncated" or (failure.kind == "reasoning" and reply.finish_reason == "length"):
         name = name_limit(request)
@@ -70,22 +67,11 @@ def request_key(endpoint: Endpoint, request: dict, sample: int) -> str:
 
 
 def count_tokens(request: dict) -> int:
-    """About how many tokens a request has: a third of its characters, more than most tokenizers make of them."""
-    said = request.get("messages", []) + request.get("tools", []) + request.get("input", [])
-    return len(json.dumps(said, ensure_ascii=False)) // 3 + 1
-
-
-def find_last_text(request: dict) -> str:
-    """The text that a request ends with: of a chat its last message, for embeddings the last of them."""
-    return request["input"][-1] if "input" in request else request["messages"][-1]["content"]
+    """About how many tokens a request has: a third of its characters, more than most tokenizers count."""
+    texts = request.get("messages", []) + request.get("tools", []) + request.get("input", [])
+    return len(json.dumps(texts, ensure_ascii=False)) // 3 + 1
 
 
 def name_limit(request: dict) -> str:
-    """The field of a request that bounds its reply, in tokens."""
+    """The field of a request that limits its reply, in tokens."""
     return "max_tokens" if "max_tokens" in request else "max_completion_tokens"
-
-
-def find_cost(endpoint: Endpoint, prompt_tokens: int, completion_tokens: int) -> float:
-    """USD; 0 where no price is known."""
-    per_prompt, per_reply = endpoint.prices or (0, 0)
-    return (prompt_tokens * per_prompt + completion_tokens * per_reply) / 1e6

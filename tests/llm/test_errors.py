@@ -5,12 +5,14 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
+import openai
 import pytest
 from pydantic import BaseModel, Field
 
 from realusersim_nb.llm import endpoints, errors, rate_limiter
 from realusersim_nb.llm.models import Models, list_results
-from realusersim_nb.llm.replies import Reply, parse_reply
+from realusersim_nb.llm.replies import Reply, parse_json
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 from endpoint import FAULTS, start_endpoint  # the endpoint that answers badly
@@ -62,7 +64,7 @@ RED = '{"colour": "red"}'
     ],
 )
 def test_form_is_found_in_fences_sentences_and_after_thinking(text):
-    assert parse_reply(Reply(key="", model="m", text=text), Colour) == Colour(colour="red")
+    assert parse_json(Reply(key="", model="m", text=text), Colour) == Colour(colour="red")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_form_is_found_in_fences_sentences_and_after_thinking(text):
 )
 def test_unusable_reply_has_its_kind(reply, kind):
     with pytest.raises(errors.CallFailed) as failure:
-        parse_reply(Reply(key="", model="m", **reply), Colour)
+        parse_json(Reply(key="", model="m", **reply), Colour)
     assert failure.value.kind == kind and str(failure.value).startswith(f"{kind}: ")
 
 
@@ -155,7 +157,11 @@ def test_fault_that_stays_is_a_row_of_its_kind(endpoint, quick):
     ],
 )
 def test_status_has_its_kind(status, text, kind):
-    assert errors.read_status(status, {}, text).kind == kind
+    transport = httpx.MockTransport(lambda request: httpx.Response(status, text=text))
+    client = openai.OpenAI(api_key="any", max_retries=0, http_client=httpx.Client(transport=transport))
+    with pytest.raises(openai.APIStatusError) as problem:
+        client.post("/chat/completions", cast_to=object)
+    assert errors.read_fault(problem.value).kind == kind
 
 
 def test_retry_after_is_read_as_seconds_and_as_a_date():
@@ -192,20 +198,20 @@ def test_wait_of_hours_stops_with_a_sentence(endpoint):
 # --- limits ------------------------------------------------------------------------------------
 
 
-def pass_gate(
-    gate: rate_limiter.RateLimiter, n: int, *, tokens: int = 1, seconds: float = 0.0
+def make_calls(
+    limiter: rate_limiter.RateLimiter, n: int, *, tokens: int = 1, seconds: float = 0.0
 ) -> tuple[float, int]:
-    """Time that n calls take through a gate, and the most that were under way at once."""
-    most = under_way = 0
+    """Time that n calls take through a rate limiter, and the most that were in flight at once."""
+    most = in_flight = 0
 
     async def call():
-        nonlocal most, under_way
-        async with gate.enter(tokens):
-            under_way += 1
-            most = max(most, under_way)
+        nonlocal most, in_flight
+        async with limiter.enter(tokens):
+            in_flight += 1
+            most = max(most, in_flight)
             await asyncio.sleep(seconds)
-            under_way -= 1
-        gate.note_reply()
+            in_flight -= 1
+        limiter.note_reply()
 
     async def run():
         await asyncio.gather(*(call() for _ in range(n)))
@@ -215,36 +221,36 @@ def pass_gate(
     return time.monotonic() - started, most
 
 
-def test_gate_holds_calls_in_flight_below_both_limits():
-    own = endpoints.Endpoint(model="m", max_concurrency=3)
-    assert pass_gate(rate_limiter.RateLimiter(own, 8), 20, seconds=0.01)[1] == 3
-    assert pass_gate(rate_limiter.RateLimiter(own, 2), 20, seconds=0.01)[1] == 2
+def test_limiter_holds_calls_in_flight_below_both_limits():
+    three = endpoints.Endpoint(model="m", max_concurrency=3)
+    assert make_calls(rate_limiter.RateLimiter(three, 8), 20, seconds=0.01)[1] == 3
+    assert make_calls(rate_limiter.RateLimiter(three, 2), 20, seconds=0.01)[1] == 2
 
 
 @pytest.mark.parametrize(
     ("limit", "tokens"), [({"requests_per_minute": 1200}, 1), ({"tokens_per_minute": 120_000}, 100)]
 )
-def test_gate_holds_the_rate(limit, tokens):
+def test_limiter_holds_the_rate(limit, tokens):
     """20 requests, or 2,000 tokens, a second: of 30 calls the first second's worth goes at once."""
-    seconds, _ = pass_gate(
+    seconds, _ = make_calls(
         rate_limiter.RateLimiter(endpoints.Endpoint(model="m", **limit), 64), 30, tokens=tokens
     )
     assert 0.4 < seconds < 3
 
 
-def test_complaint_pauses_everybody_halves_the_calls_and_replies_bring_them_back():
-    gate = rate_limiter.RateLimiter(endpoints.Endpoint(model="m"), 8)
-    pass_gate(gate, 8)
+def test_429_pauses_all_calls_halves_them_and_replies_bring_them_back():
+    limiter = rate_limiter.RateLimiter(endpoints.Endpoint(model="m"), 8)
+    make_calls(limiter, 8)
 
-    async def complain():
-        gate.note_complaint(0.2)
-        gate.note_complaint(0.1)  # of the same burst: counts once
+    async def throttle():
+        limiter.note_throttled(0.2)
+        limiter.note_throttled(0.1)  # of the same burst: counts once
 
-    asyncio.run(complain())
-    assert gate.slots.total_tokens == 4
-    seconds, most = pass_gate(gate, 60, seconds=0.001)
+    asyncio.run(throttle())
+    assert limiter.slots.total_tokens == 4
+    seconds, most = make_calls(limiter, 60, seconds=0.001)
     assert seconds > 0.15 and 4 <= most <= 8
-    assert gate.slots.total_tokens == 8
+    assert limiter.slots.total_tokens == 8
 
 
 def test_endpoint_that_throttles_gets_what_it_bears_and_every_call_is_answered(endpoint):
