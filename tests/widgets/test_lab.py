@@ -54,9 +54,9 @@ def lab(tmp_path_factory):
 def wait_for_address(log: Path) -> str:
     """Where the server answers, from its log."""
     for _ in range(300):
-        if found := re.search(r"http://(?:localhost|127\.0\.0\.1):\d+/", log.read_text()):
-            urllib.request.urlopen(f"{found[0]}api").close()
-            return found[0]
+        if address := re.search(r"http://(?:localhost|127\.0\.0\.1):\d+/", log.read_text()):
+            urllib.request.urlopen(f"{address[0]}api").close()
+            return address[0]
         time.sleep(0.2)
     raise AssertionError(log.read_text())
 
@@ -88,8 +88,8 @@ def scroll_to(page: Page, text: str) -> None:
         "document.querySelectorAll('.jp-WindowedPanel-outer').forEach(panel => panel.scrollTop = 0)"
     )
     for _ in range(200):
-        found = page.get_by_text(text).filter(visible=True)
-        box = found.first.bounding_box() if found.count() else None
+        matches = page.get_by_text(text).filter(visible=True)
+        box = matches.first.bounding_box() if matches.count() else None
         if box and 0 < box["y"] < 900:
             page.mouse.wheel(0, box["y"] - 150)
             page.wait_for_timeout(500)

@@ -38,12 +38,12 @@ async def play_all(models) -> dict[str, tuple[str, str]]:
     """What notebook 00 does, and then every arm played and judged: page and verdict by arm."""
     real = loading.load_corpus(str(SAMPLE))
     profiled, held_out = splits.hold_out(real.conversations, seed=1)
-    own = {p.user_id: p for p in extraction.extract_measured(profiled)}
-    [chosen] = [c for c in held_out if len(own[c.user_id].commands) >= 3]
+    profile_of = {p.user_id: p for p in extraction.extract_measured(profiled)}
+    [chosen] = [c for c in held_out if len(profile_of[c.user_id].commands) >= 3]
     case = await cases.make_case(models, "embedded", chosen, seed=1)
-    other = next(p for p in own.values() if p.user_id != chosen.user_id and p.commands)
+    other = next(p for p in profile_of.values() if p.user_id != chosen.user_id and p.commands)
     arms = ("profile", "task_only", "shuffled_profile")
-    personas = {arm: conditions.ARMS[arm](own[chosen.user_id], other) for arm in arms}
+    personas = {arm: conditions.ARMS[arm](profile_of[chosen.user_id], other) for arm in arms}
     simulator = users.Simulator(models, "embedded", seed=1)
     openings = await simulator.open(case, personas)
     judge = dict([judges.make_judges(None, "embedded", [], seed=1).popitem()])
@@ -102,7 +102,7 @@ def test_reply_is_shown_while_it_comes_and_kept_like_any_other(endpoint):
 
     seen, text, again, usage = with_models(work)
     assert text == again == "five words of an answer" and (usage.live, usage.cached) == (1, 1)
-    assert [len(part.split()) for part in seen] == [1, 2, 3, 4, 5] and usage.completion_tokens == 5
+    assert [len(text.split()) for text in seen] == [1, 2, 3, 4, 5] and usage.completion_tokens == 5
     assert [request.get("stream") for request in mock.requests] == [True]
 
 
