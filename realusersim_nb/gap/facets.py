@@ -97,7 +97,7 @@ def describe_style(texts: list[str]) -> str:
 
 def name_level(feature: Feature, values: np.ndarray) -> str:
     """A feature's figure in a word."""
-    if feature.unit == "words":
+    if feature.is_count:
         return name_length(np.median(values))
     mean = values.mean()
     return "never" if mean == 0 else "always" if mean == 1 else "seldom" if mean < 0.5 else "often"

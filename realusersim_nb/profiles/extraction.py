@@ -1,142 +1,138 @@
 """Conversations -> executable profiles: commands over eight dimensions with verbatim examples.
 
-Three extractors. ``measured`` needs no model: a feature of ``style`` on which a user stands apart
-from the population becomes a command, with the figure behind it. A model's name: the model reads the
-messages and writes the profile, as the paper's extractor (GPT-4o) does. ``hybrid:MODEL``: the model's
-commands that measurement does not deny, and measured ones where the model has none. Whoever wrote
-it, ``verification`` removes every example that the user did not write.
+Three extractors. ``measured`` needs no model: a feature of ``style`` in which a user differs from the
+population becomes a command, with the figure behind it. A model's name: the model reads the messages and
+writes the profile, as the paper's extractor (GPT-4o) does. ``hybrid:MODEL``: the model's commands that
+measurement does not contradict, and measured ones where the model has none. From profiles by a model,
+``verification`` removes every example that the user did not write.
 """
 
 import hashlib
 from collections import Counter
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field
 
 from realusersim_nb.corpus.splits import group_by_user
-from realusersim_nb.llm.models import Models, Outcome
+from realusersim_nb.llm.models import Models
 from realusersim_nb.parallel.bars import show_bar
 from realusersim_nb.profiles import style
-from realusersim_nb.profiles.verification import verify_profile
+from realusersim_nb.profiles.verification import CHECKS, verify_profile
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import Command, Conversation, Demographic, Dimension, Profile
 from realusersim_nb.text import cut_at_word
 
 MAX_COMMANDS = 15  # the paper's
 MAX_PER_DIMENSION = 2
-APART = 0.2  # a trait sets a user apart in the lowest or highest fifth of the population (ours)
+EXTREME = 0.2  # a figure becomes a command in the lowest or highest fifth of the population (ours)
 MIN_MESSAGES = np.array([feature.min_messages for feature in style.FEATURES])
-EXAMPLES = 2
-EXAMPLE_CHARS = 160
+EXAMPLES, EXAMPLE_CHARS = 2, 160
 READ_CHARS = 6000  # of a user's messages, by a model that writes their profile
-CHECKS = ["user_id", "dimension", "written", "verbatim", "checked", "contradicted", "error"]
 
 
 # --- measured ----------------------------------------------------------------------------------
 
 
+class UserFigures(NamedTuple):
+    """One user's figures, percentiles (0..1) in the population and n, a column for each of ``style.FEATURES``."""
+
+    values: np.ndarray
+    percentiles: np.ndarray
+    counts: np.ndarray
+
+
 def extract_measured(
-    conversations: list[Conversation], messages: pd.DataFrame | None = None
+    conversations: list[Conversation],
+    messages: pd.DataFrame | None = None,
+    percentiles: pd.DataFrame | None = None,
 ) -> list[Profile]:
     """A profile of every user, from measurement alone.
 
-    A feature becomes a command if the user's figure lies in the lowest or highest fifth of the
-    users given, and enough messages could show it (``Feature.min_messages``). Its evidence holds the feature's name, the
-    user's value, its percentile (0..1) in that population, and n, the messages it rests on.
-    ``messages``: the conversations as measured, if they are (``style.measure_conversations``).
+    A feature becomes a command if the user's figure is in the lowest or highest fifth of the users given, and
+    enough messages could show it (``Feature.min_messages``). Its evidence holds the feature's name, the user's
+    value, its percentile (0..1) in that population, and n, the messages it rests on. ``messages`` and
+    ``percentiles``: the conversations as measured, if they are (``style``).
     """
     messages = style.measure_conversations(conversations) if messages is None else messages
     users = style.summarise_users(messages)
-    ranks, observed = style.compute_percentiles(users, users), style.count_observations(messages)
-    sources = {user: [c.conversation_id for c in own] for user, own in group_by_user(conversations).items()}
-    rows = zip(users.to_numpy(), ranks.to_numpy(), observed.to_numpy(), strict=True)
+    percentiles = style.compute_percentiles(users, users) if percentiles is None else percentiles
+    tables = [users, percentiles, style.count_observations(messages)]
+    figures = map(UserFigures, *(table.to_numpy() for table in tables))
     texts, features = messages["text"].to_numpy(), messages[list(style.BY_NAME)].to_numpy()
-    places = messages.groupby("user_id", sort=False).indices
+    rows = messages.groupby("user_id", sort=False).indices
+    sources = {
+        user: [c.conversation_id for c in talks] for user, talks in group_by_user(conversations).items()
+    }
     return [
         Profile(
             user_id=user,
-            commands=find_traits(texts[places[user]], features[places[user]], *row),
+            commands=choose_commands(texts[rows[user]], features[rows[user]], user_figures),
             source_conversations=sources[user],
         )
-        for user, row in show_bar(zip(users.index, rows, strict=True), "profiles", len(users), leave=False)
+        for user, user_figures in show_bar(
+            zip(users.index, figures, strict=True), "profiles", len(users), leave=False
+        )
     ]
 
 
 def grow_profiles(messages: pd.DataFrame, user: str) -> list[Profile]:
-    """A user's measured profile after each of their messages, everybody else being as they are.
+    """A user's measured profile after each of their messages; all other users stay as they are.
 
-    ``messages`` are the population's, as measured (``style.measure_conversations``). The last profile is that of
-    ``extract_measured``.
+    ``messages`` are the population's, as measured (``style.measure_conversations``). The last profile is that
+    of ``extract_measured``.
     """
-    population, own = style.summarise_users(messages), messages[messages["user_id"] == user]
-    features = own[list(style.BY_NAME)].to_numpy()
-    found = []
-    for n in range(1, len(own) + 1):
-        read = own.head(n)
+    population, user_messages = style.summarise_users(messages), messages[messages["user_id"] == user]
+    profiles = []
+    for n in range(1, len(user_messages) + 1):
+        read = user_messages.head(n)
         habits = style.summarise_users(read)
-        ranks = style.compute_percentiles(habits, population)
-        figures = (table.to_numpy()[0] for table in (habits, ranks, style.count_observations(read)))
-        commands = find_traits(read["text"].to_numpy(), features[:n], *figures)
-        found.append(
-            Profile(
-                user_id=user, commands=commands, source_conversations=list(read["conversation_id"].unique())
-            )
-        )
-    return found
+        tables = [habits, style.compute_percentiles(habits, population), style.count_observations(read)]
+        figures = UserFigures(*(table.to_numpy()[0] for table in tables))
+        commands = choose_commands(read["text"].to_numpy(), read[list(style.BY_NAME)].to_numpy(), figures)
+        sources = list(read["conversation_id"].unique())
+        profiles.append(Profile(user_id=user, commands=commands, source_conversations=sources))
+    return profiles
 
 
-def find_traits(
-    texts: np.ndarray, features: np.ndarray, values: np.ndarray, ranks: np.ndarray, observed: np.ndarray
-) -> list[Command]:
-    """The commands of one user, most telling first: at most 2 a dimension and 15 in all.
+def choose_commands(texts: np.ndarray, features: np.ndarray, figures: UserFigures) -> list[Command]:
+    """The commands of one user, the most extreme figure first: at most 2 a dimension and 15 in all.
 
-    ``features`` has a row for each of the user's texts; the others hold the user's own figure,
-    its percentile and its n. All have a column for each of ``style.FEATURES``.
+    ``features`` has a row for each of the user's texts and a column for each of ``style.FEATURES``.
     """
-    apart = (observed >= MIN_MESSAGES) & (np.abs(ranks - 0.5) >= 0.5 - APART)
-    told = Counter()
+    distance = np.abs(figures.percentiles - 0.5)
+    extreme = np.flatnonzero((figures.counts >= MIN_MESSAGES) & (distance >= 0.5 - EXTREME))
+    per_dimension: Counter = Counter()
     commands = []
-    for i in sorted(np.flatnonzero(apart), key=lambda i: -abs(ranks[i] - 0.5)):
-        feature, high = style.FEATURES[i], bool(ranks[i] > 0.5)
-        template = feature.high if high else feature.low
-        if template is None or told[feature.dimension] == MAX_PER_DIMENSION:
+    for i in sorted(extreme, key=lambda i: -distance[i]):
+        feature, is_high = style.FEATURES[i], bool(figures.percentiles[i] > 0.5)
+        template = style.COMMANDS[feature.name][0 if is_high else 1]
+        if template is None or per_dimension[feature.dimension] == MAX_PER_DIMENSION:
             continue
-        told[feature.dimension] += 1
-        evidence = {
-            "feature": feature.name,
-            "value": round(float(values[i]), 3),
-            "percentile": round(float(ranks[i]), 3),
-            "n": int(observed[i]),
-        }
-        commands.append(
-            Command(
-                dimension=feature.dimension,
-                command=template.format(value=values[i]),
-                examples=choose_examples(texts, features[:, i], feature, values[i], high=high),
-                evidence=evidence,
-            )
+        per_dimension[feature.dimension] += 1
+        value = float(figures.values[i])
+        rounded = {"value": round(value, 3), "percentile": round(float(figures.percentiles[i]), 3)}
+        command = Command(
+            dimension=feature.dimension,
+            command=template.format(value=value),
+            examples=choose_examples(texts, features[:, i], value if feature.is_count else None, is_high),
+            evidence={"feature": feature.name, **rounded, "n": int(figures.counts[i])},
         )
+        commands.append(command)
     return commands[:MAX_COMMANDS]
 
 
 def choose_examples(
-    texts: np.ndarray, measured: np.ndarray, feature: style.Feature, value: float, *, high: bool
+    texts: np.ndarray, measured: np.ndarray, target: float | None, is_high: bool
 ) -> list[str]:
-    """The user's own words that show a trait, cut at a word if long: those that show it most, or,
-    for a count, those nearest to the user's own figure.
-    """
-    if feature.unit == "words":
-        order = np.argsort(np.abs(measured - value), kind="stable")
+    """The user's messages that show a trait most or, for a count, are nearest to ``target``; cut at a word."""
+    if target is None:
+        order = np.flatnonzero(measured == (np.nanmax if is_high else np.nanmin)(measured))
     else:
-        order = np.flatnonzero(measured == (np.nanmax if high else np.nanmin)(measured))
-    shown = [
-        cut_at_word(style.typed_part(texts[i]).split("\n\n")[0], EXAMPLE_CHARS)
-        for i in order
-        if "```" not in texts[i]
-    ]
-    return list(dict.fromkeys(text for text in shown if text))[:EXAMPLES]
+        order = np.argsort(np.abs(measured - target), kind="stable")
+    typed = (style.typed_part(texts[i]).split("\n\n")[0] for i in order if "```" not in texts[i])
+    return list(dict.fromkeys(filter(None, (cut_at_word(text, EXAMPLE_CHARS) for text in typed))))[:EXAMPLES]
 
 
 # --- written by a model ------------------------------------------------------------------------
@@ -175,16 +171,11 @@ async def extract_with_model(
 ) -> Profile:
     """One user's profile as a model writes it from their messages (paper: GPT-4o, all messages).
 
-    Not yet verified: see ``extract``. Raises CallFailed if the reply is unusable.
+    Not yet verified: see ``extract_profiles``. Raises CallFailed if the reply is unusable.
     """
-    written = await models.ask_json(
-        model,
-        write_extraction_prompt(conversations),
-        WrittenProfile,
-        temperature=0.001,
-        max_tokens=1200,
-        seed=seed,
-    )
+    prompt = write_extraction_prompt(conversations)
+    settings = {"temperature": 0.001, "max_tokens": 1200, "seed": seed}
+    written = await models.ask_json(model, prompt, WrittenProfile, **settings)
     facts = {d.name: Demographic(**d.model_dump(exclude={"name"})) for d in written.demographics}
     return Profile(
         user_id=conversations[0].user_id,
@@ -210,44 +201,49 @@ async def extract_profiles(
     models: Models | None = None,
     seed: int = 0,
 ) -> tuple[list[Profile], pd.DataFrame]:
-    """Verified profiles of all users of these conversations, and what verification found.
+    """Profiles of all users of these conversations, and the table of their checks, one row a command.
 
-    ``extractor`` is ``measured``, a model's name, or ``hybrid:`` and a model's name (then ``models``
-    is needed). ``population`` (None: these conversations) is what users are compared with. The
-    table has one row a command (see ``verification.verify_profile``), and one with the reason in ``error``
-    for a user whose reply was unusable and who has no profile.
+    ``extractor`` is ``measured``, a model's name, or ``hybrid:`` and a model's name (then ``models`` is
+    needed). ``population`` (None: these conversations) is what users are compared with. The table is that of
+    ``verification.verify_profile``, with a row and its ``error`` for a user whose reply was unusable.
     """
     users, everybody = group_by_user(conversations), population or conversations
     messages = style.measure_conversations(everybody)
     habits = style.summarise_users(messages)
     percentiles = style.compute_percentiles(habits, habits)
-    model = None if extractor == "measured" else extractor.removeprefix("hybrid:")
-    measured = {p.user_id: p for p in extract_measured(everybody, messages)} if model != extractor else {}
-    if model is None:
-        outcomes = [Outcome(measured[user]) for user in users]
-    else:
-        tasks = [extract_with_model(models, model, own, seed=seed) for own in users.values()]
-        outcomes = await models.run_all(tasks, f"profiles by {extractor}")
-    profiles, checks = [], []
-    for (user, own), outcome in zip(users.items(), outcomes, strict=True):
+    model = extractor.removeprefix("hybrid:")
+    measured = {}
+    if extractor == "measured" or model != extractor:
+        measured = {p.user_id: p for p in extract_measured(everybody, messages, percentiles)}
+    if extractor == "measured":
+        return [measured[user] for user in users], tabulate_measured([measured[user] for user in users])
+    tasks = [extract_with_model(models, model, talks, seed=seed) for talks in users.values()]
+    profiles, checks = [], [pd.DataFrame(columns=CHECKS)]
+    for user, outcome in zip(users, await models.run_all(tasks, f"profiles by {extractor}"), strict=True):
         if outcome.failure:
             checks.append(pd.DataFrame([{"user_id": user, "error": str(outcome.failure)}]))
             continue
-        verified, table = verify_profile(outcome.result, own, percentiles.loc[user])
-        profiles.append(
-            complete_profile(verified, measured[user], extractor) if model and measured else verified
-        )
+        profile, table = verify_profile(outcome.result, users[user], percentiles.loc[user])
+        profiles.append(complete_profile(profile, measured[user], extractor) if measured else profile)
         checks.append(table)
-    return profiles, pd.concat([pd.DataFrame(columns=CHECKS), *(c for c in checks if len(c))]).reindex(
-        columns=CHECKS
-    )
+    return profiles, pd.concat([table for table in checks if len(table)] or checks).reindex(columns=CHECKS)
+
+
+def tabulate_measured(profiles: list[Profile]) -> pd.DataFrame:
+    """The checks of measured profiles, which hold by construction: one row a command, as of ``verify_profile``."""
+    rows = [
+        (p.user_id, c.dimension, len(c.examples), len(c.examples), True, False, None)
+        for p in profiles
+        for c in p.commands
+    ]
+    return pd.DataFrame(rows, columns=CHECKS)
 
 
 def complete_profile(written: Profile, measured: Profile, extractor: str) -> Profile:
-    """A model's profile without what measurement denies or no example shows, completed by measured commands."""
+    """A model's profile without what is contradicted or has no example, completed by measured commands."""
     kept = [c for c in written.commands if c.examples and not c.contradicted]
-    told = {c.dimension for c in kept}
-    commands = kept + [c for c in measured.commands if c.dimension not in told]
+    covered = {c.dimension for c in kept}
+    commands = kept + [c for c in measured.commands if c.dimension not in covered]
     return written.model_copy(update={"commands": commands[:MAX_COMMANDS], "extractor": extractor})
 
 

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -21,9 +20,12 @@ from realusersim_nb.parallel.batches import map_batches
 from realusersim_nb.records import Conversation, Dimension
 from realusersim_nb.text import strip_code
 
+Measure = Callable[[str, str | None], float]  # of a message and the one before it (None: there is none)
+
 NAN = float("nan")
-SHORT, LONG = 40, 80  # words: a paragraph that is typed along with a pasted one; a message that may hold one
+SHORT, LONG = 40, 80  # words: a paragraph typed along with a pasted one; a message that may hold a pasted one
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
+GREETING = r"hi|hello|hey|good (?:morning|afternoon|evening)|greetings"
 ASKS = re.compile(  # opens like a question: "do you", but not the order "do it"
     r"^\W*(who|whose|what|which|why|how|is|are|was|were|does|did|can|could|would|will|should|has|"
     r"(when|where)\s+(is|are|was|were|do|does|did|can|could|would|will|should)|(do|have)\s+(you|we|i|they|people))\b",
@@ -32,12 +34,11 @@ ASKS = re.compile(  # opens like a question: "do you", but not the order "do it"
 
 
 def typed_part(text: str) -> str:
-    """What the person typed of a message, without what they pasted into it: code and documents.
+    """What the person typed of a message, without pasted code and documents.
 
-    Fenced code goes. Of a message of more than 80 words in several paragraphs, only paragraphs of
-    up to 40 words at its two ends count as typed ("Summarise this:", then the document), as does a
-    line that ends in a colon; if there is none, or no second paragraph, all of it. The two lengths
-    are ours.
+    Fenced code goes. Of a message of more than 80 words in several paragraphs, only paragraphs of up to 40
+    words at its two ends count as typed ("Summarise this:", then the document), as does a line that ends in
+    a colon; if there is none, or no second paragraph, all of it. The two lengths are ours.
     """
     text = strip_code(text)
     if len(text.split()) <= LONG:
@@ -50,14 +51,17 @@ def typed_part(text: str) -> str:
     return "\n\n".join(paragraphs[:first_long] + paragraphs[last_long + 1 :])
 
 
-def has(pattern: str) -> Callable[[str, str | None], float]:
-    """A feature that is 1 if the text holds the pattern as a word, else 0."""
+# --- measures of one message -------------------------------------------------------------------
+
+
+def has(pattern: str) -> Measure:
+    """1 if the text holds the pattern as a word, else 0."""
     compiled = re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE)
     return lambda text, previous: float(compiled.search(text) is not None)
 
 
-def opens_with(pattern: str) -> Callable[[str, str | None], float]:
-    """A feature that is 1 if a later message begins with the pattern; NaN for the first one."""
+def opens_with(pattern: str) -> Measure:
+    """1 if a later message begins with the pattern; NaN for the first one."""
     compiled = re.compile(rf"\W*(?:{pattern})\b", re.IGNORECASE)
     return lambda text, previous: NAN if previous is None else float(compiled.match(text) is not None)
 
@@ -70,8 +74,8 @@ def starts_lower(text: str, previous: str | None) -> float:
 
 def lower_i(text: str, previous: str | None) -> float:
     """Share of stand-alone I that is written i; NaN without one."""
-    found = re.findall(r"(?<![\w.])[iI](?![\w.])", text)
-    return found.count("i") / len(found) if found else NAN
+    letters = re.findall(r"(?<![\w.])[iI](?![\w.])", text)
+    return letters.count("i") / len(letters) if letters else NAN
 
 
 def ends_stop(text: str, previous: str | None) -> float:
@@ -98,13 +102,8 @@ def repeats(text: str, previous: str | None) -> float:
     """Share of the different words of >= 4 letters that the previous message also holds."""
     if previous is None:
         return NAN
-    own = {w.lower() for w in WORD.findall(text) if len(w) >= 4}
-    return len(own & {w.lower() for w in WORD.findall(previous)}) / len(own) if own else NAN
-
-
-def asks_again(text: str, previous: str | None) -> float:
-    """1 if a later message asks for another version or for more; NaN for the first one."""
-    return NAN if previous is None else ALTERNATIVES(text, previous)
+    words = {w.lower() for w in WORD.findall(text) if len(w) >= 4}
+    return len(words & {w.lower() for w in WORD.findall(previous)}) / len(words) if words else NAN
 
 
 ALTERNATIVES = has(
@@ -113,133 +112,117 @@ ALTERNATIVES = has(
 )
 
 
+def asks_again(text: str, previous: str | None) -> float:
+    """1 if a later message asks for another version or for more; NaN for the first one."""
+    return NAN if previous is None else ALTERNATIVES(text, previous)
+
+
+SHORTHAND = (
+    r"u|ur|pls|plz|thx|gonna|wanna|gimme|dont|doesnt|didnt|cant|wont|isnt|im|ive|whats|thats|idk|btw|lol|bc|cuz"
+    r"|ya|yeah|yep|nah"
+)
+FILLER = r"ok|okay|so|well|hmm+|um+|uh+|alright|oh|ah|great|cool|nice|perfect|good|now"
+HEDGE = r"maybe|perhaps|i think|i guess|kind of|sort of|probably|not sure|i mean|you know|i believe"
+FOLLOW_UP = r"and|also|but|then|next|what about|how about|what if|can you also"
+
+
+# --- features of a user ------------------------------------------------------------------------
+
+COMMANDS: dict[str, tuple[str, str | None]] = {
+    "starts_lower": (
+        "Begin your messages with a lower-case letter.",
+        "Begin every message with a capital letter.",
+    ),
+    "lower_i": ("Write the word I as a lower-case i.", None),
+    "ends_stop": (
+        "End each message with a full stop, question mark or exclamation mark.",
+        "Leave the end of your messages without punctuation.",
+    ),
+    "unmarked_question": (
+        "Ask questions without a question mark.",
+        "Put a question mark after every question.",
+    ),
+    "words": (
+        "Write long messages, about {value:.0f} words each.",
+        "Keep messages very short, about {value:.0f} words each.",
+    ),
+    "please": ("Say please when you ask for something.", None),
+    "thanks": ("Thank the assistant.", None),
+    "shorthand": ("Use chat shorthand and skip apostrophes (dont, im, u, pls).", None),
+    "opens_with_filler": ("Open follow-up messages with a filler word such as ok, so, great or now.", None),
+    "hedges": ("Hedge what you say (maybe, I think, not sure).", None),
+    "repeats": (
+        "Repeat words of your previous message when you follow up.",
+        "Do not repeat words of your previous message.",
+    ),
+    "follows_up": ("Chain follow-ups that begin with and, also, but, what about.", None),
+    "is_question": ("Put what you want as questions.", "Give orders; do not ask questions."),
+    "asks_again": ("Ask for another version or for more after a reply.", None),
+}
+"""The command for users at the high and at the low end of each feature; None where that end is no trait (most people
+never say "please"). ``{value}`` stands for the user's figure."""
+
+
 @dataclass(frozen=True)
 class Feature:
-    """One measurable trait and the commands that ask for it.
+    """One measurable trait. Features are shares (0..1) of a user's messages, but for the median count ``words``.
 
-    ``high`` and ``low`` are said of users at either end of the population; None where that end
-    is no trait (most people never say "please"). ``{value}`` stands for the user's own figure.
-    ``unit``: "share" features lie in 0..1; "words" are counts, summed up by their median.
-    ``min_messages`` must be able to show it before a user's figure is trusted: the least number
-    at which two halves of a user's messages agree with r >= 0.3 over the users of ShareGPT
+    ``min_messages`` must be able to show it before a user's figure is trusted: the least number at which two
+    halves of a user's messages agree with r >= 0.3 over the users of ShareGPT
     (``reliability.measure_split_half``, notebook 01), at least 3.
     """
 
     name: str
     dimension: Dimension
-    measure: Callable[[str, str | None], float]
-    high: str | None
-    low: str | None = None
-    unit: Literal["share", "words"] = "share"
+    measure: Measure
     min_messages: int = 3
+
+    @property
+    def is_count(self) -> bool:
+        """Whether it is a count of words and no share."""
+        return self.name == "words"
 
 
 FEATURES = [
-    Feature(
-        "starts_lower",
-        "capitalization",
-        starts_lower,
-        "Begin your messages with a lower-case letter.",
-        "Begin every message with a capital letter.",
-    ),
-    Feature("lower_i", "capitalization", lower_i, "Write the word I as a lower-case i."),
-    Feature(
-        "ends_stop",
-        "punctuation",
-        ends_stop,
-        "End each message with a full stop, question mark or exclamation mark.",
-        "Leave the end of your messages without punctuation.",
-    ),
-    Feature(
-        "unmarked_question",
-        "punctuation",
-        unmarked_question,
-        "Ask questions without a question mark.",
-        "Put a question mark after every question.",
-    ),
-    Feature(
-        "words",
-        "message length",
-        count_words,
-        "Write long messages, about {value:.0f} words each.",
-        "Keep messages very short, about {value:.0f} words each.",
-        unit="words",
-    ),
-    Feature("please", "formality", has("please|kindly"), "Say please when you ask for something."),
-    Feature("thanks", "formality", has("thanks?|thank you|thx"), "Thank the assistant.", min_messages=8),
-    Feature(
-        "shorthand",
-        "formality",
-        has(
-            r"u|ur|pls|plz|thx|gonna|wanna|gimme|dont|doesnt|didnt|cant|wont|isnt|im|ive|whats|thats|idk|btw|lol|bc|cuz|ya|yeah|yep|nah"
-        ),
-        "Use chat shorthand and skip apostrophes (dont, im, u, pls).",
-        min_messages=12,
-    ),
-    Feature(
-        "opens_with_filler",
-        "filler/hesitation",
-        opens_with(r"ok|okay|so|well|hmm+|um+|uh+|alright|oh|ah|great|cool|nice|perfect|good|now"),
-        "Open follow-up messages with a filler word such as ok, so, great or now.",
-        min_messages=8,
-    ),
-    Feature(
-        "hedges",
-        "filler/hesitation",
-        has(r"maybe|perhaps|i think|i guess|kind of|sort of|probably|not sure|i mean|you know|i believe"),
-        "Hedge what you say (maybe, I think, not sure).",
-        min_messages=8,
-    ),
-    Feature(
-        "repeats",
-        "repetition",
-        repeats,
-        "Repeat words of your previous message when you follow up.",
-        "Do not repeat words of your previous message.",
-    ),
-    Feature(
-        "follows_up",
-        "multi-turn behaviour",
-        opens_with(r"and|also|but|then|next|what about|how about|what if|can you also"),
-        "Chain follow-ups that begin with and, also, but, what about.",
-        min_messages=8,
-    ),
-    Feature(
-        "is_question",
-        "multi-turn behaviour",
-        is_question,
-        "Put what you want as questions.",
-        "Give orders; do not ask questions.",
-    ),
-    Feature(
-        "asks_again",
-        "requests for alternatives",
-        asks_again,
-        "Ask for another version or for more after a reply.",
-        min_messages=8,
-    ),
+    Feature("starts_lower", "capitalization", starts_lower),
+    Feature("lower_i", "capitalization", lower_i),
+    Feature("ends_stop", "punctuation", ends_stop),
+    Feature("unmarked_question", "punctuation", unmarked_question),
+    Feature("words", "message length", count_words),
+    Feature("please", "formality", has("please|kindly")),
+    Feature("thanks", "formality", has("thanks?|thank you|thx"), 8),
+    Feature("shorthand", "formality", has(SHORTHAND), 12),
+    Feature("opens_with_filler", "filler/hesitation", opens_with(FILLER), 8),
+    Feature("hedges", "filler/hesitation", has(HEDGE), 8),
+    Feature("repeats", "repetition", repeats),
+    Feature("follows_up", "multi-turn behaviour", opens_with(FOLLOW_UP), 8),
+    Feature("is_question", "multi-turn behaviour", is_question),
+    Feature("asks_again", "requests for alternatives", asks_again, 8),
 ]
 BY_NAME = {feature.name: feature for feature in FEATURES}
 
 
 def describe_features() -> pd.DataFrame:
-    """What each feature means: one row a feature (index), with the commands at its two ends and the messages it needs."""
-    ends = [
-        [(end or "(says nothing)").replace("{value:.0f}", "so many") for end in (f.high, f.low)]
+    """One row a feature (index): its dimension, the commands at its two ends, the messages it needs."""
+    rows = [
+        (
+            f.dimension,
+            *((end or "(none)").replace("{value:.0f}", "N") for end in COMMANDS[f.name]),
+            f.min_messages,
+        )
         for f in FEATURES
     ]
-    rows = [(f.dimension, *end, f.min_messages) for f, end in zip(FEATURES, ends, strict=True)]
-    columns = ["dimension", "a high figure says", "a low one", "messages needed"]
-    return pd.DataFrame(rows, index=pd.Index(list(BY_NAME), name="feature"), columns=columns)
+    columns = ["dimension", "command at the high end", "at the low end", "messages needed"]
+    return pd.DataFrame(rows, pd.Index(BY_NAME, name="feature"), columns)
 
 
 def measure_texts(texts: Iterable[str]) -> list[list[float]]:
     """The features of one conversation's user messages, one list a message, in the order of FEATURES."""
-    rows, previous = [], None
-    for text in map(typed_part, texts):
-        rows.append([feature.measure(text, previous) for feature in FEATURES])
-        previous = text
-    return rows
+    typed = [typed_part(text) for text in texts]
+    return [
+        [feature.measure(text, previous) for feature in FEATURES]
+        for text, previous in zip(typed, [None, *typed], strict=False)
+    ]
 
 
 def measure_messages(messages: Iterable[str]) -> pd.DataFrame:
@@ -253,8 +236,8 @@ def measure_messages(messages: Iterable[str]) -> pd.DataFrame:
 def measure_conversations(conversations: Iterable[Conversation], *, first: int | None = None) -> pd.DataFrame:
     """Features of every user message, with ``user_id``, ``conversation_id``, ``turn`` and ``text``.
 
-    ``first`` measures only the first so many user messages of each conversation, so that real
-    and simulated conversations of different length can be compared.
+    ``first`` measures only so many user messages of each conversation, so that real and simulated
+    conversations of different length can be compared.
     """
     rows = map_batches(partial(measure_batch, first=first), list(conversations), "measuring")
     return pd.DataFrame(rows, columns=["user_id", "conversation_id", "turn", "text", *BY_NAME])
@@ -272,8 +255,9 @@ def measure_batch(conversations: list[Conversation], *, first: int | None) -> li
 
 def summarise_users(messages: pd.DataFrame, by: str | list[str] = "user_id") -> pd.DataFrame:
     """One row a user (or conversation): mean of the shares, median of the word counts."""
-    how = {f.name: "median" if f.unit == "words" else "mean" for f in FEATURES}
-    return messages.groupby(by, sort=False).agg(how)
+    return messages.groupby(by, sort=False).agg(
+        {f.name: "median" if f.is_count else "mean" for f in FEATURES}
+    )
 
 
 def count_observations(messages: pd.DataFrame) -> pd.DataFrame:
@@ -284,9 +268,9 @@ def count_observations(messages: pd.DataFrame) -> pd.DataFrame:
 def compute_percentiles(users: pd.DataFrame, population: pd.DataFrame) -> pd.DataFrame:
     """Percentile (0..1, ties share the middle) of every user's features in a population; NaN stays NaN."""
 
-    def place_feature(values: pd.Series) -> pd.Series:
+    def rank_feature(values: pd.Series) -> pd.Series:
         known = np.sort(population[values.name].dropna())
         below, not_above = (np.searchsorted(known, values, side=side) for side in ("left", "right"))
         return pd.Series((below + not_above) / 2 / max(len(known), 1), values.index).where(values.notna())
 
-    return users.apply(place_feature)
+    return users.apply(rank_feature)

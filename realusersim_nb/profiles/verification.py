@@ -1,7 +1,7 @@
-"""Is what a profile says so? Every extractor's profiles pass here before they are used.
+"""Is a profile supported? Profiles that a model wrote are checked here before they are used.
 
-An example must be verbatim, a fact that is said to be stated must quote its words, and a command
-that claims what measurement denies is flagged.
+An example must be verbatim, an extracted fact must quote the user's words, and a command that claims what
+measurement contradicts is flagged.
 """
 
 import re
@@ -35,94 +35,78 @@ CLAIMS = {
 NEGATION = re.compile(
     r"\b(avoid|never|no|not|don'?t|do not|without|skip|omit|rarely|seldom|hardly)\b[^.,;]{0,25}$", re.I
 )
+CHECKS = ["user_id", "dimension", "written", "verbatim", "checked", "contradicted", "error"]
 
 
 def verify_profile(
     profile: Profile, conversations: list[Conversation], percentiles: pd.Series | None = None
 ) -> tuple[Profile, pd.DataFrame]:
-    """The profile with only what can be shown, and a table of what was found, one row a command.
+    """The profile with only what is supported, and a table of its checks, one row a command.
 
-    Examples that are not part of one of the user's messages, character by character, are removed;
-    demographics that are ``extracted`` without such a quote become ``inferred``. ``percentiles``
-    (0..1, the user's features in a population) flag commands they deny. Columns ``user_id,
-    dimension, written`` and ``verbatim`` (examples), ``checked`` (a claim and a figure to check it
-    by), ``contradicted``.
+    Examples that are no substring of one of the user's messages are removed; ``extracted`` demographics
+    without such a quote become ``inferred``. ``percentiles`` (0..1, the user's features in a population) flag
+    commands that they contradict. Columns ``user_id, dimension, written`` and ``verbatim`` (examples),
+    ``checked`` (the command claims something that was measured), ``contradicted``, ``error`` (None).
     """
     messages = [m for c in conversations for m in c.user_messages]
     commands, rows = [], []
     for command in profile.commands:
-        shown = [e for e in command.examples if e.strip() and any(e in m for m in messages)]
-        checked, denial = check_claim(command, percentiles)
-        commands.append(command.model_copy(update={"examples": shown, "contradicted": denial}))
-        rows.append(
-            (profile.user_id, command.dimension, len(command.examples), len(shown), checked, bool(denial))
-        )
+        examples = [e for e in command.examples if is_quoted(e, messages)]
+        checked, objection = check_claim(command, percentiles)
+        commands.append(command.model_copy(update={"examples": examples, "contradicted": objection}))
+        counts = len(command.examples), len(examples)
+        rows.append((profile.user_id, command.dimension, *counts, checked, bool(objection), None))
     facts = {
-        name: fact
-        if fact.source == "inferred" or is_quoted(fact.quote, messages)
-        else fact.model_copy(update={"source": "inferred"})
+        name: fact if is_quoted(fact.quote, messages) else fact.model_copy(update={"source": "inferred"})
         for name, fact in profile.demographics.items()
     }
-    columns = ["user_id", "dimension", "written", "verbatim", "checked", "contradicted"]
-    return profile.model_copy(update={"commands": commands, "demographics": facts}), pd.DataFrame(
-        rows, columns=columns
-    )
+    verified = profile.model_copy(update={"commands": commands, "demographics": facts})
+    return verified, pd.DataFrame(rows, columns=CHECKS)
 
 
 def remove_examples(profile: Profile, conversation: Conversation) -> Profile:
     """The profile without examples from a conversation (the paper's control: none from the case it is used on)."""
-    seen = conversation.user_messages
     commands = [
-        c.model_copy(update={"examples": [e for e in c.examples if not any(e in m for m in seen)]})
+        c.model_copy(
+            update={"examples": [e for e in c.examples if not is_quoted(e, conversation.user_messages)]}
+        )
         for c in profile.commands
     ]
     return profile.model_copy(update={"commands": commands})
 
 
 def is_quoted(quote: str, messages: list[str]) -> bool:
-    """Whether the words are part of one of the messages."""
-    return bool(quote.strip()) and any(quote in m for m in messages)
+    """Whether the text is not empty and a substring of one of the messages."""
+    return bool(quote.strip()) and any(quote in message for message in messages)
 
 
 def check_claim(command: Command, percentiles: pd.Series | None) -> tuple[bool, str]:
-    """Whether a command's claim could be checked, and what speaks against it (empty: nothing)."""
+    """Whether a command's claim could be checked, and the figure that contradicts it ("": none)."""
     for feature, direction in find_claims(command):
-        place = float("nan") if percentiles is None else float(percentiles[feature])
-        if pd.isna(place):  # no message could show it
-            continue
-        denied = place < TYPICAL if direction > 0 else place > 1 - TYPICAL
-        return True, f"{feature} lies at percentile {place:.2f}" if denied else ""
+        percentile = float("nan") if percentiles is None else float(percentiles[feature])
+        if pd.notna(percentile):  # else no message could show it
+            contradicts = percentile < TYPICAL if direction > 0 else percentile > 1 - TYPICAL
+            return True, f"{feature} is at percentile {percentile:.2f}" if contradicts else ""
     return False, ""
 
 
 def find_claims(command: Command) -> list[tuple[str, int]]:
-    """The features that a command claims more (1) or less (-1) of, the first mention first."""
-    found = []
-    for feature in style.FEATURES:
-        if feature.dimension != command.dimension:
-            continue
+    """The features that a command claims more (1) or less (-1) of, in the order of their mention."""
+    claims = []
+    for feature in (f for f in style.FEATURES if f.dimension == command.dimension):
         for direction, pattern in zip((1, -1), CLAIMS[feature.name], strict=True):
-            mention = re.search(pattern, command.command, re.IGNORECASE) if pattern else None
-            if mention:
-                negated = NEGATION.search(command.command[: mention.start()])
-                found.append((mention.start(), feature.name, -direction if negated else direction))
-    return [(name, direction) for _, name, direction in sorted(found)]
+            if pattern and (mention := re.search(pattern, command.command, re.IGNORECASE)):
+                is_negated = NEGATION.search(command.command[: mention.start()])
+                claims.append((mention.start(), feature.name, -direction if is_negated else direction))
+    return [(name, direction) for _, name, direction in sorted(claims)]
 
 
 def tabulate_checks(checks: pd.DataFrame) -> pd.DataFrame:
-    """The verified share of each dimension: one row a dimension.
-
-    Columns ``commands, written, verbatim`` (examples), ``verbatim_share``, ``checked`` (commands
-    whose claim could be measured) and ``contradicted`` (of these).
+    """The checks by dimension: ``commands, written, verbatim`` (examples), ``verbatim_share`` (0..1), ``checked``
+    (commands that claim something measured) and ``contradicted`` (of these).
     """
-    by = checks.dropna(subset="dimension").groupby("dimension")
-    table = by.agg(
-        commands=("written", "size"),
-        written=("written", "sum"),
-        verbatim=("verbatim", "sum"),
-        checked=("checked", "sum"),
-        contradicted=("contradicted", "sum"),
-    )
-    table = table.astype(int)
+    dimensions = checks.dropna(subset="dimension").groupby("dimension")
+    table = dimensions[["written", "verbatim", "checked", "contradicted"]].sum().astype(int)
+    table.insert(0, "commands", dimensions.size())
     table.insert(3, "verbatim_share", table["verbatim"] / table["written"].where(table["written"] > 0))
     return table

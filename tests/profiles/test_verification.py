@@ -19,7 +19,7 @@ def command(text, dimension="capitalization", **more):
 
 @pytest.mark.parametrize("feature", style.FEATURES, ids=lambda f: f.name)
 def test_every_measured_command_claims_what_it_was_made_from(feature):
-    for direction, text in ((1, feature.high), (-1, feature.low)):
+    for direction, text in zip((1, -1), style.COMMANDS[feature.name], strict=True):
         if text:
             claims = verification.find_claims(command(text.format(value=9), feature.dimension))
             assert claims[0] == (feature.name, direction)
@@ -46,7 +46,7 @@ def test_command_that_measurement_denies_is_flagged_and_others_are_not():
         user_id="low", commands=[command("Start with a capital letter"), command("Start in lowercase ")]
     )
     verified, checks = verification.verify_profile(profile, TALK, percentiles)
-    assert [c.contradicted for c in verified.commands] == ["starts_lower lies at percentile 0.90", ""]
+    assert [c.contradicted for c in verified.commands] == ["starts_lower is at percentile 0.90", ""]
     assert checks["contradicted"].tolist() == [True, False]
 
 
