@@ -8,11 +8,11 @@ import pandas as pd
 from realusersim_nb.gap.divergence import smooth
 from realusersim_nb.gap.embeddings import make_vectorizer
 from realusersim_nb.gap.facets import REAL
+from realusersim_nb.profiles.population import name_clusters
 
 BehaviourKind = Literal["captured", "missed", "invented", "rare"]
 FOLD = 4  # how many times more often one side shows a behaviour that the other counts as lacking
 EXPECTED = 5  # conversations expected of the smaller side, below which a cluster is rare
-TERMS = 6
 
 
 def compare_behaviours(labels: pd.Series, system: str, *, k: int) -> pd.DataFrame:
@@ -47,17 +47,11 @@ def summarise_behaviours(compared: pd.DataFrame) -> pd.DataFrame:
     return compared.groupby(["system", "kind"]).agg(**columns)
 
 
-def name_terms(texts: list[str], labels: np.ndarray) -> dict[int, str]:
-    """Of each cluster the six terms whose mean TF-IDF exceeds that of all conversations most."""
+def name_terms(texts: list[str], labels: np.ndarray) -> pd.Series:
+    """The terms that distinguish each cluster's facets (see ``population.name_clusters``)."""
     vectorizer = make_vectorizer(len(texts), longest=1)
     weights = vectorizer.fit_transform(texts)
-    names = vectorizer.get_feature_names_out()
-    overall = np.asarray(weights.mean(axis=0)).ravel()
-    terms = {}
-    for cluster in np.unique(labels):
-        above = np.asarray(weights[labels == cluster].mean(axis=0)).ravel() - overall
-        terms[int(cluster)] = ", ".join(names[np.argsort(above)[::-1][:TERMS]])
-    return terms
+    return name_clusters(weights, vectorizer.get_feature_names_out(), labels)
 
 
 def find_central_examples(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import spmatrix
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -15,7 +16,7 @@ from realusersim_nb.profiles import style
 from realusersim_nb.records import Conversation, Profile
 
 CHAT, REFERENCE = "chat", "reference"
-TERMS = 6  # that name a topic
+TERMS = 6  # that name a cluster
 USER_CHARS = 4000  # of one user
 ON_MAP = 1500  # points; more are drawn from
 
@@ -23,56 +24,52 @@ ON_MAP = 1500  # points; more are drawn from
 def collect_words(conversations: list[Conversation]) -> dict[str, str]:
     """What each user typed, as one text, by user id."""
     return {
-        user: "\n".join(style.typed_part(m) for c in own for m in c.user_messages)[:USER_CHARS]
-        for user, own in group_by_user(conversations).items()
+        user: "\n".join(style.typed_part(m) for c in talks for m in c.user_messages)[:USER_CHARS]
+        for user, talks in group_by_user(conversations).items()
     }
 
 
 def find_topics(
     chat: dict[str, str], reference: dict[str, str] | None = None, *, k: int = 12, seed: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Topics of the users' words, and where reference texts fall among them.
+    """Topics of the users' words, and how reference texts are spread over them.
 
-    TF-IDF of words, truncated SVD to 100 dimensions, k-means over the chat users. Two tables. One
-    row a text: ``user_id, system`` (chat or reference), ``topic``, and ``nearest``, the cosine
-    similarity (0..1) to the chat user whose words are most alike, oneself apart. One row a topic:
-    the ``terms`` that weigh more in it than in all, ``users``, and the ``chat`` and ``reference`` shares.
+    TF-IDF of words, truncated SVD to 100 dimensions, k-means over the chat users. Two tables. One row a text:
+    ``user_id, system`` (chat or reference), ``topic``, and ``nearest``, the cosine similarity (0..1) to the
+    most similar other chat user. One row a topic: its ``terms``, its ``users``, and the shares of ``chat`` and
+    ``reference`` texts in it.
     """
-    reference, k = reference or {}, min(k, len(chat))
-    texts = [*chat.values(), *reference.values()]
-    tfidf = TfidfVectorizer(
-        stop_words="english", min_df=2 if len(chat) > 50 else 1, max_features=20_000, sublinear_tf=True
-    )
-    words = tfidf.fit(chat.values()).transform(texts)
-    n_dimensions = min(100, words.shape[1] - 1, len(chat) - 1)
+    reference, k, n_chat = reference or {}, min(k, len(chat)), len(chat)
+    min_df = 2 if n_chat > 50 else 1
+    tfidf = TfidfVectorizer(stop_words="english", min_df=min_df, max_features=20_000, sublinear_tf=True)
+    words = tfidf.fit(chat.values()).transform([*chat.values(), *reference.values()])
+    n_dimensions = min(100, words.shape[1] - 1, n_chat - 1)
     reduce = make_pipeline(TruncatedSVD(n_dimensions, random_state=seed), Normalizer())
-    points = reduce.fit(words[: len(chat)]).transform(words)
-    groups = KMeans(k, n_init=5, random_state=seed).fit(points[: len(chat)])
+    embeddings = reduce.fit(words[:n_chat]).transform(words)
+    clusters = KMeans(k, n_init=5, random_state=seed).fit(embeddings[:n_chat])
     rows = pd.DataFrame(
-        {"user_id": [*chat, *reference], "system": [CHAT] * len(chat) + [REFERENCE] * len(reference)}
+        {"user_id": [*chat, *reference], "system": [CHAT] * n_chat + [REFERENCE] * len(reference)}
     )
-    rows["topic"], rows["nearest"] = groups.predict(points), find_nearest(words, len(chat))
-    names, everybody = tfidf.get_feature_names_out(), words[: len(chat)].mean(axis=0)
-    topics = pd.DataFrame(
-        [
-            {
-                "topic": topic,
-                "terms": ", ".join(names[np.argsort(-own)[:TERMS]]),
-                "users": int((groups.labels_ == topic).sum()),
-            }
-            for topic in range(k)
-            for own in [
-                np.asarray(words[: len(chat)][groups.labels_ == topic].mean(axis=0) - everybody).ravel()
-            ]
-        ]
-    ).set_index("topic")
-    shares = (
-        rows.groupby("system")["topic"]
-        .value_counts(normalize=True)
-        .unstack("system")
-        .reindex(columns=[CHAT, REFERENCE])
+    rows = rows.assign(topic=clusters.predict(embeddings), nearest=find_nearest(words, n_chat))
+    terms = name_clusters(words[:n_chat], tfidf.get_feature_names_out(), clusters.labels_)
+    topics = pd.DataFrame({"terms": terms, "users": pd.Series(clusters.labels_).value_counts()})
+    shares = pd.crosstab(rows["topic"], rows["system"], normalize="columns").reindex(
+        columns=[CHAT, REFERENCE]
     )
-    return rows, topics.join(shares.fillna(0.0)).sort_values("users", ascending=False)
+    return rows, topics.rename_axis("topic").join(shares.fillna(0.0)).sort_values("users", ascending=False)
+
+
+def name_clusters(weights: spmatrix, terms: np.ndarray, labels: np.ndarray) -> pd.Series:
+    """Of each cluster (index) the six terms whose mean TF-IDF most exceeds that of all texts, as one text.
+
+    ``weights`` has a row a text and a column for each of ``terms``, ``labels`` the cluster of each text.
+    """
+    overall = np.asarray(weights.mean(axis=0)).ravel()
+    names = {}
+    for cluster in np.unique(labels):
+        excess = np.asarray(weights[labels == cluster].mean(axis=0)).ravel() - overall
+        names[int(cluster)] = ", ".join(terms[np.argsort(-excess)[:TERMS]])
+    return pd.Series(names, dtype=object)
 
 
 def find_nearest(words, n_chat: int) -> np.ndarray:
