@@ -8,7 +8,6 @@ and facet is made in one of three ways:
     raw         the user's messages, with their topic: the paper's baseline
 """
 
-from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from typing import Literal
@@ -60,9 +59,8 @@ def list_systems(systems: dict[str, list[Conversation]], *, first: int) -> pd.Da
 
 # --- without a model ---------------------------------------------------------------------------
 
-Mark = Callable[[str, str | None], float]
-ACTS: dict[str, Mark] = {
-    "greet": has(r"hi|hello|hey|good (?:morning|day|evening)|dear"),
+ACTS: dict[str, style.Measure] = {
+    "greet": has(style.GREETING),
     "thank": has(r"thanks?|thank you|thx|appreciate"),
     "accept": opens_with(r"yes|yeah|yep|ok|okay|sure|great|good|perfect|nice|cool|right|exactly"),
     "reject": opens_with(r"no|nope|not|wrong|that's not|thats not|incorrect|this is wrong"),
@@ -112,7 +110,7 @@ def describe_acts(texts: list[str]) -> str:
     """What each message does, in order: ``first-ask then-accept then-order``."""
     words, previous = [], None
     for text in texts:
-        done = [act for act, mark in ACTS.items() if mark(text, previous) > 0] or ["order"]
+        done = [act for act, measure in ACTS.items() if measure(text, previous) > 0] or ["order"]
         words += [f"{'first' if previous is None else 'then'}-{act}" for act in done]
         previous = text
     return " ".join(words)
