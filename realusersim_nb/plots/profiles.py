@@ -1,4 +1,4 @@
-"""TODO."""
+"""Figures of notebooks 01 and 02: the corpus, its users and their profiles."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -6,8 +6,6 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, make_rows
-
-# --- corpus and profiles -----------------------------------------------------------------------
 
 
 def plot_funnel(funnel: pd.DataFrame) -> Axes:
@@ -28,33 +26,25 @@ def plot_coverage(commands: pd.DataFrame, n_users: int) -> Axes:
     share = commands.groupby("dimension")["user_id"].nunique().sort_values() / n_users
     axes = share.plot.barh(color=BLUE, figsize=(WIDTH, 0.32 * len(share) + 1.1))
     axes.bar_label(axes.containers[0], fmt="{:.0%}", padding=3, fontsize=8)
-    axes.set(
-        xlabel="share of users",
-        ylabel="",
-        title=f"Users with a command, by dimension (n = {n_users:,} users)",
-    )
+    title = f"Users with a command, by dimension (n = {n_users:,} users)"
+    axes.set(xlabel="share of users", ylabel="", title=title)
     axes.margins(x=0.12)
     return axes
 
 
 def plot_reliability(curve: pd.DataFrame, *, needed: float) -> Axes:
-    """Split-half agreement over the number of messages: a line a feature, the median in bold (see ``reliability``)."""
+    """Split-half agreement by number of messages: a line a feature, the median bold (``reliability``)."""
     axes = plt.subplots(figsize=(WIDTH, 4.2))[1]
     ends = curve.sort_values("n_messages").groupby("feature").last().sort_values("r")
-    height = -1.0
+    height, style = (
+        -1.0,
+        {"fontsize": 7, "va": "center", "arrowprops": {"arrowstyle": "-", "lw": 0.4, "color": GREY}},
+    )
     for feature, last in ends.iterrows():
         line = curve[curve["feature"] == feature]
         axes.plot(line["n_messages"], line["r"], color=BLUE, alpha=0.3, lw=1)
         height = max(last["r"], height + 0.045)  # names one above the other
-        axes.annotate(
-            feature,
-            (last["n_messages"], last["r"]),
-            (last["n_messages"] * 1.25, height),
-            textcoords="data",
-            fontsize=7,
-            va="center",
-            arrowprops={"arrowstyle": "-", "lw": 0.4, "color": GREY},
-        )
+        axes.annotate(feature, (last["n_messages"], last["r"]), (last["n_messages"] * 1.25, height), **style)
     median = curve.groupby("n_messages").agg(r=("r", "median"), n=("n_users", "median"))
     axes.plot(median.index, median["r"], "o-", color="black", lw=2, label="median feature")
     axes.axhline(needed, color=GREY, ls="--", lw=1, label=f"enough for a command ({needed:g})")
@@ -62,29 +52,23 @@ def plot_reliability(curve: pd.DataFrame, *, needed: float) -> Axes:
     axes.set_xscale("log")
     axes.set_xticks(median.index, labels, fontsize=7)
     axes.minorticks_off()
-    axes.set(
-        xlabel="messages in each half (users)",
-        ylabel="Spearman r of the two halves",
-        ylim=(-0.05, 1.1),
-        title="How many messages make a habit",
-    )
+    axes.set(xlabel="messages in each half (users)", ylabel="Spearman r of the two halves", ylim=(-0.05, 1.1))
+    axes.set_title("How many messages make a habit")
     axes.legend(loc="upper left", fontsize=8)
     axes.margins(x=0.2)
     return axes
 
 
 def plot_spread(users: pd.DataFrame, shuffled: pd.DataFrame) -> Axes:
-    """Median (dot) and the middle 80 % (line) of every share feature over users; in grey, of users without habits."""
+    """Median (dot) and middle 80 % (line) of each share feature over users; in grey, by chance alone."""
     title = f"How users differ: the middle 80 % (n = {len(users):,} users)"
+    columns = ["median", "ci_low", "ci_high"]
     spread, chance = (
-        table.drop(columns="words")
-        .quantile([0.5, 0.1, 0.9])
-        .T.set_axis(["median", "ci_low", "ci_high"], axis=1)
+        table.drop(columns="words").quantile([0.5, 0.1, 0.9]).T.set_axis(columns, axis=1)
         for table in (users, shuffled)
     )
-    spread = spread.assign(wide=spread["ci_high"] - spread["ci_low"]).sort_values(
-        ["wide", "median"], ascending=False
-    )
+    width = spread["ci_high"] - spread["ci_low"]
+    spread = spread.assign(width=width).sort_values(["width", "median"], ascending=False)
     [axes] = make_rows(list(spread.index), title=title, xlabel="share of a user's messages", height=0.27)
     for y, (feature, row) in enumerate(spread.iterrows()):
         axes.plot(chance.loc[feature, ["ci_low", "ci_high"]], [y, y], color=GREY, lw=9, alpha=0.35)
@@ -106,9 +90,8 @@ def plot_user_map(points: pd.DataFrame, values: pd.Series, *, title: str) -> Axe
 
 def plot_topics(topics: pd.DataFrame, n_chat: int, n_reference: int) -> Axes:
     """Share of chat users and of reference texts in each topic (columns terms, chat, reference)."""
-    [axes] = make_rows(
-        list(topics["terms"]), title="What they write about", xlabel="share of users", height=0.3
-    )
+    labels, title = list(topics["terms"]), "What they write about"
+    [axes] = make_rows(labels, title=title, xlabel="share of users", height=0.3)
     places = range(len(topics))
     axes.hlines(places, topics["chat"], topics["reference"], color="#cccccc", lw=2)
     axes.plot(topics["chat"], places, "o", color=BLUE, label=f"chat users (n = {n_chat:,})")
