@@ -36,7 +36,7 @@ READ_CHARS = 6000  # of a user's messages, by a model that writes their profile
 
 
 class UserFigures(NamedTuple):
-    """One user's figures, percentiles (0..1) in the population and n, a column for each of ``style.FEATURES``."""
+    """One user's figures, percentiles (0..1) in the population and n, in the order of ``style.FEATURES``."""
 
     values: np.ndarray
     percentiles: np.ndarray
@@ -51,8 +51,8 @@ def extract_measured(
     """A profile of every user, from measurement alone.
 
     A feature becomes a command if the user's figure is in the lowest or highest fifth of the users given, and
-    enough messages could show it (``Feature.min_messages``). Its evidence holds the feature's name, the user's
-    value, its percentile (0..1) in that population, and n, the messages it rests on. ``messages`` and
+    enough messages could show it (``Feature.min_messages``). Its evidence holds the feature's name, the
+    user's value, its percentile (0..1) in that population, and n, the messages it rests on. ``messages`` and
     ``percentiles``: the conversations as measured, if they are (``style``).
     """
     messages = style.measure_conversations(conversations) if messages is None else messages
@@ -126,7 +126,7 @@ def choose_commands(texts: np.ndarray, features: np.ndarray, figures: UserFigure
 def choose_examples(
     texts: np.ndarray, measured: np.ndarray, target: float | None, is_high: bool
 ) -> list[str]:
-    """The user's messages that show a trait most or, for a count, are nearest to ``target``; cut at a word."""
+    """The messages that show a trait most or, for a count, are nearest to ``target``; cut at a word."""
     if target is None:
         order = np.flatnonzero(measured == (np.nanmax if is_high else np.nanmin)(measured))
     else:
@@ -230,7 +230,7 @@ async def extract_profiles(
 
 
 def tabulate_measured(profiles: list[Profile]) -> pd.DataFrame:
-    """The checks of measured profiles, which hold by construction: one row a command, as of ``verify_profile``."""
+    """The checks of measured profiles, which hold by construction (see ``verify_profile``)."""
     rows = [
         (p.user_id, c.dimension, len(c.examples), len(c.examples), True, False, None)
         for p in profiles

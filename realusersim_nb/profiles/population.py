@@ -36,8 +36,8 @@ def find_topics(
 
     TF-IDF of words, truncated SVD to 100 dimensions, k-means over the chat users. Two tables. One row a text:
     ``user_id, system`` (chat or reference), ``topic``, and ``nearest``, the cosine similarity (0..1) to the
-    most similar other chat user. One row a topic: its ``terms``, its ``users``, and the shares of ``chat`` and
-    ``reference`` texts in it.
+    most similar other chat user. One row a topic: its ``terms``, its ``users``, and the shares of ``chat``
+    and ``reference`` texts in it.
     """
     reference, k, n_chat = reference or {}, min(k, len(chat)), len(chat)
     min_df = 2 if n_chat > 50 else 1
@@ -115,7 +115,7 @@ def map_users(users: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
 
 
 def count_demographics(profiles: list[Profile]) -> pd.DataFrame:
-    """How many profiles state or suggest each demographic fact: one row a fact; columns extracted, inferred."""
+    """How many profiles have each demographic fact: one row a fact; columns extracted, inferred."""
     rows = [(name, fact.source) for p in profiles for name, fact in p.demographics.items()]
     table = pd.DataFrame(rows, columns=["fact", "source"]).value_counts().unstack("source", fill_value=0)
     return table.reindex(columns=["extracted", "inferred"], fill_value=0)

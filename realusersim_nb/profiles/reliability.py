@@ -38,14 +38,14 @@ def measure_split_half(
 
 
 def shuffle_users(messages: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """The same messages assigned to users at random, to each as many: what users without habits would write."""
+    """The same messages assigned to users at random, to each as many: users without habits."""
     return messages.assign(user_id=np.random.default_rng(seed).permutation(messages["user_id"]))
 
 
 def attribute_authorship(
     messages: pd.DataFrame, unseen: pd.DataFrame, *, n_candidates: int = 50, seed: int = 0
 ) -> pd.DataFrame:
-    """Top-k accuracy of authorship attribution: is the true author's profile the nearest to held-out messages?
+    """Top-k accuracy of authorship attribution: is the true author's profile nearest to held-out messages?
 
     Both tables of ``style.measure_conversations``. Users are drawn into disjoint groups of ``n_candidates``;
     held-out messages are compared with every profile of the group. The distance is the mean difference of
@@ -59,7 +59,7 @@ def attribute_authorship(
     users = unseen.index.intersection(population.index)
     if len(users) < n_candidates:
         raise InputError(
-            f"{len(users)} users have held-out messages, {n_candidates} are needed as candidates; raise n_users."
+            f"{len(users)} users have held-out messages, {n_candidates} are needed; raise n_users."
         )
     halves = measure_split_half(messages, sizes=(3,), seed=seed).set_index("feature")["r"].astype(float)
     weights = halves.clip(lower=0).reindex(list(style.BY_NAME)).fillna(0).to_numpy()
@@ -80,7 +80,7 @@ def attribute_authorship(
 def rank_true_author(
     queries: np.ndarray, profiles: np.ndarray, weights: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """For each query, how many profiles are nearer than that of the same row (0: none), equals in random order."""
+    """For each query, how many profiles are nearer than its own row's (0: none), equals in random order."""
     differences = np.abs(queries[:, None, :] - profiles[None, :, :])
     weight = np.where(np.isnan(differences), 0, weights)
     distance = (np.nan_to_num(differences) * weight).sum(2) / np.maximum(weight.sum(2), 1e-9)

@@ -27,8 +27,9 @@ SHORT, LONG = 40, 80  # words: a paragraph typed along with a pasted one; a mess
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 GREETING = r"hi|hello|hey|good (?:morning|afternoon|evening)|greetings"
 ASKS = re.compile(  # opens like a question: "do you", but not the order "do it"
-    r"^\W*(who|whose|what|which|why|how|is|are|was|were|does|did|can|could|would|will|should|has|"
-    r"(when|where)\s+(is|are|was|were|do|does|did|can|could|would|will|should)|(do|have)\s+(you|we|i|they|people))\b",
+    r"^\W*(who|whose|what|which|why|how|is|are|was|were|does|did|can|could|would|will|should|has"
+    r"|(when|where)\s+(is|are|was|were|do|does|did|can|could|would|will|should)"
+    r"|(do|have)\s+(you|we|i|they|people))\b",
     re.IGNORECASE,
 )
 
@@ -118,8 +119,8 @@ def asks_again(text: str, previous: str | None) -> float:
 
 
 SHORTHAND = (
-    r"u|ur|pls|plz|thx|gonna|wanna|gimme|dont|doesnt|didnt|cant|wont|isnt|im|ive|whats|thats|idk|btw|lol|bc|cuz"
-    r"|ya|yeah|yep|nah"
+    r"u|ur|pls|plz|thx|gonna|wanna|gimme|dont|doesnt|didnt|cant|wont|isnt|im|ive|whats|thats|idk"
+    r"|btw|lol|bc|cuz|ya|yeah|yep|nah"
 )
 FILLER = r"ok|okay|so|well|hmm+|um+|uh+|alright|oh|ah|great|cool|nice|perfect|good|now"
 HEDGE = r"maybe|perhaps|i think|i guess|kind of|sort of|probably|not sure|i mean|you know|i believe"
@@ -159,13 +160,13 @@ COMMANDS: dict[str, tuple[str, str | None]] = {
     "is_question": ("Put what you want as questions.", "Give orders; do not ask questions."),
     "asks_again": ("Ask for another version or for more after a reply.", None),
 }
-"""The command for users at the high and at the low end of each feature; None where that end is no trait (most people
-never say "please"). ``{value}`` stands for the user's figure."""
+"""The command for users at the high and at the low end of each feature; None where that end is no trait (most
+people never say "please"). ``{value}`` stands for the user's figure."""
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One measurable trait. Features are shares (0..1) of a user's messages, but for the median count ``words``.
+    """One measurable trait: a share (0..1) of a user's messages or, of ``words``, a median count.
 
     ``min_messages`` must be able to show it before a user's figure is trusted: the least number at which two
     halves of a user's messages agree with r >= 0.3 over the users of ShareGPT

@@ -11,7 +11,7 @@ import pandas as pd
 from realusersim_nb.profiles import style
 from realusersim_nb.records import Command, Conversation, Profile
 
-TYPICAL = 0.4  # a claim of "more" is denied below this percentile of the population, of "less" above its mirror (ours)
+TYPICAL = 0.4  # percentile below which a claim of "more" is contradicted (of "less": above 0.6; ours)
 CLAIMS = {
     "starts_lower": (r"lower.?case (?!i\b)", r"capital|upper.?case"),
     "lower_i": (r"lower.?case i\b|\bi (?:in|as) lower", ""),
@@ -31,7 +31,7 @@ CLAIMS = {
     "is_question": (r"\bquestions?\b(?! mark)", r"\borders?\b|imperative|statements"),
     "asks_again": (r"another version|alternative|variation|more options|again", ""),
 }
-"""Words by which a command claims more, or less, of a feature of its dimension. Not all commands make such a claim."""
+"""Words by which a command claims more, or less, of a feature of its dimension; not every command does."""
 NEGATION = re.compile(
     r"\b(avoid|never|no|not|don'?t|do not|without|skip|omit|rarely|seldom|hardly)\b[^.,;]{0,25}$", re.I
 )
@@ -65,7 +65,7 @@ def verify_profile(
 
 
 def remove_examples(profile: Profile, conversation: Conversation) -> Profile:
-    """The profile without examples from a conversation (the paper's control: none from the case it is used on)."""
+    """The profile without examples from a conversation (the paper's control against leaks into a case)."""
     commands = [
         c.model_copy(
             update={"examples": [e for e in c.examples if not is_quoted(e, conversation.user_messages)]}
@@ -102,8 +102,8 @@ def find_claims(command: Command) -> list[tuple[str, int]]:
 
 
 def tabulate_checks(checks: pd.DataFrame) -> pd.DataFrame:
-    """The checks by dimension: ``commands, written, verbatim`` (examples), ``verbatim_share`` (0..1), ``checked``
-    (commands that claim something measured) and ``contradicted`` (of these).
+    """The checks by dimension: ``commands, written, verbatim`` (examples), ``verbatim_share`` (0..1),
+    ``checked`` (commands that claim something measured) and ``contradicted`` (of these).
     """
     dimensions = checks.dropna(subset="dimension").groupby("dimension")
     table = dimensions[["written", "verbatim", "checked", "contradicted"]].sum().astype(int)
