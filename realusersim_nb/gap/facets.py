@@ -20,7 +20,7 @@ from realusersim_nb.errors import InputError
 from realusersim_nb.llm.models import Models
 from realusersim_nb.parallel.batches import map_batches
 from realusersim_nb.profiles import style
-from realusersim_nb.profiles.style import Feature, has, opens_with, typed_part
+from realusersim_nb.profiles.style import Feature, has, opens_with, typed_text
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import Conversation
 
@@ -69,7 +69,7 @@ ACTS: dict[str, style.Measure] = {
     "ask": style.is_question,
     "hedge": style.BY_NAME["hedges"].measure,
     "explain": has(r"because|since i|i need|i want|i am trying|i'm trying|my (?:goal|idea|plan|problem)"),
-    "paste": lambda text, previous: float(len(typed_part(text).split()) < 0.7 * len(text.split())),
+    "paste": lambda text, previous: float(len(typed_text(text).split()) < 0.7 * len(text.split())),
     "repeat": lambda text, previous: float(style.repeats(text, previous) > 0.5),
 }
 """The acts of a message and the rules that detect them; a message with none of them is an ``order``."""
@@ -118,7 +118,7 @@ def describe_acts(texts: list[str]) -> str:
 
 def describe_pace(texts: list[str]) -> str:
     """How long the messages are, one after the other, and whether a later one is much shorter or longer."""
-    counts = [len(typed_part(text).split()) for text in texts]
+    counts = [len(typed_text(text).split()) for text in texts]
     steps = [f"{name_length(a)}>{name_length(b)}" for a, b in pairwise(counts)]
     code = ["code" for text in texts if "```" in text]
     return " ".join([f"opens-{name_length(counts[0])}", *steps, *code])

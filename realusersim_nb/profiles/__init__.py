@@ -31,7 +31,7 @@ from realusersim_nb.profiles.style import (
     measure_conversations,
     measure_messages,
     summarise_users,
-    typed_part,
+    typed_text,
 )
 from realusersim_nb.profiles.verification import tabulate_checks
 
@@ -59,6 +59,6 @@ __all__ = [
     "summarise_users",
     "tabulate_checks",
     "tabulate_commands",
-    "typed_part",
+    "typed_text",
     "write_cases",
 ]

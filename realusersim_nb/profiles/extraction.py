@@ -131,7 +131,7 @@ def choose_examples(
         order = np.flatnonzero(measured == (np.nanmax if is_high else np.nanmin)(measured))
     else:
         order = np.argsort(np.abs(measured - target), kind="stable")
-    typed = (style.typed_part(texts[i]).split("\n\n")[0] for i in order if "```" not in texts[i])
+    typed = (style.typed_text(texts[i]).split("\n\n")[0] for i in order if "```" not in texts[i])
     return list(dict.fromkeys(filter(None, (cut_at_word(text, EXAMPLE_CHARS) for text in typed))))[:EXAMPLES]
 
 

@@ -24,7 +24,7 @@ ON_MAP = 1500  # points; more are drawn from
 def collect_words(conversations: list[Conversation]) -> dict[str, str]:
     """What each user typed, as one text, by user id."""
     return {
-        user: "\n".join(style.typed_part(m) for c in talks for m in c.user_messages)[:USER_CHARS]
+        user: "\n".join(style.typed_text(m) for c in talks for m in c.user_messages)[:USER_CHARS]
         for user, talks in group_by_user(conversations).items()
     }
 

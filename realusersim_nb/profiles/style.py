@@ -34,7 +34,7 @@ ASKS = re.compile(  # opens like a question: "do you", but not the order "do it"
 )
 
 
-def typed_part(text: str) -> str:
+def typed_text(text: str) -> str:
     """What the person typed of a message, without pasted code and documents.
 
     Fenced code goes. Of a message of more than 80 words in several paragraphs, only paragraphs of up to 40
@@ -219,7 +219,7 @@ def describe_features() -> pd.DataFrame:
 
 def measure_texts(texts: Iterable[str]) -> list[list[float]]:
     """The features of one conversation's user messages, one list a message, in the order of FEATURES."""
-    typed = [typed_part(text) for text in texts]
+    typed = [typed_text(text) for text in texts]
     return [
         [feature.measure(text, previous) for feature in FEATURES]
         for text, previous in zip(typed, [None, *typed], strict=False)
@@ -229,7 +229,7 @@ def measure_texts(texts: Iterable[str]) -> list[list[float]]:
 def measure_messages(messages: Iterable[str]) -> pd.DataFrame:
     """Features of one conversation's user messages: one row a message, one column a feature.
 
-    Only what was typed is measured (``typed_part``). Shares lie in 0..1, ``words`` is a count.
+    Only what was typed is measured (``typed_text``). Shares lie in 0..1, ``words`` is a count.
     """
     return pd.DataFrame(measure_texts(messages), columns=list(BY_NAME))
 

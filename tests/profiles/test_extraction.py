@@ -80,7 +80,7 @@ LETTER = (
     ],
 )
 def test_what_was_pasted_is_told_from_what_was_typed(text, typed):
-    assert style.typed_part(text) == typed
+    assert style.typed_text(text) == typed
 
 
 def test_percentiles_are_middle_ranks():
