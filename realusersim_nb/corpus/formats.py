@@ -1,4 +1,16 @@
-"""TODO."""
+"""Known layouts of rows, by the field that holds the turns, and the conversation in a row.
+
+* ``conversation`` (WildChat): ``[{role, content, ...}]`` with ``conversation_hash`` or
+  ``conversation_id``, and optionally ``hashed_ip``, ``model``, ``toxic``;
+* ``conversations`` (ShareGPT): ``[{from, value}]`` with ``id: "<conversation>_<number>"``;
+* ``messages`` (a chat, such as our own transcripts.jsonl, or a run of tau2-bench): ``[{role, content}]``;
+* ``traj`` (tau-bench): ``[{role, content, ...}]`` with ``task_id``;
+* ``real_messages`` (the released simulators of arXiv 2605.07847): ``[{role, content}]`` with ``id``, and
+  ``simulated_messages`` of the same conversation, which ``read_transcripts`` takes instead;
+* ``original_messages`` (the released cases of RealUserSim): ``[{role, content}]`` with ``user_ip``.
+
+A row that cannot be read becomes a reason (str), never an exception.
+"""
 
 import re
 from collections.abc import Callable
@@ -7,23 +19,24 @@ from pydantic import ValidationError
 
 from realusersim_nb.records import Conversation, Message
 
-ROLES = {"human": "user", "user": "user"}  # every other speaker of ShareGPT is an assistant
-
-
-# --- conversations ------------------------------------------------------------------------------
-
 Parse = Callable[[dict], tuple[dict, list]]
 LAYOUTS: dict[str, Parse] = {}
+END_MARKS = re.compile(r"###(?:STOP|TRANSFER|OUT-OF-SCOPE)###")
 
 
 def layout(field: str) -> Callable[[Parse], Parse]:
-    """Rows with this field are parsed by the function below: it gives what they say of a conversation, and its turns."""
+    """Register a parser of rows with this field: (fields of the ``Conversation``, [(role, text) of its turns])."""
 
     def register(parse: Parse) -> Parse:
         LAYOUTS[field] = parse
         return parse
 
     return register
+
+
+def find_layout(row: dict) -> Parse | None:
+    """What parses a row of a known layout."""
+    return next((parse for field, parse in LAYOUTS.items() if field in row), None)
 
 
 def parse_row(row: dict | str, *, simulated: bool = False) -> Conversation | str:
@@ -39,96 +52,74 @@ def parse_row(row: dict | str, *, simulated: bool = False) -> Conversation | str
     if parse is None:
         return f"no field {' or '.join(map(repr, LAYOUTS))}"
     try:
-        about, turns = parse(row)
+        fields, turns = parse(row)
         cleaned = ((role, clean_text(text)) for role, text in turns if text)
         messages = [Message(role=role, content=text) for role, text in cleaned if text.strip()]
-        return Conversation(messages=messages, **about)
+        return Conversation(messages=messages, **fields)
     except (KeyError, TypeError, AttributeError, ValidationError) as error:
         return f"a field is missing or of the wrong type ({type(error).__name__})"
 
 
-def find_layout(row: dict) -> Parse | None:
-    """What reads a row of a known layout."""
-    return next((parse for field, parse in LAYOUTS.items() if field in row), None)
+def clean_text(text: str) -> str:
+    """The text without NUL bytes and half characters, which no file and no endpoint takes."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def list_turns(messages: list[dict]) -> list[tuple]:
+    """(role, text) of both speakers, without tool results and the marks by which a simulated user ends."""
+    spoken = [message for message in messages if message["role"] in ("user", "assistant")]
+    return [(message["role"], END_MARKS.sub("", message.get("content") or "")) for message in spoken]
 
 
 @layout("conversation")
 def parse_wildchat(row: dict) -> tuple[dict, list]:
-    """What a WildChat row says of the conversation, and its turns."""
+    """A row of WildChat."""
     conversation_id = str(row.get("conversation_hash") or row["conversation_id"])
-    about = {
-        "conversation_id": conversation_id,
-        "user_id": row.get("hashed_ip") or conversation_id,
-        "model": row.get("model"),
-        "toxic": bool(row.get("toxic")),
-    }
-    return about, [(turn["role"], turn["content"]) for turn in row["conversation"]]
+    user_id = row.get("hashed_ip") or conversation_id
+    fields = {"conversation_id": conversation_id, "user_id": user_id, "model": row.get("model")}
+    turns = [(turn["role"], turn["content"]) for turn in row["conversation"]]
+    return fields | {"toxic": bool(row.get("toxic"))}, turns
 
 
 @layout("conversations")
 def parse_sharegpt(row: dict) -> tuple[dict, list]:
-    """The same for ShareGPT, where the parts of one id are one user's."""
+    """A row of ShareGPT: pieces of one conversation are one user's; others than ``human`` are assistants."""
     conversation_id = str(row["id"])
-    user_id, _, part = conversation_id.rpartition("_")
-    about = {
-        "conversation_id": conversation_id,
-        "user_id": user_id or conversation_id,
-        "continues": bool(user_id) and part != "0",
-    }
-    return about, [(ROLES.get(turn["from"], "assistant"), turn["value"]) for turn in row["conversations"]]
+    user_id, _, number = conversation_id.rpartition("_")
+    fields = {"conversation_id": conversation_id, "user_id": user_id or conversation_id}
+    roles = {"human": "user", "user": "user"}
+    turns = [(roles.get(turn["from"], "assistant"), turn["value"]) for turn in row["conversations"]]
+    return fields | {"continues": bool(user_id) and number != "0"}, turns
 
 
 @layout("messages")
 def parse_chat(row: dict) -> tuple[dict, list]:
-    """The same for a chat: our transcripts, or anything with roles and contents."""
-    conversation_id = (
-        "/".join(str(row[name]) for name in ("case_id", "arm", "id") if name in row) or "transcript"
-    )
-    user_id = row.get("user_id", row.get("task_id", conversation_id))
-    return {"conversation_id": conversation_id, "user_id": str(user_id)}, keep_spoken(row["messages"])
+    """A chat: our transcripts, or anything with roles and contents."""
+    names = [str(row[name]) for name in ("case_id", "arm", "id") if row.get(name) not in (None, "")]
+    conversation_id = "/".join(names) or "transcript"
+    user_id = str(row.get("user_id", row.get("task_id", conversation_id)))
+    return {"conversation_id": conversation_id, "user_id": user_id}, list_turns(row["messages"])
 
 
 @layout("traj")
 def parse_taubench(row: dict) -> tuple[dict, list]:
-    """The same for a tau-bench trajectory; a task is the user."""
-    about = {"conversation_id": f"{row['task_id']}/{row.get('trial', 0)}", "user_id": str(row["task_id"])}
-    return about, keep_spoken(row["traj"])
+    """A trajectory of tau-bench; a task is the user."""
+    conversation_id = f"{row['task_id']}/{row.get('trial', 0)}"
+    return {"conversation_id": conversation_id, "user_id": str(row["task_id"])}, list_turns(row["traj"])
 
 
 @layout("real_messages")
 def parse_pair(row: dict) -> tuple[dict, list]:
-    """The same for a real conversation beside a simulated one; without ``user_id`` each is a user of its own."""
-    conversation_id = str(row["id"])
-    about = {"conversation_id": conversation_id, "user_id": str(row.get("user_id", conversation_id))}
-    return about, keep_spoken(row["real_messages"])
-
-
-END_MARKS = re.compile(r"###(?:STOP|TRANSFER|OUT-OF-SCOPE)###")
-
-
-def keep_spoken(messages: list[dict]) -> list[tuple]:
-    """What user and assistant said, without tool results and the marks by which a simulated user ends a run."""
-    return [
-        (m["role"], END_MARKS.sub("", m.get("content") or ""))
-        for m in messages
-        if m["role"] in ("user", "assistant")
-    ]
-
-
-def clean_text(text: str) -> str:
-    """The text without NUL bytes and half characters, which no file and no endpoint takes."""
-    return (
-        text
-        if text.isascii() and "\0" not in text
-        else text.replace("\0", "").encode("utf-8", "replace").decode()
-    )
+    """A real conversation beside a simulated one; without ``user_id`` each is a user of its own."""
+    user_id = str(row.get("user_id", row["id"]))
+    return {"conversation_id": str(row["id"]), "user_id": user_id}, list_turns(row["real_messages"])
 
 
 @layout("original_messages")
 def parse_release(row: dict) -> tuple[dict, list]:
-    """The same for a case of the released test sets: its original conversation."""
-    about = {
-        "conversation_id": str(row.get("conversation_hash") or row["test_id"]),
-        "user_id": row["user_ip"],
-    }
-    return about, [(turn["role"], turn["content"]) for turn in row["original_messages"]]
+    """A case of the released test sets: its original conversation."""
+    conversation_id = str(row.get("conversation_hash") or row["test_id"])
+    turns = [(turn["role"], turn["content"]) for turn in row["original_messages"]]
+    return {"conversation_id": conversation_id, "user_id": row["user_ip"]}, turns

@@ -1,8 +1,8 @@
-"""Private data in a text, replaced by its kind before anything is stored or sent.
+"""Private data in a text, replaced by its kind before anything is saved or sent.
 
-The patterns are plain on purpose: what a person can check by eye. They find what has the form of an
-address, a number or a key; names and places in running text are not found (no pattern can). Their
-lengths are bounded, so that no text, however made, takes more than a moment.
+The patterns are plain on purpose, so that a person can check them by eye. They match what has the form of an
+address, a number or a key; names and places in running text are not matched (no pattern can). Their
+lengths are limited, so that no text, however made, takes more than a moment.
 """
 
 import re
@@ -21,7 +21,7 @@ PATTERNS = {
         r"|\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}[ .-]\d{3}[ .-]\d{4})(?![\w-]|\.\d)"
     ),
 }
-"""What is looked for, in this order: mail addresses, keys and tokens, payment cards, telephone numbers."""
+"""Mail addresses, keys and tokens, payment cards, telephone numbers, in the order of masking."""
 HINT = re.compile(r"@|\d[\d ().-]{6}|(?:sk|pk|rk|gh|xox|hf|glpat|AKIA|AIza|ey|BEGIN)", re.DOTALL)
 
 
@@ -33,13 +33,9 @@ def mask_pii(text: str) -> str:
     if not HINT.search(text):  # most texts; a fifth of the time
         return text
     for kind, pattern in PATTERNS.items():
-        text = pattern.sub(lambda found, kind=kind: mask_match(kind, found.group()), text)
+        is_masked = is_card if kind == "card" else bool
+        text = pattern.sub(lambda m, k=kind, test=is_masked: f"[{k}]" if test(m[0]) else m[0], text)
     return text
-
-
-def mask_match(kind: str, found: str) -> str:
-    """The mask of what was found, or the thing itself if it only looks like it."""
-    return found if kind == "card" and not is_card(found) else f"[{kind}]"
 
 
 def is_card(number: str) -> bool:

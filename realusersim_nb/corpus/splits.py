@@ -1,4 +1,4 @@
-"""TODO."""
+"""Conversations grouped by user, users drawn, and conversations held out for the benchmark."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -6,11 +6,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 
-from realusersim_nb.corpus.curation import split_turns
+from realusersim_nb.corpus.curation import replace_messages, split_turns
 from realusersim_nb.errors import InputError
 from realusersim_nb.records import Conversation
-
-# --- grouping ----------------------------------------------------------------------------------
 
 
 def group_by_user(conversations: Iterable[Conversation]) -> dict[str, list[Conversation]]:
@@ -36,53 +34,51 @@ def hold_out(
     """Split into (for profiles, held out for cases): one conversation of each user who has more.
 
     Profiles never see a held-out conversation, so no example can leak into a case. Users with a
-    single conversation keep it for their profile and give no case; nor do users of whom only
-    later parts of conversations are known, since a case begins where a conversation begins. Of what
-    is left for a profile ``most`` keeps only each user's first so many messages (None: all).
+    single conversation keep it for their profile and give no case; nor do users whose conversations
+    all continue earlier ones, since a case begins where a conversation begins. Profiles get only the
+    first ``most`` messages of each user (None: all).
     """
     rng = np.random.default_rng(seed)
     profiled, held_out = [], []
-    for own in group_by_user(conversations).values():
-        openings = [i for i, c in enumerate(own) if not c.continues] if len(own) > 1 else []
+    for group in group_by_user(conversations).values():
+        openings = [i for i, c in enumerate(group) if not c.continues] if len(group) > 1 else []
         chosen = rng.choice(openings) if openings else None
-        profiled += cut_to_messages((c for i, c in enumerate(own) if i != chosen), most)
-        held_out += [c for i, c in enumerate(own) if i == chosen]
+        profiled += cut_to_messages((c for i, c in enumerate(group) if i != chosen), most)
+        held_out += [c for i, c in enumerate(group) if i == chosen]
     return profiled, held_out
 
 
 def cut_to_messages(conversations: Iterable[Conversation], most: int | None) -> Iterator[Conversation]:
-    """The conversations until the user has said ``most`` messages in all, the last one cut there (None: whole)."""
+    """The conversations up to the user's first ``most`` messages in all (None: whole)."""
     left = most
     for conversation in conversations:
         if left is None:
             yield conversation
         elif left > 0:
             turns = split_turns(conversation.messages)[:left]
-            yield conversation.model_copy(
-                update={"messages": [message for turn in turns for message in turn]}
-            )
+            yield replace_messages(conversation, [message for turn in turns for message in turn])
             left -= len(turns)
 
 
 def split_users(
     conversations: Iterable[Conversation], *, share: float = 0.5, seed: int
 ) -> tuple[list[Conversation], list[Conversation]]:
-    """Split into two parts that have no user in common, the first with this share of the users."""
+    """Two sets of conversations that have no user in common, the first with this share of the users."""
     groups = group_by_user(conversations)
     order = np.random.default_rng(seed).permutation(list(groups))
     first = set(order[: round(share * len(order))])
-    return [c for u in groups if u in first for c in groups[u]], [
-        c for u in groups if u not in first for c in groups[u]
-    ]
+    return tuple(
+        [c for user in groups if (user in first) == side for c in groups[user]] for side in (True, False)
+    )
 
 
 def assign_others(users: list[str], *, seed: int) -> dict[str, str]:
-    """Give every user somebody else, each once: a random cyclic order (a derangement).
+    """Give every user another one, each once: a random cyclic order (a derangement).
 
-    Raises ValueError for fewer than two users.
+    InputError for fewer than two users.
     """
     users = list(dict.fromkeys(users))
     if len(users) < 2:
-        raise InputError("each user needs another one beside them, and there is only one; raise n_cases.")
+        raise InputError("each user is paired with another one, and there is only one; raise n_cases.")
     order = [users[i] for i in np.random.default_rng(seed).permutation(len(users))]
     return dict(zip(order, order[1:] + order[:1], strict=True))

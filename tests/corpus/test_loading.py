@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -9,6 +10,7 @@ from conftest import SAMPLE, make_conversation
 from toy import ENGLISH, wildchat_row
 
 from realusersim_nb.corpus import columns, curation, formats, loading, sources, splits
+from realusersim_nb.corpus.shards import digest_curation
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "realsim"
 
@@ -134,7 +136,7 @@ def test_real_conversations_are_read_from_a_folder():
     found = loading.load_corpus(str(REAL))
     assert len(found.conversations) > 550
     [(reason, count)] = found.unreadable.items()
-    assert reason.startswith("which column says who speaks?") and count == 1  # scenarios.json
+    assert reason.startswith("which column holds the speaker?") and count == 1  # scenarios.json
 
 
 def say(*texts):
@@ -230,32 +232,38 @@ def test_folder_of_json_is_read_by_the_names_of_its_fields(tmp_path):
     assert found == {"one/0": both, "two": both, "three": [*both, ("user", "and now")]}
 
 
-def test_what_cannot_be_guessed_is_asked_for_until_it_is_told_and_then_kept(tmp_path):
+def test_what_cannot_be_guessed_is_asked_for_until_it_is_given_and_then_saved(tmp_path):
     path = tmp_path / "names.csv"
     path.write_text(NAMED)
-    told = {}
-    for question, answer in {
-        "content=COLUMN": {"content": "said"},
-        "'Anna', 'Botty'": {"users": ["Anna"]},
-    }.items():
-        with pytest.raises(ValueError, match=question):
-            raise ValueError(loading.describe_corpus(str(path), columns=told))
-        told |= answer
-    assert (
-        "content is 'said'" in (text := loading.describe_corpus(str(path), columns=told))
-        and "press the button" in text
-    )
+    assert "name it as 'content'" in loading.describe_corpus(str(path)) and len(list(tmp_path.iterdir())) == 1
+    given = {"content": "said"}
+    with pytest.raises(ValueError, match=r"'Anna', 'Botty': which of them are the user\?"):
+        loading.describe_corpus(str(path), columns=given)
+    assert len(list(tmp_path.iterdir())) == 1
+    given |= {"users": ["Anna"]}
+    text = loading.describe_corpus(str(path), columns=given)
+    assert "content is 'said'" in text and "press the button" in text
     assert spoken(read_all(path)[0])[1] == ("assistant", "press the button")  # by every reader from now on
     with pytest.raises(
         ValueError, match="no column 'nowhere' for role; the columns are 'chat', 'who', 'said'"
     ):
-        loading.describe_corpus(str(path), columns=told | {"role": "nowhere"})
-    assert spoken(read_all(path)[0])[1] == ("assistant", "press the button")  # what was kept stays
+        loading.describe_corpus(str(path), columns=given | {"role": "nowhere"})
+    assert spoken(read_all(path)[0])[1] == ("assistant", "press the button")  # what was saved stays
 
 
-def test_corpus_that_cannot_be_read_says_what_to_tell(tmp_path):
+def test_columns_of_a_folder_are_saved_for_all_its_files(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.csv").write_text(NAMED)
+    loading.describe_corpus(str(tmp_path), columns={"content": "said", "assistants": "Botty"})
+    assert [p.name for p in tmp_path.glob("*.yaml")] == ["columns.yaml"]
+    assert [spoken(talk)[1] for talk in read_all(tmp_path)] == [("assistant", "press the button")] * 2
+    with pytest.raises(ValueError, match="columns are those of a file or folder, and 'sharegpt' is neither"):
+        loading.describe_corpus("sharegpt", columns={"content": "value"})
+
+
+def test_corpus_that_cannot_be_read_names_the_column_to_give(tmp_path):
     (tmp_path / "names.csv").write_text(NAMED)
-    with pytest.raises(ValueError, match=r"no conversation could be read: which column holds what is said\?"):
+    with pytest.raises(ValueError, match=r"no conversation could be read: which column holds the text\?"):
         loading.load_corpus(str(tmp_path / "names.csv"))
 
 
@@ -282,9 +290,9 @@ def test_hub_that_does_not_answer_is_a_sentence(monkeypatch):
     def refuse(*_, **__):
         raise ConnectionError("Couldn't reach the Hub")
 
-    monkeypatch.setattr("datasets.load_dataset", refuse)
+    monkeypatch.setattr("datasets.load_dataset_builder", refuse)
     with pytest.raises(
-        FileNotFoundError, match=r"'some/corpus': .*the hub did not give it \(Couldn't reach the Hub\)"
+        FileNotFoundError, match=r"'some/corpus': .*nor on the hub \(Couldn't reach the Hub\)"
     ):
         loading.load_corpus("some/corpus")
 
@@ -292,3 +300,32 @@ def test_hub_that_does_not_answer_is_a_sentence(monkeypatch):
 def test_look_shows_the_beginning_of_known_layouts_too():
     text = loading.describe_corpus(str(SAMPLE), n=1)
     assert "12 conversations of 6 users" in text and "how do i sort a list of dicts" in text
+
+
+# --- digests -------------------------------------------------------------------------------------
+
+
+def test_digest_changes_with_all_that_decides_the_conversations(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(NAMED.replace("who", "role").replace("Anna", "user").replace("said", "text"))
+
+    def digest(**settings):
+        return loading.load_corpus(str(path), **{"skip_steps": [*curation.STEPS], **settings}).digest
+
+    first = digest()
+    assert digest() == first
+    assert len({first, digest(max_conversations=1), digest(skip_steps=list(curation.STEPS)[1:])}) == 3
+    (tmp_path / "columns.yaml").write_text("users: [Botty]")
+    with_columns = digest()
+    path.write_text(path.read_text().replace("press", "push"))
+    assert len({first, with_columns, digest()}) == 3
+
+
+def test_digest_changes_with_the_revision_on_the_hub(monkeypatch):
+    stream = SimpleNamespace(num_shards=2)
+    digests = []
+    for revision in ("first", "second", "second"):
+        builder = SimpleNamespace(hash=revision, as_streaming_dataset=lambda split: stream)
+        monkeypatch.setattr("datasets.load_dataset_builder", lambda name, builder=builder: builder)
+        digests.append(digest_curation(sources.find_shards("wildchat"), []))
+    assert digests[0] != digests[1] == digests[2]
