@@ -7,7 +7,6 @@ measurement does not contradict, and measured ones where the model has none. Fro
 ``verification`` removes every example that the user did not write.
 """
 
-import hashlib
 from collections import Counter
 from typing import Literal, NamedTuple
 
@@ -247,9 +246,9 @@ def complete_profile(written: Profile, measured: Profile, extractor: str) -> Pro
     return written.model_copy(update={"commands": commands[:MAX_COMMANDS], "extractor": extractor})
 
 
-def describe_source(conversations: list[Conversation], extractor: str) -> dict[str, str | int]:
-    """What profiles were made from: the extractor and a digest of the conversations, for reuse."""
-    digest = hashlib.sha256()
-    for conversation in conversations:
-        digest.update(conversation.model_dump_json().encode())
-    return {"extractor": extractor, "conversations": len(conversations), "sha256": digest.hexdigest()}
+def describe_source(
+    digest: str, *, extractor: str, n_users: int | None, profile_messages: int | None, seed: int
+) -> dict[str, str | int | None]:
+    """What profiles are made from, for reuse: the corpus (``Corpus.digest``) and the settings."""
+    settings = {"n_users": n_users, "profile_messages": profile_messages, "seed": seed}
+    return {"corpus": digest, "extractor": extractor, **settings}

@@ -27,7 +27,7 @@ R = TypeVar("R", bound=BaseModel)
 
 
 def start_notebook(run_name: str, notebook: str) -> "Run":
-    """A notebook's place in a run. The kernel then works from the project's folder, to which paths that users
+    """A notebook's place in a run. The kernel then works from the project's folder, to which the paths that users
     type are relative, and shows a ``StudyError`` as its sentence.
     """
     os.chdir(files.project_folder())
@@ -77,30 +77,29 @@ class Run:
         return list(files.read_records(path, record))
 
     async def take_profiles(
-        self, conversations: list[Conversation], extractor: str, *, models: Models, seed: int
+        self, conversations: list[Conversation], source: dict, *, models: Models
     ) -> list[Profile]:
-        """Profiles of these conversations: those of notebook 01 if it ran on them in this run, else made now."""
-        made_from = extraction.describe_source(conversations, extractor)
-        profiles = self.read_records("01_extract_profiles/profiles.jsonl", Profile, made_from=made_from)
+        """Profiles of these conversations: those that notebook 01 of this run made of them, else new ones.
+
+        ``source``: the corpus and the settings they are made from (``profiles.describe_source``).
+        """
+        profiles = self.read_records("01_extract_profiles/profiles.jsonl", Profile, made_from=source)
         if profiles is None:
-            profiles, _ = await extraction.extract_profiles(
-                conversations, extractor, models=models, seed=seed
-            )
+            how = {"models": models, "seed": source["seed"]}
+            profiles, _ = await extraction.extract_profiles(conversations, source["extractor"], **how)
         return profiles
 
     def finish(self, models: Models | None = None, **headlines: dict) -> None:
         """Save this notebook's headlines and calls, and write the summary of the run anew."""
         calls, seconds = asdict(models.usage if models else Usage()), time.monotonic() - self.started
-        files.write_json(
-            self.folder / "summary_part.json",
-            {**headlines, "calls": calls, "wall_seconds": round(seconds, 1)},
-        )
+        headlines |= {"calls": calls, "wall_seconds": round(seconds, 1)}
+        files.write_json(self.folder / "summary_part.json", headlines)
         write_summary(self.run_folder)
         if models and models.llm_mode == "record":
             self.save_replies(models)
 
     def save_replies(self, models: Models) -> None:
-        """Add the replies this notebook used to the run's ``replies.jsonl.gz``, from which it can be replayed."""
+        """Add the replies this notebook used to the run's ``replies.jsonl.gz``, which replays it."""
         path = self.run_folder / "replies.jsonl.gz"
         before = read_replies(path) if path.exists() else ()
         used = filter(None, models.cache.get(sorted(models.used)))
