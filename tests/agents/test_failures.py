@@ -32,8 +32,8 @@ class Agent(OracleAgent):
 
     def generate_next_message(self, message, state):
         step = self.steps.popleft()
-        told = {"tool_calls": [step]} if isinstance(step, ToolCall) else {"content": step}
-        return AssistantMessage(role="assistant", **told), state
+        fields = {"tool_calls": [step]} if isinstance(step, ToolCall) else {"content": step}
+        return AssistantMessage(role="assistant", **fields), state
 
 
 class User(ScriptedUser):
@@ -65,7 +65,7 @@ def is_scripted(domain, task):
 
 
 def find_write(domain, task):
-    """The first gold write with a need."""
+    """The first gold write with a required slot."""
     gold = (task.evaluation_criteria and task.evaluation_criteria.actions) or []
     writes = [a for a in gold if a.name in list_state_changing_tools(domain)]
     return writes[0] if writes and disclosure.list_action_slots(task, writes[0]) else None
@@ -82,8 +82,8 @@ def write_script(domain, task, what):
     """What both sides say and do, with one thing wrong, and the calls that are gold."""
     criteria, write = task.evaluation_criteria, find_write(domain, task)
     gold = [to_call(action) for action in criteria.actions]
-    need = disclosure.list_action_slots(task, write)[0]
-    garbled = {**write.arguments, need.name: need.value[:-2] + "zz"}
+    slot = disclosure.list_action_slots(task, write)[0]
+    garbled = {**write.arguments, slot.name: slot.value[:-2] + "zz"}
     wrong = ToolCall(id="wrong", name=write.name, arguments=garbled, requestor="assistant")
     everything, ask = "\n".join(describe_scenario(task)), "Shall I go ahead?"
     done = " ".join(["It has been done.", *(criteria.communicate_info or [])])
@@ -91,7 +91,7 @@ def write_script(domain, task, what):
         "clean": ([everything, "yes", LEAVE], [ask, *gold, done]),
         "misread": ([everything, "yes", LEAVE], [ask, wrong, done]),
         "late": ([HELP, everything, LEAVE], [wrong, "It did not work. Which one?", done]),
-        "never told": ([HELP, "forget it", LEAVE], ["With what?", "Fine."]),
+        "never given": ([HELP, "forget it", LEAVE], ["With what?", "Fine."]),
         "no clear yes": ([everything, "hm, what does it cost", LEAVE], [ask, f"Nothing. {ask}"]),
         "closed": ([everything, LEAVE], ["One moment."]),
         "yes and gone": ([everything, f"yes, do it {LEAVE}"], [ask]),
@@ -106,7 +106,7 @@ def write_script(domain, task, what):
         ("clean", None, None),
         ("misread", "misread", None),
         ("late", "late", None),
-        ("never told", "late", "missed_action"),
+        ("never given", "late", "missed_action"),
         ("no clear yes", "unconfirmed", "premature_stop"),
         ("closed", "unconfirmed", "premature_stop"),
         ("yes and gone", "unconfirmed", "premature_stop"),
@@ -120,9 +120,9 @@ def test_a_run_with_one_thing_wrong_is_labelled_so_and_a_clean_one_is_not(
 ):
     run = play(domain, task, *write_script(domain, task, what))
     assert (run.success, run.error) == (what == "clean", None)
-    found = failures.find_mechanisms(run, task)
-    assert [f.mechanism for f in found][:1] == ([mechanism] if mechanism else [])
-    assert all(0 <= turn < len(run.messages) for f in found for turn in f.turns)
+    result = failures.find_mechanisms(run, task)
+    assert [f.mechanism for f in result][:1] == ([mechanism] if mechanism else [])
+    assert all(0 <= turn < len(run.messages) for f in result for turn in f.turns)
     assert {e.kind for e in user_errors.find_by_rule(run, task)} - {"off_goal"} == (
         {error} if error else set()
     )
@@ -136,7 +136,7 @@ FIRST = RETAIL["0"]  # Yusuf Rossi, zip 19122, order #W2378156
 
 
 @pytest.mark.parametrize(
-    ("said", "kind", "quote"),
+    ("text", "kind", "quote"),
     [
         ("hi i am yusuf rossi 19122, order #W2378156", None, ""),
         ("hi i am yusuf rossi 19122, about my order w 2378156 i want to exchange it", None, ""),
@@ -146,17 +146,17 @@ FIRST = RETAIL["0"]  # Yusuf Rossi, zip 19122, order #W2378156
         ("tell me a joke about cats", "off_goal", "tell me"),
     ],
 )
-def test_rules_find_the_error_and_its_words(said, kind, quote):
-    run = play("retail", FIRST, [said, LEAVE], ["I have cancelled it. It is done."])
-    found = [
+def test_rules_find_the_error_and_its_words(text, kind, quote):
+    run = play("retail", FIRST, [text, LEAVE], ["I have cancelled it. It is done."])
+    result = [
         e for e in user_errors.find_by_rule(run, FIRST) if e.kind not in ("missed_action", "premature_stop")
     ]
-    assert [e.kind for e in found] == ([kind] if kind else [])
-    assert all(quote in e.quote and e.turn == 1 for e in found)
+    assert [e.kind for e in result] == ([kind] if kind else [])
+    assert all(quote in e.quote and e.turn == 1 for e in result)
 
 
-def test_what_is_to_be_told_only_on_a_condition_is_too_early_in_the_opening():
-    told = FIRST.user_scenario.instructions.model_copy(
+def test_what_is_to_be_stated_only_on_a_condition_is_too_early_in_the_opening():
+    instructions = FIRST.user_scenario.instructions.model_copy(
         update={
             "task_instructions": "If the agent asks for an address, say it is 12 Elm Street 40812.",
             "known_info": "You are Yusuf Rossi.",
@@ -165,7 +165,7 @@ def test_what_is_to_be_told_only_on_a_condition_is_too_early_in_the_opening():
     action = FIRST.evaluation_criteria.actions[0].model_copy(update={"arguments": {"zip": "40812"}})
     task = FIRST.model_copy(
         update={
-            "user_scenario": FIRST.user_scenario.model_copy(update={"instructions": told}),
+            "user_scenario": FIRST.user_scenario.model_copy(update={"instructions": instructions}),
             "evaluation_criteria": FIRST.evaluation_criteria.model_copy(update={"actions": [action]}),
         }
     )
@@ -180,8 +180,8 @@ def test_what_is_to_be_told_only_on_a_condition_is_too_early_in_the_opening():
 
 def test_model_reads_failed_runs_without_errors_and_must_quote(endpoint):
     done = ["I have cancelled it. It is done."]
-    told = "yusuf rossi 19122, exchange order #W2378156 for a keyboard please"
-    lost = play("retail", FIRST, [told, LEAVE], done, arm="profile")
+    opening = "yusuf rossi 19122, exchange order #W2378156 for a keyboard please"
+    lost = play("retail", FIRST, [opening, LEAVE], done, arm="profile")
     blamed = play("retail", FIRST, ["my order is #W9999999, exchange it", LEAVE], done, trial=1)
     asked = []
 
@@ -217,9 +217,9 @@ def test_success_without_user_errors_and_their_counts():
             "user_error": [None, "hallucinated", None, None],
         }
     )
-    found = user_errors.score_without_user_errors(runs).loc["profile"]
-    assert (found["success"], found["n_runs"], found["n_failed"]) == (pytest.approx(1 / 3), 3, 1)
-    assert (found["without"], found["n_without"]) == (0.5, 2)
+    result = user_errors.score_without_user_errors(runs).loc["profile"]
+    assert (result["success"], result["n_runs"], result["n_failed"]) == (pytest.approx(1 / 3), 3, 1)
+    assert (result["without"], result["n_without"]) == (0.5, 2)
     assert user_errors.count_user_errors(runs).loc["profile", ["n", "hallucinated", "any"]].tolist() == [
         3,
         1,
@@ -238,13 +238,13 @@ def test_rates_of_mechanisms_add_up_to_failures_and_are_paired_with_task_only():
     ]
     runs = pd.DataFrame(rows)
     runs.loc[runs.index[-3:], ["success", "mechanism"]] = [0.0, "late"]
-    found = failures.measure_mechanisms(runs)
-    assert found.loc[("profile", "late"), ["rate", "difference", "n_pairs"]].tolist() == [0.5, 0.5, 6]
-    assert found.loc["profile", "rate"].sum() == 0.5 and found.loc["task_only", "rate"].sum() == 0
+    result = failures.measure_mechanisms(runs)
+    assert result.loc[("profile", "late"), ["rate", "difference", "n_pairs"]].tolist() == [0.5, 0.5, 6]
+    assert result.loc["profile", "rate"].sum() == 0.5 and result.loc["task_only", "rate"].sum() == 0
 
 
 @pytest.mark.parametrize(
-    ("value", "told", "not_told"),
+    ("value", "forms", "other_texts"),
     [
         ("#W6247578", ["its w6247578", "W-6 2 4 7 5 7 8"], ["W62475789", "6247"]),
         ("2024-05-20", ["on may 20", "the 20th of May", "5/20"], ["may 2", "may 21"]),
@@ -254,12 +254,12 @@ def test_rates_of_mechanisms_add_up_to_failures_and_are_paired_with_task_only():
         ("12", [], ["12"]),
     ],
 )
-def test_a_value_is_told_in_any_spelling(value, told, not_told):
-    assert all(disclosure.mentions(text, value) for text in told)
-    assert not any(disclosure.mentions(text, value) for text in not_told)
+def test_a_value_is_recognised_in_any_spelling(value, forms, other_texts):
+    assert all(disclosure.mentions(text, value) for text in forms)
+    assert not any(disclosure.mentions(text, value) for text in other_texts)
 
 
-def test_disclosure_counts_what_was_told_by_each_message():
+def test_disclosure_counts_what_was_stated_by_each_message():
     lines = [HELP, "yusuf rossi", "19122 and the order is #W2378156", LEAVE]
     run = play("retail", FIRST, lines, ["Who?", "Zip?", "It is done."])
     traced = disclosure.trace_slots([run], [FIRST]).set_index("name")["user_message"]
@@ -286,20 +286,20 @@ def test_trace_shows_what_proves_the_finding_and_escapes_all_text():
 
 def make_people(n, opens, later):
     """Conversations of n users each: what a shouting user opens with and says later; and the others."""
-    said = {"loud": (opens, later), "calm": ("tell me about dogs", "and cats")}
+    texts = {"loud": (opens, later), "calm": ("tell me about dogs", "and cats")}
     return [
         make_conversation(opening, *[follow] * 3, user=f"{kind}{i}")
         for kind, share in (("loud", 1), ("calm", 9))
         for i in range(n * share)
-        for opening, follow in [said[kind]]
+        for opening, follow in [texts[kind]]
     ]
 
 
 def make_openings(texts, simulator="m"):
     rows = [
         {"simulator": simulator, "arm": arm, "task_id": str(i), "trial": 0, "text": text}
-        for arm, own in texts.items()
-        for i, text in enumerate(own)
+        for arm, openings in texts.items()
+        for i, text in enumerate(openings)
     ]
     return pd.concat([pd.DataFrame(rows), directives.measure_traits([row["text"] for row in rows])], axis=1)
 
@@ -342,7 +342,7 @@ def test_the_suite_is_of_several_domains():
     assert len({domain for domain, _ in TASKS}) == 3 and len(TASKS) >= 4
 
 
-def test_where_only_bounds_were_run_every_table_is_empty_and_none_fails(tmp_path):
+def test_where_only_reference_arms_were_run_every_table_is_empty_and_none_fails(tmp_path):
     tasks = load_tasks("mock")[:2]
     runs = [
         asyncio.run(runner.orchestrate(run, task, partial(make_reference_pair, task=task, arm=arm)))
@@ -365,7 +365,7 @@ def test_where_only_bounds_were_run_every_table_is_empty_and_none_fails(tmp_path
         directives.measure_amplification(openings, people),
         directives.measure_simulator_spread(openings, people),
     ]
-    assert all(found.empty for found in made)
+    assert all(result.empty for result in made)
     assert scores.score_success(table).loc["oracle", "n_runs"] == 2
 
 
@@ -374,15 +374,15 @@ def test_where_only_bounds_were_run_every_table_is_empty_and_none_fails(tmp_path
 RUNS = Path(__file__).parents[3] / "shared" / "data" / "taubench" / "gpt4o_airline_trials01.json"
 
 
-def read_taubench(found):
-    """A run and its task from tau-bench's own layout."""
-    task = found["info"]["task"]
+def read_taubench(result):
+    """A run and its task from tau-bench's layout."""
+    task = result["info"]["task"]
     actions = [
         {"action_id": str(i), "name": a["name"], "arguments": a["kwargs"]}
         for i, a in enumerate(task["actions"])
     ]
     messages = []
-    for m in (m for m in found["traj"] if m["role"] != "system"):
+    for m in (m for m in result["traj"] if m["role"] != "system"):
         call = (m.get("tool_calls") or [{}])[0].get("function")
         calls = (
             [
@@ -410,13 +410,13 @@ def read_taubench(found):
     ended_by = "user_stop" if "###STOP###" in str(messages[-1]["content"]) else "agent_stop"
     about = {
         "domain": "airline",
-        "task_id": str(found["task_id"]),
-        "trial": found["trial"],
+        "task_id": str(result["task_id"]),
+        "trial": result["trial"],
         "arm": "stock",
         "agent": "gpt-4o",
         "simulator": "gpt-4o",
     }
-    run = AgentRun(**about, success=found["reward"] == 1, ended_by=ended_by, messages=messages)
+    run = AgentRun(**about, success=result["reward"] == 1, ended_by=ended_by, messages=messages)
     criteria = {"actions": actions, "communicate_info": task["outputs"]}
     scenario = {"instructions": task["instruction"]}
     return run, Task(id=run.task_id, user_scenario=scenario, evaluation_criteria=criteria)
@@ -424,7 +424,7 @@ def read_taubench(found):
 
 @pytest.mark.skipif(not RUNS.exists(), reason="no real tau-bench runs beside the project")
 def test_rules_on_real_runs_accuse_few_users_of_runs_that_succeeded_and_prove_what_they_say():
-    pairs = [read_taubench(found) for found in json.loads(RUNS.read_text())]
+    pairs = [read_taubench(result) for result in json.loads(RUNS.read_text())]
     accused = {
         won: [r for r, t in pairs if r.success is won and user_errors.find_by_rule(r, t)]
         for won in (True, False)
@@ -432,6 +432,6 @@ def test_rules_on_real_runs_accuse_few_users_of_runs_that_succeeded_and_prove_wh
     n_won = sum(run.success for run, _ in pairs)
     assert len(accused[True]) / n_won < 0.05 < len(accused[False]) / (len(pairs) - n_won) < 0.5
     for run, task in pairs:
-        found = failures.find_mechanisms(run, task)
-        assert bool(found) is not run.success
+        result = failures.find_mechanisms(run, task)
+        assert bool(result) is not run.success
         assert all(e.quote in run.messages[e.turn]["content"] for e in user_errors.find_by_rule(run, task))

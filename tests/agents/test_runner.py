@@ -1,4 +1,4 @@
-"""The tau2-bench adapter: bounds reach their known values, failures are rows."""
+"""The tau2-bench adapter: reference arms reach their known values, failures are rows."""
 
 import itertools
 import json
@@ -9,7 +9,7 @@ import pytest
 from conftest import with_models
 from toy import fill
 
-from realusersim_nb.agents import environment, runner
+from realusersim_nb.agents import environment, participants, runner
 from realusersim_nb.agents.scores import (
     adjust_for_covariates,
     compare_success,
@@ -32,8 +32,10 @@ def run(
     arms, tasks, tmp_path, agent="m", max_concurrency=2, turn_format="transcript", domain="mock", **settings
 ):
     def work(models):
-        player = Simulator(models, "m", turn_format)
-        return runner.run_arms(player, domain, tasks, arms, PROFILES, agent=agent, max_steps=10, **settings)
+        simulator = Simulator(models, "m", turn_format)
+        return runner.run_arms(
+            simulator, domain, tasks, arms, PROFILES, agent=agent, max_steps=10, **settings
+        )
 
     return with_models(work, cache=Cache(tmp_path / "replies.sqlite"), max_concurrency=max_concurrency)
 
@@ -60,15 +62,15 @@ def test_oracle_solves_every_task_and_doing_nothing_few(domain, n, idle, tmp_pat
         "oracle": {"sum": n, "count": n},
         "do_nothing": {"sum": idle, "count": n},
     }
-    # what all these runs changed was their own
+    # no run changed what another reads
     assert environment.read_database(domain) == environment.registry.get_env_constructor(domain)().tools.db
 
 
 def test_changes_say_what_is_there_and_what_should_be():
     task = next(t for t in environment.load_tasks("mock") if t.id == "update_task_1")
-    expected, found = environment.play_gold("mock", task), environment.make_environment("mock")
+    expected, result = environment.play_gold("mock", task), environment.make_environment("mock")
     assert environment.compare_databases(expected, expected) == []
-    assert environment.compare_databases(expected, found) == [
+    assert environment.compare_databases(expected, result) == [
         "tasks.task_1.status: 'completed' expected, 'pending' found"
     ]
 
@@ -96,9 +98,9 @@ def test_constrained_agent_does_a_task_through_tau2(endpoint, tmp_path):
         "arguments": {"user_id": "user_1", "title": "Important Meeting"},
     }
     endpoint(make_reply([call, {"action": "reply", "message": "It is done."}]))
-    found = run(["task_only"], create_task_1(), tmp_path)[0]
-    assert (found.success, found.error, found.ended_by) == (True, None, "user_stop")
-    assert [c["name"] for m in found.messages for c in m.get("tool_calls") or []] == ["create_task"]
+    result = run(["task_only"], create_task_1(), tmp_path)[0]
+    assert (result.success, result.error, result.ended_by) == (True, None, "user_stop")
+    assert [c["name"] for m in result.messages for c in m.get("tool_calls") or []] == ["create_task"]
 
 
 def call(name, arguments, text=None):
@@ -126,8 +128,8 @@ CREATE = '{"user_id": "user_1", "title": "Important Meeting"}'
 def test_function_calling_agent_does_a_task_and_is_replayed_from_the_cache(endpoint, tmp_path, text):
     mock = endpoint(play_function_calling([call("create_task", CREATE, text), "It is done."]))
     for n in (1, 2):  # the second time all replies come from the cache
-        found = run(["task_only"], create_task_1(), tmp_path, agent_format="function_calling")[0]
-        assert (found.success, found.error, found.ended_by) == (True, None, "user_stop")
+        result = run(["task_only"], create_task_1(), tmp_path, agent_format="function_calling")[0]
+        assert (result.success, result.error, result.ended_by) == (True, None, "user_stop")
         assert len(mock.requests) == 4, n
     assert {t["function"]["name"] for t in mock.requests[1]["tools"]} >= {"create_task", "get_users"}
     assert mock.requests[2]["messages"][-1]["role"] == "tool"
@@ -142,13 +144,11 @@ def test_tool_call_that_cannot_be_read_is_asked_for_again_and_then_a_row(endpoin
     assert run(["task_only"], create_task_1(), tmp_path, agent_format="function_calling")[0].success
     endpoint(play_function_calling(itertools.repeat(call("create_task", '{"user_id": '))))
     (tmp_path / "replies.sqlite").unlink()
-    found = run(["task_only"], create_task_1(), tmp_path, agent_format="function_calling")[0]
-    assert found.success is None and "invalid: a tool call cannot be read" in found.error
+    result = run(["task_only"], create_task_1(), tmp_path, agent_format="function_calling")[0]
+    assert result.success is None and "invalid: a tool call cannot be read" in result.error
 
 
-def test_stock_user_is_tau2s_own_and_an_arm_in_roles_is_the_same_with_our_manner_for_its_persona(
-    endpoint, tmp_path
-):
+def test_stock_user_is_that_of_tau2_and_an_arm_in_roles_is_the_same_with_our_persona(endpoint, tmp_path):
     mock = endpoint(
         lambda r: (
             json.dumps({"customer_wants": "x", "step": {"action": "reply", "message": "Yes?"}})
@@ -157,8 +157,8 @@ def test_stock_user_is_tau2s_own_and_an_arm_in_roles_is_the_same_with_our_manner
         )
     )
     task = next(t for t in environment.load_tasks("mock") if t.user_scenario.persona)
-    found = run(["stock", "profile"], [task], tmp_path, turn_format="roles", max_concurrency=1)
-    assert [r.ended_by for r in found] == ["user_stop", "user_stop"]
+    result = run(["stock", "profile"], [task], tmp_path, turn_format="roles", max_concurrency=1)
+    assert [r.ended_by for r in result] == ["user_stop", "user_stop"]
     stock, profile = (r["messages"][0]["content"] for r in mock.requests if "response_format" not in r)
     assert "Never make up or hallucinate information" in stock and task.user_scenario.persona in stock
     assert task.user_scenario.persona not in profile and "Be u" in profile and "<manner>" not in stock
@@ -166,16 +166,16 @@ def test_stock_user_is_tau2s_own_and_an_arm_in_roles_is_the_same_with_our_manner
 
 
 def test_users_of_telecom_use_their_tools(endpoint, tmp_path):
-    said = iter([call("check_network_status", "{}"), "It says no service.", "###STOP###"])
+    texts = iter([call("check_network_status", "{}"), "It says no service.", "###STOP###"])
     mock = endpoint(
-        lambda r: next(said) if "playing the role of a customer" in str(r) else "Please check the network."
+        lambda r: next(texts) if "playing the role of a customer" in str(r) else "Please check the network."
     )
     task = environment.load_tasks("telecom", 1)
     settings = {"domain": "telecom", "agent_format": "function_calling"}
-    found = run(["stock"], task, tmp_path, **settings)[0]
-    called = [c for m in found.messages for c in m.get("tool_calls") or []]
+    result = run(["stock"], task, tmp_path, **settings)[0]
+    called = [c for m in result.messages for c in m.get("tool_calls") or []]
     assert [(c["name"], c["requestor"]) for c in called] == [("check_network_status", "user")]
-    assert (found.ended_by, found.success, found.error) == ("user_stop", False, None)
+    assert (result.ended_by, result.success, result.error) == ("user_stop", False, None)
     assert any(m["role"] == "tool" for m in mock.requests[1]["messages"])
     with pytest.raises(ValueError, match="users of domain 'telecom' have tools: take turn_format 'roles'"):
         run(["profile"], task, tmp_path, **settings)
@@ -184,8 +184,8 @@ def test_users_of_telecom_use_their_tools(endpoint, tmp_path):
 def test_many_runs_at_once_do_not_wait_for_each_other(endpoint, tmp_path):
     """More runs than asyncio's pool of threads has places, where the cache needs one too."""
     endpoint(make_reply(itertools.repeat({"action": "reply", "message": "And then?"})))
-    found = run(["task_only"], environment.load_tasks("mock"), tmp_path, n_trials=5, max_concurrency=45)
-    assert [r.ended_by for r in found] == ["max_steps"] * 45
+    result = run(["task_only"], environment.load_tasks("mock"), tmp_path, n_trials=5, max_concurrency=45)
+    assert [r.ended_by for r in result] == ["max_steps"] * 45
 
 
 def test_user_never_leaves_before_having_asked(endpoint, tmp_path):
@@ -196,16 +196,16 @@ def test_user_never_leaves_before_having_asked(endpoint, tmp_path):
             else '{"customer_wants": "x", "step": {"action": "reply", "message": "ok"}}'
         )
     )
-    found = run(["task_only"], create_task_1(), tmp_path)[0]
-    assert [m["content"] for m in found.messages if m["role"] == "user"] == ["task please", "###STOP###"]
+    result = run(["task_only"], create_task_1(), tmp_path)[0]
+    assert [m["content"] for m in result.messages if m["role"] == "user"] == ["task please", "###STOP###"]
 
 
 def test_reply_that_breaks_a_run_is_a_row_with_its_reason(endpoint, tmp_path):
     endpoint(lambda request: "not json")
-    found = run(["task_only", "oracle"], create_task_1(), tmp_path)
-    assert found[0].success is None and "CallFailed" in found[0].error
-    assert found[1].success is True
-    scores = score_success(tabulate_runs(found))
+    result = run(["task_only", "oracle"], create_task_1(), tmp_path)
+    assert result[0].success is None and "CallFailed" in result[0].error
+    assert result[1].success is True
+    scores = score_success(tabulate_runs(result))
     assert scores["n_failed"].to_dict() == {"task_only": 1, "oracle": 0}
 
 
@@ -213,15 +213,15 @@ def test_a_task_keeps_its_profile_in_every_arm_and_shuffled_is_another():
     tasks = environment.load_tasks("mock")
     drawn = runner.draw_profiles(tasks, PROFILES, seed=4)
     assert drawn == runner.draw_profiles(tasks, PROFILES, seed=4)
-    assert all(own != other for own, other in drawn.values())
+    assert all(values != other for values, other in drawn.values())
 
 
 def test_pass_k_of_a_hand_computed_example_and_the_tasks_that_three_points_need():
     wins = {"a": [1, 1, 1, 1], "b": [1, 1, 0, 0]}  # pass^2: (1 + 1/6) / 2
     rows = [
         {"arm": "task_only", "task_id": t, "trial": i, "success": float(w)}
-        for t, own in wins.items()
-        for i, w in enumerate(own)
+        for t, values in wins.items()
+        for i, w in enumerate(values)
     ]
     table = measure_pass_k(pd.DataFrame(rows)).set_index("k")["pass_k"]
     assert table.round(4).to_dict() == {1: 0.75, 2: 0.5833, 3: 0.5, 4: 0.5}
@@ -251,9 +251,9 @@ def test_endpoint_that_goes_down_in_mid_run_is_a_row_and_a_rerun_goes_on_from_th
         [],
     )
     mock = endpoint(lambda request: answer(request) if is_up or len(mock.requests) == 1 else 503)
-    found = run(["task_only", "oracle"], create_task_1(), tmp_path)
-    assert found[0].success is None and "CallFailed: " in found[0].error and found[1].success is True
-    assert [m["role"] for m in found[0].messages] == ["assistant", "user"]  # what there was is kept
+    result = run(["task_only", "oracle"], create_task_1(), tmp_path)
+    assert result[0].success is None and "CallFailed: " in result[0].error and result[1].success is True
+    assert [m["role"] for m in result[0].messages] == ["assistant", "user"]  # what there was is kept
     asked = len(mock.requests)
     is_up.append(True)
     assert run(["task_only"], create_task_1(), tmp_path)[0].success is True
@@ -268,6 +268,21 @@ def test_empty_reply_and_a_loop_without_end_are_rows(endpoint, tmp_path):
     (tmp_path / "replies.sqlite").unlink()
     [endless] = run(["task_only"], create_task_1(), tmp_path)
     assert (endless.success, endless.ended_by) == (False, "max_steps")
+
+
+def test_an_agent_from_outside_that_raises_is_a_row_and_a_defect_of_ours_keeps_its_trace(
+    endpoint, tmp_path, monkeypatch
+):
+    endpoint(lambda request: "I need a task.")
+    (tmp_path / "broken_agent.py").write_text("def answer(messages, tools): return {}['reply']")
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = {"turn_format": "roles", "agent_format": "broken_agent:answer"}
+    [broken] = run(["task_only"], create_task_1(), tmp_path, **settings)
+    assert broken.success is None and broken.ended_by == "error"
+    assert broken.error == "AgentError: broken_agent:answer raised KeyError: 'reply'"
+    monkeypatch.setattr(participants, "render_steps", lambda messages: messages.text)
+    with pytest.raises(AttributeError, match="text"):
+        run(["task_only"], create_task_1(), tmp_path, turn_format="roles")
 
 
 def test_differences_held_equal_find_a_known_effect_and_say_nothing_where_they_cannot():
@@ -286,8 +301,8 @@ def test_differences_held_equal_find_a_known_effect_and_say_nothing_where_they_c
             }
         )
     runs = pd.DataFrame(rows)
-    told = adjust_for_covariates(runs, ["persona_words"]).loc["profile"]
-    assert told["ci_low"] < -0.3 < told["ci_high"] < 0
+    adjusted = adjust_for_covariates(runs, ["persona_words"]).loc["profile"]
+    assert adjusted["ci_low"] < -0.3 < adjusted["ci_high"] < 0
     length_is_arm = runs.assign(persona_words=np.where(runs["arm"] == "profile", 100, 8))
     assert adjust_for_covariates(length_is_arm, ["persona_words"])["adjusted"].isna().all()
     assert adjust_for_covariates(runs.head(4), ["persona_words"])["adjusted"].isna().all()
