@@ -40,10 +40,12 @@ async def run_study(n_cases: int) -> tuple[float, float, int]:
     async with Models(max_concurrency=CONCURRENCY) as models:
         found, _ = await pt3_cases.make_cases(models, "m", held_out, seed=SEED)
         transcripts = await rollouts.roll_out_arms(
-            users.Simulator(models, "m", seed=SEED), "m", found, arms, own, max_user_messages=5
+            users.Simulator(models, "m", seed=SEED), found, arms, own
         )
         transcripts += pt3_cases.draw_reference_arms(found, profiled, first=5, seed=SEED)
-        judged = await judges.judge_transcripts(models, "m", found, transcripts, seed=SEED)
+        judged = await judges.judge_transcripts(
+            models, "m", found, transcripts, judges.JudgeSettings(seed=SEED)
+        )
         seconds = time.perf_counter() - started
         assert len(judged) == n_cases * (len(arms) + 2) and models.usage.failed == 0, models.usage
         bound = models.usage.live * LATENCY / CONCURRENCY

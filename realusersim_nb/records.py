@@ -1,17 +1,17 @@
-"""The records that pass between modules and lie in files (``files``).
+"""The records that pass between modules and are saved one a line (``files``).
 
 A worked example, from conversation to verdict::
 
     Conversation(conversation_id="QMDPde3_0", user_id="QMDPde3", messages=[...])
     Profile(user_id="QMDPde3", commands=[Command(dimension="capitalization",
-        command="Start your messages with a lower-case letter.", examples=["ok now in python"],
+        command="Begin your messages with a lower-case letter.", examples=["ok now in python"],
         evidence={"feature": "starts_lower", "value": 0.9, "percentile": 0.88, "n": 11})])
-    Case(case_id="QMDPde3_4", user_id="QMDPde3", goal="...", key_context="...", original=[...])
-    Transcript(case_id="QMDPde3_4", arm="profile", messages=[...], ended_by="close")
-    Judgement(case_id="QMDPde3_4", arm="profile", verdicts={"D1": True, "D2": False, ...})
+    Case(case_id="QMDPde3_4", user_id="QMDPde3", goal="...", key_context="...", original=Conversation(...))
+    Conversation(conversation_id="QMDPde3_4/profile", case_id="QMDPde3_4", arm="profile", messages=[...], ...)
+    Judgement(case_id="QMDPde3_4", arm="profile", verdicts={"D1": True, "D2": False, ...}, ...)
 """
 
-from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -27,10 +27,12 @@ Dimension = Literal[
     "requests for alternatives",
 ]
 """The eight command dimensions of an Executable Persona Manual (RealUserSim, profiles)."""
+CLOSE = "/close"  # what a simulated user writes when they have what they want
+Order = Literal["real_first", "simulated_first"]  # which conversation a judge is shown first
 
 
 class Record(BaseModel):
-    """Base of everything written to disk: a field that is not known is an error."""
+    """Base of everything written to disk: an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -43,11 +45,11 @@ class Message(Record):
 
 
 class Conversation(Record):
-    """A real conversation.
+    """A conversation: real, or under an ``arm`` of a case, where the user is simulated or a reference arm's.
 
-    ``model`` is the assistant's name where the source states it. ``continues`` is true of a later
-    part of a longer conversation, whose opening refers to what cannot be seen. ``toxic`` is the
-    source's flag.
+    ``model`` is the assistant's name where the source states it. ``continues``: the source split a longer
+    conversation and this is not its first piece. ``toxic`` is the source's flag. ``role_break``: how the
+    simulated user left its role, if it did (``simulators.role_breaks``). ``error``: why a rollout failed.
     """
 
     conversation_id: str
@@ -55,16 +57,22 @@ class Conversation(Record):
     model: str | None = None
     continues: bool = False
     toxic: bool = False
-    messages: list[Message]
+    messages: list[Message] = []
+    case_id: str = ""
+    arm: str = ""
+    simulator: str | None = None
+    ended_by: Literal["close", "max_turns", "real", "error"] = "real"
+    role_break: str | None = None
+    error: str | None = None
 
     @property
     def user_messages(self) -> list[str]:
         """What the user wrote, in order."""
-        return list_user_messages(self.messages)
+        return [message.content for message in self.messages if message.role == "user"]
 
 
 class Demographic(Record):
-    """One demographic fact: stated by the user in the words of ``quote`` (``extracted``) or guessed (``inferred``)."""
+    """One fact: stated by the user in the words of ``quote`` (``extracted``), or guessed (``inferred``)."""
 
     value: str
     source: Literal["extracted", "inferred"]
@@ -75,7 +83,7 @@ class Demographic(Record):
 class Command(Record):
     """One imperative rule of behaviour, verbatim examples of it, and the figure behind it.
 
-    ``contradicted`` says which measured figure of the user speaks against the rule, if one does.
+    ``contradicted`` names the measured figure of the user that speaks against the rule, if one does.
     """
 
     dimension: Dimension
@@ -96,10 +104,25 @@ class Profile(Record):
     extractor: str = "measured"
 
 
+class Persona(Record):
+    """How a simulated user writes: one instruction a line, and the ``examples`` of each, in the same order."""
+
+    instructions: list[str] = []
+    examples: list[list[str]] = []
+
+    def render(self) -> str:
+        """The text that fills ``$persona`` in a prompt."""
+        lines = []
+        for instruction, examples in zip_longest(self.instructions, self.examples, fillvalue=()):
+            quotes = " / ".join(f'"{" ".join(example.split())}"' for example in examples)
+            lines.append(f"{instruction} For instance, about other things: {quotes}" if quotes else instruction)
+        return "\n".join(lines)
+
+
 class Case(Record):
     """One held-out real conversation and the goal a simulated user gets instead of it.
 
-    ``rewritten``: the goal had copied the person's words and was asked for once more.
+    ``rewritten``: the first goal had copied the person's words, so it was asked for once more.
     """
 
     case_id: str
@@ -109,41 +132,19 @@ class Case(Record):
     domain: str = ""
     task_type: str = ""
     rewritten: bool = False
-    original: list[Message]
+    original: Conversation
 
     @property
-    def told(self) -> str:
-        """All that a simulated user is told of what to say."""
+    def brief(self) -> str:
+        """Goal and context, as the simulated user reads them."""
         return f"{self.goal}\nThey know: {self.key_context}"
 
 
-CLOSE = "/close"
-"""What a simulated user says when they have what they want."""
-Order = Literal["real_first", "simulated_first"]
-"""Which conversation a judge is shown first."""
-
-
-class Transcript(Record):
-    """One conversation to be judged: simulated, or real when the arm is a bound.
-
-    ``lapse``: how the simulated user fell out of its part, if it did (see ``role_breaks``).
-    """
-
-    case_id: str
-    user_id: str
-    arm: str
-    simulator: str | None = None
-    messages: list[Message] = []
-    ended_by: Literal["close", "max_turns", "real", "error"] = "real"
-    lapse: str | None = None
-    error: str | None = None
-
-
 class Judgement(Record):
-    """Five verdicts on one transcript against the original; ``verdicts`` is null if unscored.
+    """Five verdicts on one conversation against the original; ``verdicts`` is null if unscored.
 
-    ``analysis`` is the reasoning, ``replies`` are the judge's raw words, ``order`` and ``trial``
-    tell several readings of one transcript apart, ``prompt_hash`` is the sha256 of the first request.
+    ``replies`` are the judge's raw replies, ``order`` and ``trial`` distinguish repeated judgements of one
+    conversation, ``prompt_hash`` is the sha256 of the first request.
     """
 
     case_id: str
@@ -160,7 +161,7 @@ class Judgement(Record):
 
 
 class JudgePrompt(Record):
-    """The two sections of a released ``judge_prompt.txt`` (see ``release.read_judge_prompt``)."""
+    """The two sections of a released ``judge_prompt.txt`` (``profiles.release``)."""
 
     system: str
     formatting: str
@@ -169,9 +170,8 @@ class JudgePrompt(Record):
 class AgentRun(Record):
     """One tau2-bench run; ``success`` is null when the run failed before it could be scored.
 
-    ``persona`` is the text that says how the user writes, ``checks`` the parts of tau2's verdict (0 or 1 each),
-    ``changes`` where the database is not as the gold actions leave it, and ``messages`` all there was, also of a
-    run that failed.
+    ``checks`` are the components of tau2's verdict (0 or 1 each), ``changes`` where the database differs from
+    what the gold actions make of it, ``messages`` all messages, also of a run that failed.
     """
 
     domain: str = ""
@@ -180,7 +180,7 @@ class AgentRun(Record):
     arm: str
     agent: str
     simulator: str | None = None
-    persona: str = ""
+    persona: Persona = Persona()
     success: bool | None = None
     reward: float | None = None
     user_turns: int = 0
@@ -189,8 +189,3 @@ class AgentRun(Record):
     checks: dict[str, float] = {}
     changes: list[str] = []
     messages: list[dict] = []
-
-
-def list_user_messages(messages: Iterable[Message]) -> list[str]:
-    """The contents of the user's messages, in order."""
-    return [message.content for message in messages if message.role == "user"]

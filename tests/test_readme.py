@@ -124,20 +124,20 @@ def test_hooks_and_citation_are_whole():
 # --- one place is enough -----------------------------------------------------------------------
 
 CASES = [
-    records.Case(case_id=c.conversation_id, user_id=c.user_id, goal="g", key_context="", original=c.messages)
+    records.Case(case_id=c.conversation_id, user_id=c.user_id, goal="g", key_context="", original=c)
     for c in (make_conversation("one two three", user="a"), make_conversation("one", user="b"))
 ]
 
 
 def test_new_arm_is_known_everywhere_by_one_line(endpoint, monkeypatch):
-    names = {"fill_prompt": lambda name: f"The text of {name}.md."}
+    names = {"read_persona": lambda name: records.Persona(instructions=[f"The text of {name}.md."])}
     monkeypatch.setitem(conditions.ARMS, *eval(f"{{{NEW_ARM}}}", names).popitem())
     mock = endpoint(lambda request: "/close" if len(request["messages"]) > 2 else "hi")
     profiles = {case.user_id: records.Profile(user_id=case.user_id) for case in CASES}
 
     def work(models):
-        player = users.Simulator(models, "m", "roles")
-        return rollouts.roll_out_arms(player, "m", CASES, ["sleepy"], profiles, max_user_messages=2)
+        player = users.Simulator(models, "m", "roles", max_user_messages=2)
+        return rollouts.roll_out_arms(player, CASES, ["sleepy"], profiles)
 
     found = with_models(work)
     assert [t.arm for t in found] == ["sleepy", "sleepy"]
@@ -182,12 +182,9 @@ def test_new_rule_for_judging_is_one_function(monkeypatch):
     names = {"pd": pd}
     exec(NEW_JUDGE, names)
     monkeypatch.setitem(judges.RULES, "length", names["learn_length"])
-    panel = judges.make_judges(["length"], "m", [], seed=0)
-    transcripts = [
-        records.Transcript(
-            case_id=case.case_id, user_id=case.user_id, arm="profile", messages=CASES[0].original
-        )
-        for case in CASES
-    ]
-    found = asyncio.run(judges.judge_all(None, panel, CASES, transcripts))
+    panel, left_out = judges.make_judges(["length"], "m", [], seed=0)
+    first = CASES[0].original
+    transcripts = [first.model_copy(update={"case_id": c.case_id, "arm": "profile"}) for c in CASES]
+    found = asyncio.run(judges.judge_all(None, panel, CASES, transcripts, judges.JudgeSettings()))
+    assert left_out == []
     assert [(j.judge, j.verdicts) for j in found] == [("length", {"D5": True}), ("length", {"D5": False})]

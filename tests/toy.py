@@ -2,6 +2,8 @@
 
 from conftest import make_conversation
 
+from realusersim_nb.records import Case
+
 ENGLISH = [
     "how do i sort a list in python",
     "now do it in reverse order please",
@@ -38,3 +40,14 @@ FORMAL = [
 def population():
     mixed = [make_conversation("Do this now.", "then do that", "Fine, go on", user=f"m{i}") for i in range(8)]
     return [make_conversation(*LOWER, user="low"), make_conversation(*FORMAL, user="formal"), *mixed]
+
+
+CONVERSATIONS = [
+    make_conversation("sort a list", f"now by {u}", "thanks a lot for that", user=u) for u in "abc"
+]
+
+
+def make_case_of(original):
+    """The case of a conversation, with a goal that shares no wording with it."""
+    keys = {"case_id": original.conversation_id, "user_id": original.user_id}
+    return Case(**keys, goal="You want a sorted list.", key_context="none", original=original)

@@ -34,7 +34,7 @@ from realusersim_nb.errors import InputError, StudyError
 from realusersim_nb.llm.errors import CallFailed
 from realusersim_nb.llm.models import list_results
 from realusersim_nb.llm.replies import ToolReply
-from realusersim_nb.records import AgentRun, Profile
+from realusersim_nb.records import AgentRun, Persona, Profile
 from realusersim_nb.simulators import conditions
 from realusersim_nb.simulators.users import Simulator
 
@@ -74,7 +74,7 @@ async def run_arms(
             make_pair = partial(make_reference_pair, task=task, arm=arm)
             runs.append(orchestrate(AgentRun(**row, agent=arm), task, make_pair))
         else:
-            persona = "" if arm == STOCK else conditions.ARMS[arm](*drawn[task.id])
+            persona = Persona() if arm == STOCK else conditions.ARMS[arm](*drawn[task.id])
             run = AgentRun(**row, agent=agent, simulator=simulator.model, persona=persona)
             writer = replace(simulator, seed=simulator.seed + trial)
             runs.append(run_task(run, task, writer, make_agent, max_steps=max_steps))
@@ -120,7 +120,7 @@ async def run_task(
         agent = make_agent(environment.get_tools(), environment.get_policy(), ask)
         if run.arm == STOCK or simulator.turn_format == "roles":
             tools = environment.get_user_tools() if environment.user_tools else []
-            return agent, StockUser(task, tools, chat, None if run.arm == STOCK else run.persona)
+            return agent, StockUser(task, tools, chat, None if run.arm == STOCK else run.persona.render())
         return agent, SimulatedUser(*describe_scenario(task), write)
 
     return await orchestrate(run, task, make_pair, max_steps=max_steps)

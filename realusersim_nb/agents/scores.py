@@ -99,7 +99,7 @@ def tabulate_runs(runs: list[AgentRun]) -> pd.DataFrame:
         row = run.model_dump(exclude={"messages", "persona", "changes", "checks"})
         lengths = [len(m["content"].split()) for m in run.messages if is_user_text(m)]
         median = float(np.median(lengths)) if lengths else float("nan")
-        rows.append(row | {"persona_words": len(run.persona.split()), "message_words": median})
+        rows.append(row | {"persona_words": len(run.persona.render().split()), "message_words": median})
     return pd.DataFrame(rows)
 
 

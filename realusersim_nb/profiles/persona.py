@@ -1,23 +1,22 @@
-"""TODO."""
+"""A profile as what a simulator follows, and as a table."""
 
 import pandas as pd
 
-from realusersim_nb.records import Profile
-
-EXAMPLES_INTRO = " For instance, about other things:"
+from realusersim_nb.records import Persona, Profile
 
 
-# --- reading a profile -------------------------------------------------------------------------
+def make_persona(profile: Profile, *, examples: bool = True) -> Persona:
+    """What a simulator follows of a profile: background, facts, then one line a command with its examples."""
+    facts = [f"{name}: {fact.value}" for name, fact in profile.demographics.items()]
+    lines = [(line, []) for line in [profile.background, *facts] if line]
+    lines += [(f"- {c.command}", c.examples if examples else []) for c in profile.commands]
+    instructions, quoted = zip(*lines or [("- Nothing sets this person apart from others.", [])], strict=True)
+    return Persona(instructions=instructions, examples=quoted)
 
 
 def render_profile(profile: Profile, *, examples: bool = True) -> str:
-    """The profile as the text a simulator follows: background, facts, then one line a command."""
-    lines = [profile.background] if profile.background else []
-    lines += [f"{name}: {fact.value}" for name, fact in profile.demographics.items()]
-    for c in profile.commands:
-        shown = " / ".join(f'"{" ".join(e.split())}"' for e in c.examples) if examples else ""
-        lines.append(f"- {c.command}" + (f"{EXAMPLES_INTRO} {shown}" if shown else ""))
-    return "\n".join(lines) or "- Nothing sets this person apart from others."
+    """The same as text."""
+    return make_persona(profile, examples=examples).render()
 
 
 def tabulate_commands(profiles: list[Profile]) -> pd.DataFrame:

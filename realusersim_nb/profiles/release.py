@@ -20,7 +20,6 @@ from realusersim_nb.errors import InputError, MissingFileError
 from realusersim_nb.files import read_lines, write_lines
 from realusersim_nb.profiles.persona import render_profile, tabulate_commands
 from realusersim_nb.profiles.verification import remove_examples
-from realusersim_nb.pt3.cases import list_originals
 from realusersim_nb.records import (
     Case,
     Command,
@@ -145,7 +144,7 @@ def to_released_case(case: Case, profile: dict) -> dict:
         "task_type": case.task_type,
         "user_ip": case.user_id,
         "conversation_hash": case.case_id,
-        "original_messages": [m.model_dump() for m in case.original],
+        "original_messages": [m.model_dump() for m in case.original.messages],
         "user_profile": {name: profile[name] for name in ("demographics", "linguistic_profile")},
         "problem_desc": case.goal,
         "solution_conditions": case.key_context,
@@ -162,15 +161,18 @@ def read_cases(folder: str | Path) -> tuple[list[Case], list[Profile]]:
     cases, profiles = [], []
     for where, row in (line for file in files for line in read_lines(file)):
         try:
-            original = [
+            keys = {"case_id": str(row["test_id"]), "user_id": row["user_ip"]}
+            messages = [
                 Message(role=m["role"], content=m["content"])
                 for m in row["original_messages"]
                 if m["content"]
             ]
+            original = Conversation(
+                conversation_id=keys["case_id"], user_id=keys["user_id"], messages=messages
+            )
             cases.append(
                 Case(
-                    case_id=str(row["test_id"]),
-                    user_id=row["user_ip"],
+                    **keys,
                     goal=row["problem_desc"],
                     key_context=str(row["solution_conditions"]),
                     domain=row.get("domain") or "",
@@ -223,7 +225,7 @@ def draw_released_cases(
     stand on a conversation that another one has already, and how many examples were left out.
     """
     found, profiles = read_cases(find_release(place))
-    safe = [remove_examples(p, original) for p, original in zip(profiles, list_originals(found), strict=True)]
+    safe = [remove_examples(p, c.original) for p, c in zip(profiles, found, strict=True)]
     leaked = sum(len(c.examples) for p in profiles for c in p.commands) - sum(
         len(c.examples) for p in safe for c in p.commands
     )
@@ -231,7 +233,7 @@ def draw_released_cases(
     cases = list(
         {case.case_id: case for case in found}.values()
     )  # a test set of all may hold those of the others
-    twice = len(cases) - len({str(case.original) for case in cases})
+    twice = len(cases) - len({str(case.original.messages) for case in cases})
     print(
         f"{len(cases)} released cases of {len({c.user_id for c in cases})} users, {twice} on a conversation counted before; "
         f"{leaked} examples from a case's own conversation left out of its profile"
@@ -239,7 +241,7 @@ def draw_released_cases(
     return (
         pd.Series(cases).sample(min(n_cases, len(cases)), random_state=seed).tolist(),
         own,
-        list_originals(cases),
+        [case.original for case in cases],
     )
 
 

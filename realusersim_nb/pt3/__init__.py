@@ -6,7 +6,6 @@ from realusersim_nb.pt3.cases import (
     cut_case,
     draw_cases,
     draw_reference_arms,
-    list_originals,
     make_case,
     make_cases,
     measure_leaks,
@@ -18,6 +17,7 @@ from realusersim_nb.pt3.cases import (
 from realusersim_nb.pt3.formalism import measure_formalism, pivot_formalism
 from realusersim_nb.pt3.judges import (
     DIMENSIONS,
+    JudgeSettings,
     choose_model_judge,
     find_unscored_reason,
     judge_all,
@@ -30,6 +30,7 @@ from realusersim_nb.pt3.scores import compare_fidelity, normalise_fidelity, scor
 
 __all__ = [
     "DIMENSIONS",
+    "JudgeSettings",
     "choose_model_judge",
     "compare_fidelity",
     "compare_readers",
@@ -42,7 +43,6 @@ __all__ = [
     "judge_again",
     "judge_all",
     "judge_transcript",
-    "list_originals",
     "make_case",
     "make_cases",
     "make_judges",

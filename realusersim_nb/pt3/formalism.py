@@ -1,8 +1,8 @@
 """The Formalism Ceiling without a judge: how simulated users write beside real ones, feature by feature.
 
-The six features are those in which a user played by a model is too well-behaved; each is the share
-of messages that show it, but for the median length. The table needs no model, so it can be made of
-any transcripts (tau-bench and tau2 results too).
+The six features are those in which a user played by a model is too well-behaved; each is the share of
+messages that show it, but for the median length. The table needs no model, so it can be made of any
+transcripts (tau-bench and tau2 results too).
 """
 
 import re
@@ -39,8 +39,8 @@ def measure_formalism(
         rows.append({**about, "feature": "median words", "share": messages["words"].median()})
         for feature, title in SHARES.items():
             shown = messages.dropna(subset=feature)
-            found = stats.estimate_rate(shown[feature], shown["user_id"], seed=seed)
-            rows.append({**about, "feature": title, "share": found.pop("rate"), **found})
+            rate = stats.estimate_rate(shown[feature], shown["user_id"], seed=seed)
+            rows.append({**about, "feature": title, "share": rate.pop("rate"), **rate})
     return pd.DataFrame(rows)
 
 
@@ -48,6 +48,5 @@ def pivot_formalism(table: pd.DataFrame) -> pd.DataFrame:
     """The same, one row a system and one column a feature, as the papers print it."""
     wide = table.pivot(index="system", columns="feature", values="share")
     wide.insert(0, "users", table.groupby("system")["n_users"].first())
-    return wide.loc[table["system"].unique(), ["users", "median words", *SHARES.values()]].rename_axis(
-        columns=None
-    )
+    wide = wide.loc[table["system"].unique(), ["users", "median words", *SHARES.values()]]
+    return wide.rename_axis(columns=None)

@@ -1,22 +1,24 @@
 """Judges of a transcript against the original: models, and rules that call none.
 
-The paper's judge writes a free forensic comparison and turns it into one boolean a dimension in a
-second call. Our prompts are our own; the released ones are used when given (``JudgePrompt``).
+The paper's judge writes a free forensic comparison and turns it into one boolean a dimension in a second
+call. Our prompts are ours; the released ones are used when given (``JudgePrompt``).
 """
 
 import hashlib
 from collections.abc import Callable, Iterable
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 import pandas as pd
 from pydantic import BaseModel, Field, create_model
 
+from realusersim_nb.errors import InputError
 from realusersim_nb.llm.errors import CallFailed
 from realusersim_nb.llm.models import Models, list_results
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.pt3 import authorship
 from realusersim_nb.pt3.cases import list_judged_messages, render_judged_messages
-from realusersim_nb.records import Case, Conversation, Judgement, JudgePrompt, Message, Order, Transcript
+from realusersim_nb.records import Case, Conversation, Judgement, JudgePrompt, Order
 
 DIMENSIONS = {
     "D1": "persona and affective traits",
@@ -25,6 +27,7 @@ DIMENSIONS = {
     "D4": "interaction and data flow",
     "D5": "pacing and action sequencing",
 }
+KEYS = {"case_id", "user_id", "arm"}  # by which a judgement names the conversation that was judged
 Finding = Annotated[str, Field(min_length=25, max_length=140)]  # a bare "match" is no finding
 
 
@@ -44,94 +47,91 @@ Verdicts = create_model(
 Judged = create_model("Judged", __doc__="Both in one call.", **dict.fromkeys(DIMENSIONS, Verdict))
 
 
-def sort_sides(case: Case, transcript: Transcript, order: Order) -> tuple[list[Message], list[Message]]:
+@dataclass(frozen=True, kw_only=True)
+class JudgeSettings:
+    """How a model judges: in 2 ``calls`` as the paper's judge, or in 1 that asks for finding and verdict.
+
+    ``order``: which side is shown first; ``trial`` numbers repetitions; ``prompt``: a released one in place of ours.
+    """
+
+    calls: Literal[1, 2] = 2
+    order: Order = "real_first"
+    trial: int = 0
+    prompt: JudgePrompt | None = None
+    seed: int = 0
+
+
+def sort_sides(case: Case, transcript: Conversation, order: Order) -> tuple[Conversation, Conversation]:
     """The two conversations as A and B."""
-    sides = case.original, transcript.messages
+    sides = case.original, transcript
     return sides if order == "real_first" else sides[::-1]
 
 
-def write_judge_prompt(case: Case, transcript: Transcript, *, order: Order = "real_first") -> str:
+def write_judge_prompt(case: Case, transcript: Conversation, *, order: Order = "real_first") -> str:
     """The prompt of the judge's first call, with our instructions; A and B in the given order."""
     reference, candidate = map(render_judged_messages, sort_sides(case, transcript, order))
     return fill_prompt("judge_analysis", reference=reference, candidate=candidate)
 
 
 async def judge_transcript(
-    models: Models,
-    model: str,
-    case: Case,
-    transcript: Transcript,
-    *,
-    calls: int = 2,
-    order: Order = "real_first",
-    trial: int = 0,
-    prompt: JudgePrompt | None = None,
-    seed: int = 0,
+    models: Models, model: str, case: Case, transcript: Conversation, settings: JudgeSettings
 ) -> Judgement:
     """Verdicts of a model on one transcript.
 
-    ``client`` 2 is the paper's judge, 1 asks for finding and verdict together. ``order`` says which
-    side is shown first, ``trial`` tells repetitions apart. A failed roll-out, one with a lapse, or
-    an unusable reply gives a Judgement without verdicts and with the reason; it is never scored 0.
+    A failed rollout, one with a role break, or an unusable reply gives a Judgement without verdicts and with
+    the reason; it is never scored 0.
     """
-    about = {
-        "case_id": case.case_id,
-        "user_id": case.user_id,
-        "arm": transcript.arm,
-        "judge": model,
-        "order": order,
-        "trial": trial,
-    }
-    if unfit := find_unscored_reason(transcript):
-        return Judgement(**about, error=unfit)
-    first = make_judge_request(case, transcript, order, prompt)
-    about["prompt_hash"] = hashlib.sha256(str(first).encode()).hexdigest()
-    settings, replies = {"temperature": 0.001, "seed": seed, "sample": trial}, []
+    about = transcript.model_dump(include=KEYS)
+    about |= {"judge": model, "order": settings.order, "trial": settings.trial}
+    if reason := find_unscored_reason(transcript):
+        return Judgement(**about, error=reason)
+    request, released = make_judge_request(case, transcript, settings), settings.prompt
+    about |= {"prompt_hash": hashlib.sha256(str(request).encode()).hexdigest(), "replies": []}
+
+    async def ask(prompt: str | list[dict], schema: type[BaseModel], max_tokens: int) -> dict:
+        reply = await models.ask_json(model, prompt, schema, max_tokens=max_tokens, **sampling)
+        about["replies"].append(models.last_exchange[1])
+        return reply.model_dump()
+
+    sampling = {"temperature": 0.001, "seed": settings.seed, "sample": settings.trial}
     try:
-        if prompt and calls != 1:
-            found = await models.ask(model, first, max_tokens=1500, **settings)
+        if settings.calls == 1:
+            answers = await ask(request, Judged, 600)
+            about["analysis"] = join_findings({d: answer["finding"] for d, answer in answers.items()})
+            return Judgement(**about, verdicts={d: answer["match"] for d, answer in answers.items()})
+        if released:
+            analysis = await models.ask(model, request, max_tokens=1500, **sampling)
+            about["replies"].append(models.last_exchange[1])
         else:
-            schema = Judged if calls == 1 else Analysis
-            found = await models.ask_json(model, first, schema, max_tokens=600, **settings)
-        replies.append(models.last_exchange[1])
-        if calls == 1:
-            told = found.model_dump()
-            reasons = {d: v["finding"] for d, v in told.items()}
-            return Judgement(
-                **about,
-                verdicts={d: v["match"] for d, v in told.items()},
-                analysis=join_findings(reasons),
-                replies=replies,
-            )
-        analysis = found if isinstance(found, str) else join_findings(found.model_dump())
-        second = (
-            [{"role": "system", "content": prompt.formatting}, {"role": "user", "content": analysis}]
-            if prompt
-            else fill_prompt("judge_verdicts", analysis=analysis)
-        )
-        verdicts = await models.ask_json(model, second, Verdicts, max_tokens=80, **settings)
-        replies.append(models.last_exchange[1])
+            analysis = join_findings(await ask(request, Analysis, 600))
+        verdicts = await ask(make_verdict_request(analysis, released), Verdicts, 80)
+        return Judgement(**about, analysis=analysis, verdicts=verdicts)
     except CallFailed as error:
-        return Judgement(**about, error=str(error), replies=replies)
-    return Judgement(**about, verdicts=verdicts.model_dump(), analysis=analysis, replies=replies)
+        return Judgement(**about, error=str(error))
 
 
-def find_unscored_reason(transcript: Transcript) -> str | None:
-    """Why a transcript is not judged: its roll-out failed, fell out of its part or says nothing."""
-    if transcript.error or transcript.lapse:
-        return transcript.error or f"lapse: {transcript.lapse}"
-    return None if list_judged_messages(transcript.messages) else "lapse: says nothing"
+def find_unscored_reason(transcript: Conversation) -> str | None:
+    """Why a transcript is not judged: its rollout failed, has a role break or no user message."""
+    kind = transcript.role_break or (None if list_judged_messages(transcript) else "says nothing")
+    return transcript.error or (f"role break: {kind}" if kind else None)
 
 
-def make_judge_request(
-    case: Case, transcript: Transcript, order: Order, prompt: JudgePrompt | None
-) -> str | list[dict]:
+def make_judge_request(case: Case, transcript: Conversation, settings: JudgeSettings) -> str | list[dict]:
     """The first call: our prompt, or the released one as system message with both lists as they are."""
-    if prompt is None:
-        return write_judge_prompt(case, transcript, order=order)
-    a, b = map(render_judged_messages, sort_sides(case, transcript, order))
-    sides = f"Conversation A:\n{a}\n\nConversation B:\n{b}"
-    return [{"role": "system", "content": prompt.system}, {"role": "user", "content": sides}]
+    if settings.prompt is None:
+        return write_judge_prompt(case, transcript, order=settings.order)
+    a, b = map(render_judged_messages, sort_sides(case, transcript, settings.order))
+    return make_chat(settings.prompt.system, f"Conversation A:\n{a}\n\nConversation B:\n{b}")
+
+
+def make_verdict_request(analysis: str, prompt: JudgePrompt | None) -> str | list[dict]:
+    """The second call, which turns the analysis into verdicts."""
+    return make_chat(prompt.formatting, analysis) if prompt else fill_prompt("judge_verdicts", analysis=analysis)
+
+
+def make_chat(system: str, user: str) -> list[dict]:
+    """A system message and a user's."""
+    return [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
 
 def join_findings(findings: dict[str, str]) -> str:
@@ -140,11 +140,11 @@ def join_findings(findings: dict[str, str]) -> str:
 
 
 async def judge_transcripts(
-    models: Models, model: str, cases: list[Case], transcripts: list[Transcript], **settings
+    models: Models, model: str, cases: list[Case], transcripts: list[Conversation], settings: JudgeSettings
 ) -> list[Judgement]:
-    """One judgement of a model on each transcript, in order; ``settings`` are those of ``judge``."""
+    """One judgement of a model on each transcript, in order."""
     by_id = {case.case_id: case for case in cases}
-    tasks = [judge_transcript(models, model, by_id[t.case_id], t, **settings) for t in transcripts]
+    tasks = [judge_transcript(models, model, by_id[t.case_id], t, settings) for t in transcripts]
     return list_results(await models.run_all(tasks, f"judging by {model}"))
 
 
@@ -154,7 +154,7 @@ Rule = Callable[[list[list[str]], list[list[str]]], pd.DataFrame]
 RULES: dict[str, Callable[..., Rule]] = {"measured": authorship.learn_authorship}
 """Judges that call no model, by name: each learns from people who are in no case (``people``, ``seed``), and then
 compares originals and candidates, a list of messages each: one row a pair, how likely (0..1) it is one person, and
-one column a dimension. Half or more is a match. ValueError if there are too few people to learn from."""
+one column a dimension. Half or more is a match. InputError if there are too few people to learn from."""
 
 
 def name_judges(judge: str | list[str] | None, simulator: str) -> list[str]:
@@ -170,59 +170,58 @@ def choose_model_judge(judge: str | list[str] | None, simulator: str) -> str | N
 
 def make_judges(
     judge: str | list[str] | None, simulator: str, people: list[Conversation], *, seed: int
-) -> dict[str, Rule | None]:
-    """The judges of a study by name, None for a model. A rule that nobody named and that cannot learn is left out.
+) -> tuple[dict[str, Rule | None], list[str]]:
+    """The judges of a study by name, None for a model; and a sentence on each rule that was left out.
 
-    Says which and why; ValueError for a rule that was named.
+    A rule that cannot learn from ``people`` is left out unless it was named: then InputError.
     """
-    found: dict[str, Rule | None] = {}
+    judges, left_out = {}, []
     for name in name_judges(judge, simulator):
         try:
-            found[name] = RULES[name](people, seed=seed) if name in RULES else None
-        except ValueError as problem:
+            judges[name] = RULES[name](people, seed=seed) if name in RULES else None
+        except InputError as problem:
             if judge:
                 raise
-            print(f"{problem} It is left out.")
-    return found
+            left_out.append(f"{problem} It is left out.")
+    return judges, left_out
 
 
-def judge_by_rule(name: str, rule: Rule, cases: list[Case], transcripts: list[Transcript]) -> list[Judgement]:
+def judge_by_rule(
+    name: str, rule: Rule, cases: list[Case], transcripts: list[Conversation]
+) -> list[Judgement]:
     """One judgement of a rule on each transcript, in order."""
-    by_id = {case.case_id: case for case in cases}
-    fit = {i: t for i, t in enumerate(transcripts) if not find_unscored_reason(t)}
-    originals = [list_judged_messages(by_id[t.case_id].original) for t in fit.values()]
-    likely = (
-        rule(originals, [list_judged_messages(t.messages) for t in fit.values()]).to_dict("records")
-        if fit
-        else []
-    )
-    told = dict(zip(fit, likely, strict=True))
-    found = []
-    for i, t in enumerate(transcripts):
-        about = {"case_id": t.case_id, "user_id": t.user_id, "arm": t.arm, "judge": name}
-        if i in told:
-            reason = ", ".join(f"{d} {p:.2f}" for d, p in told[i].items())
-            about["verdicts"] = {d: p >= 0.5 for d, p in told[i].items()}
-            about["analysis"] = f"likelihood of one person: {reason}"
-        found.append(Judgement(**about, error=find_unscored_reason(t)))
-    return found
+    originals = {case.case_id: list_judged_messages(case.original) for case in cases}
+    reasons = [find_unscored_reason(t) for t in transcripts]
+    scored = [t for t, reason in zip(transcripts, reasons, strict=True) if not reason]
+    pairs = [originals[t.case_id] for t in scored], [list_judged_messages(t) for t in scored]
+    likelihoods = iter(rule(*pairs).to_dict("records") if scored else [])
+    judgements = []
+    for transcript, reason in zip(transcripts, reasons, strict=True):
+        about = transcript.model_dump(include=KEYS) | {"judge": name, "error": reason}
+        if not reason:
+            likely = next(likelihoods)
+            listed = ", ".join(f"{d} {p:.2f}" for d, p in likely.items())
+            about["verdicts"] = {d: p >= 0.5 for d, p in likely.items()}
+            about["analysis"] = f"likelihood of one person: {listed}"
+        judgements.append(Judgement(**about))
+    return judgements
 
 
 async def judge_all(
     models: Models,
     judges: dict[str, Rule | None],
     cases: list[Case],
-    transcripts: list[Transcript],
+    transcripts: list[Conversation],
+    settings: JudgeSettings,
     *,
     orders: Iterable[Order] = ("real_first",),
-    **settings,
 ) -> list[Judgement]:
-    """Every judge's judgements of all transcripts; those of models in each order. ``settings`` are those of ``judge``."""
-    found = []
+    """Every judge's judgements of all transcripts; those of models with each of ``orders`` shown first."""
+    judgements = []
     for name, rule in judges.items():
         if rule:
-            found += judge_by_rule(name, rule, cases, transcripts)
-        else:
-            for order in orders:
-                found += await judge_transcripts(models, name, cases, transcripts, order=order, **settings)
-    return found
+            judgements += judge_by_rule(name, rule, cases, transcripts)
+        for order in () if rule else orders:
+            ordered = replace(settings, order=order)
+            judgements += await judge_transcripts(models, name, cases, transcripts, ordered)
+    return judgements

@@ -1,12 +1,11 @@
 """PT3, the Paired Trajectory Turing Test: is the simulated user the same person?
 
-A case is a held-out real conversation and the goal behind it. A simulated user pursues the goal
-under each arm; a judge then compares only the user's messages with the original, in five
-dimensions. The **fidelity index** is the share of dimension verdicts that say match
-(RealUserSim; 0..1, higher is closer to the person).
+A case is a held-out real conversation and the goal behind it. A simulated user pursues the goal under each
+arm; a judge then compares only the user's messages with the original, in five dimensions. The **fidelity
+index** is the share of dimension verdicts that are a match (RealUserSim; 0..1, higher is closer to the person).
 
-The prompts and the bounds ``same_user`` and ``other_user`` are ours; the two-call judge, the cut
-to 9 messages and the index are the paper's.
+The prompts and the reference arms ``same_user`` and ``other_user`` are ours; the two-call judge, the cut to 9
+messages and the index are the paper's.
 """
 
 from typing import get_args
@@ -19,7 +18,9 @@ from realusersim_nb.pt3.cases import ReferenceArm
 from realusersim_nb.pt3.judges import DIMENSIONS
 from realusersim_nb.records import Case, Judgement
 
-# --- scores ------------------------------------------------------------------------------------
+SAME, OTHER = get_args(ReferenceArm)
+VERDICT_COLUMNS = "case_id user_id arm judge order trial domain dimension match".split()
+PLACE_COLUMNS = "normalised ci_low ci_high n_users".split()
 
 
 def tabulate_verdicts(judgements: list[Judgement], cases: list[Case] = ()) -> pd.DataFrame:
@@ -28,65 +29,47 @@ def tabulate_verdicts(judgements: list[Judgement], cases: list[Case] = ()) -> pd
     ``match`` is 1 or 0, NaN if unscored.
     """
     domains = {case.case_id: case.domain for case in cases}
-    return pd.DataFrame(
-        [
-            {
-                "case_id": j.case_id,
-                "user_id": j.user_id,
-                "arm": j.arm,
-                "judge": j.judge,
-                "order": j.order,
-                "trial": j.trial,
-                "domain": domains.get(j.case_id, ""),
-                "dimension": d,
-                "match": float(j.verdicts[d]) if j.verdicts and d in j.verdicts else float("nan"),
-            }
-            for j in judgements
-            for d in DIMENSIONS
-        ]
-    )
+    rows = []
+    for j in judgements:
+        about = [j.case_id, j.user_id, j.arm, j.judge, j.order, j.trial, domains.get(j.case_id, "")]
+        rows += [[*about, d, float((j.verdicts or {}).get(d, "nan"))] for d in DIMENSIONS]
+    return pd.DataFrame(rows, columns=VERDICT_COLUMNS)
 
 
 def score_fidelity(verdicts: pd.DataFrame, by: str | list[str] = "arm", *, seed: int = 0) -> pd.DataFrame:
-    """Fidelity index of each arm, or of each combination of ``by`` (judge, domain, dimension): one row each, in the order met.
+    """Fidelity index of each arm, or of each combination of ``by``: one row each, in the order met.
 
-    Columns ``rate, ci_low, ci_high`` (0..1, 95 % by user), ``without_D3`` (D3 is near its ceiling
-    for every simulator), ``n_cases`` (scored) and ``n_failed`` (no verdict: failed calls and lapses).
+    ``by``: arm, judge, domain, dimension. Columns ``rate, ci_low, ci_high`` (0..1, 95 % by user),
+    ``without_D3`` (D3 is near its ceiling for every simulator), ``n_cases`` (scored) and ``n_failed`` (no
+    verdict: failed calls and role breaks).
     """
-    found = stats.tabulate_rates(verdicts, "match", by=by, unit="user_id", item="case_id", seed=seed)
+    rates = stats.tabulate_rates(verdicts, "match", by=by, unit="user_id", item="case_id", seed=seed)
     without = verdicts[verdicts["dimension"] != "D3"].groupby(by)["match"].mean()
-    found.insert(3, "without_D3", without.reindex(found.index))
-    return found.rename(columns={"n": "n_cases"})
+    rates.insert(3, "without_D3", without.reindex(rates.index))
+    return rates.rename(columns={"n": "n_cases"})
 
 
 def normalise_fidelity(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Where each arm lies between a stranger (0) and the same person (1): (arm - other) / (same - other).
+    """Each arm between a stranger (0) and the same person (1): (arm - other) / (same - other).
 
-    Index: judge, arm; columns ``normalised, ci_low, ci_high`` (95 %, users resampled for arm and bounds
-    together) and ``n_users``. NaN where the judge scores strangers as high as the person, since
-    then nothing lies between; a resample without a difference makes the interval NaN too.
+    Index: judge, arm; columns ``normalised, ci_low, ci_high`` (95 %, users resampled for arm and reference
+    arms together) and ``n_users``. NaN where the judge scores strangers as high as the person, since then
+    nothing is between them; a resample without a difference makes the interval NaN too.
     """
     by_user = verdicts.dropna(subset="match").groupby(["judge", "user_id", "arm"], sort=False)["match"].mean()
-    same, other = get_args(ReferenceArm)
     rows = {}
-    for judge, own in by_user.groupby("judge", sort=False):
-        wide = own.loc[judge].unstack("arm")
-        for arm in wide.columns.drop([same, other]) if {same, other} <= set(wide.columns) else []:
-            columns = tuple(wide[[arm, same, other]].to_numpy().T)
-            low, high = stats.bootstrap_interval(columns, place_between, seed=seed)
-            place = float(place_between(*columns))
-            rows[judge, arm] = {
-                "normalised": place,
-                "ci_low": low,
-                "ci_high": high,
-                "n_users": int(wide[arm].count()),
-            }
+    for judge, rates in by_user.groupby("judge", sort=False):
+        wide = rates.loc[judge].unstack("arm")
+        for arm in wide.columns.drop([SAME, OTHER]) if {SAME, OTHER} <= set(wide.columns) else []:
+            columns = tuple(wide[[arm, SAME, OTHER]].to_numpy().T)
+            interval = stats.bootstrap_interval(columns, place_between, seed=seed)
+            rows[judge, arm] = float(place_between(*columns)), *interval, int(wide[arm].count())
     index = pd.MultiIndex.from_tuples(rows, names=["judge", "arm"])
-    return pd.DataFrame(rows.values(), index, columns=["normalised", "ci_low", "ci_high", "n_users"])
+    return pd.DataFrame(rows.values(), index, columns=PLACE_COLUMNS)
 
 
 def place_between(arm: np.ndarray, same: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
-    """The place of an arm's mean between those of the two bounds; NaN if they do not differ as they should."""
+    """An arm's mean between those of the two reference arms; NaN unless ``same`` is above ``other``."""
     with np.errstate(divide="ignore", invalid="ignore"):
         arm, same, other = (np.nansum(x, axis) / (~np.isnan(x)).sum(axis) for x in (arm, same, other))
         return np.where(same > other, (arm - other) / (same - other), np.nan)
@@ -95,17 +78,14 @@ def place_between(arm: np.ndarray, same: np.ndarray, other: np.ndarray, axis: in
 def compare_fidelity(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Paired differences of each judge's index between the arms that were run (see ``stats.compare_paired``).
 
-    ``profile`` against each other arm, and the two bounds against each other; users are the pairs.
+    ``profile`` against each other arm, and the two reference arms against each other; users are the pairs.
     """
     present = list(verdicts["arm"].unique())
-    pairs = [("profile", arm) for arm in present if arm not in ("profile", *get_args(ReferenceArm))]
-    pairs = [*pairs, get_args(ReferenceArm)] if "profile" in present else [get_args(ReferenceArm)]
-    rows = [
-        {
-            "judge": judge,
-            **stats.compare_paired(own, "match", arm=arm, baseline=baseline, pair_by="user_id", seed=seed),
-        }
-        for judge, own in verdicts.groupby("judge", sort=False)
-        for arm, baseline in pairs
-    ]
+    others = [arm for arm in present if arm not in ("profile", SAME, OTHER)] if "profile" in present else []
+    pairs = [*(("profile", arm) for arm in others), (SAME, OTHER)]
+    rows = []
+    for judge, table in verdicts.groupby("judge", sort=False):
+        for arm, baseline in pairs:
+            names = {"arm": arm, "baseline": baseline, "pair_by": "user_id"}
+            rows.append({"judge": judge, **stats.compare_paired(table, "match", **names, seed=seed)})
     return pd.DataFrame(rows, columns=["judge", *stats.PAIRED_COLUMNS])

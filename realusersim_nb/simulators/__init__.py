@@ -1,4 +1,4 @@
-"""Simulated users: the arms (what each is told about style), their messages, whole conversations."""
+"""Simulated users: the arms (what each reads about style), their messages, whole conversations."""
 
 from realusersim_nb.simulators.conditions import ARMS, TRAIT_DIRECTIVES, check_arms, write_personas
 from realusersim_nb.simulators.role_breaks import tabulate_role_breaks

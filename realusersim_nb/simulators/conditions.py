@@ -1,63 +1,67 @@
-"""Kinds of simulated user (arms) and the conversations they have (roll-outs).
+"""The arms (conditions): what a simulated user reads about *how* the person writes.
 
-An arm decides only what the simulator is told about *how* a person writes; the goal, the
-assistant and the seeds are the same for all arms of a case, so arms can be compared in pairs.
-To add an arm, add a line to ``ARMS`` and put its text into ``prompts/``.
+Goal, assistant and seeds are the same for all arms of a case, so arms can be compared in pairs. To add an
+arm, add a line to ``ARMS`` and put its text into ``prompts/``.
 """
 
 from collections.abc import Callable, Iterable
 
-import pandas as pd
-
 from realusersim_nb.corpus.splits import assign_others
 from realusersim_nb.errors import InputError
-from realusersim_nb.profiles.persona import render_profile
+from realusersim_nb.profiles.persona import make_persona
 from realusersim_nb.prompts.fill import fill_prompt
-from realusersim_nb.records import Case, Profile
-
-# --- arms --------------------------------------------------------------------------------------
+from realusersim_nb.records import Case, Persona, Profile
 
 TRAIT_DIRECTIVES = ("terse", "chatty", "polite", "casual", "impatient", "angry", "confused")
-"""Directives for one trait each, as benchmarks write them by hand; ``directives`` measures what becomes of them."""
-ARMS: dict[str, Callable[[Profile, Profile], str]] = {
-    "profile": lambda own, other: render_profile(own),
-    "profile_no_examples": lambda own, other: render_profile(own, examples=False),
-    "shuffled_profile": lambda own, other: render_profile(other),
-    "placebo": lambda own, other: fill_to_length(fill_prompt("persona_placebo"), len(render_profile(own))),
-    "directive": lambda own, other: fill_prompt("persona_directive"),
-    **{name: lambda own, other, name=name: fill_prompt(f"directive_{name}") for name in TRAIT_DIRECTIVES},
-    "task_only": lambda own, other: fill_prompt("persona_task_only"),
+"""Directives for one trait each, as benchmarks write them by hand; ``agents.directives`` measures their effect."""
+
+
+def read_persona(prompt: str) -> Persona:
+    """A prompt file as a persona without examples."""
+    return Persona(instructions=fill_prompt(prompt).split("\n"))
+
+
+def write_placebo(profile: Profile) -> Persona:
+    """Neutral text, repeated and cut to the length of the profile's in characters."""
+    text, n = fill_prompt("persona_placebo"), len(make_persona(profile).render())
+    return Persona(instructions="\n".join([text] * (n // len(text) + 1))[:n].split("\n"))
+
+
+ARMS: dict[str, Callable[[Profile, Profile], Persona]] = {
+    "profile": lambda profile, other: make_persona(profile),
+    "profile_no_examples": lambda profile, other: make_persona(profile, examples=False),
+    "shuffled_profile": lambda profile, other: make_persona(other),
+    "placebo": lambda profile, other: write_placebo(profile),
+    "directive": lambda profile, other: read_persona("persona_directive"),
+    **{name: lambda profile, other, name=name: read_persona(f"directive_{name}") for name in TRAIT_DIRECTIVES},
+    "task_only": lambda profile, other: read_persona("persona_task_only"),
 }
-"""What each arm is told of how the person writes, from their own and somebody else's profile; in the order of figures."""
-
-
-def fill_to_length(text: str, n: int) -> str:
-    """So many characters of a text, which begins anew where it ends."""
-    return "\n".join([text] * (n // len(text) + 1))[:n]
+"""The persona of each arm, from the user's profile and somebody else's; in the order of figures."""
+REFERENCE_ARMS = ["same_user", "oracle", "other_user", "do_nothing", "real_floor"]
+ARM_ORDER = ["same_user", "oracle", *ARMS, "stock", "other_user", "do_nothing", "real", "real_floor"]
 
 
 def check_arms(arms: Iterable[str], known: Iterable[str] = ARMS) -> None:
-    """ValueError naming the first arm that does not exist."""
+    """InputError for the first arm that does not exist."""
     for arm in arms:
         if arm not in known:
             raise InputError(f"arm {arm!r} does not exist: expected some of {', '.join(known)}.")
 
 
-def write_personas(arm: str, cases: list[Case], own: dict[str, Profile], *, seed: int) -> list[str]:
-    """The persona text of each case under an arm; ``own`` has profiles by user, or for one case by its id."""
+def write_personas(arm: str, cases: list[Case], profiles: dict[str, Profile], *, seed: int) -> list[Persona]:
+    """The persona of each case under an arm; ``profiles`` by user, or for one case by its id."""
     others = assign_others([case.user_id for case in cases], seed=seed)
-    return [ARMS[arm](own.get(c.case_id) or own[c.user_id], own[others[c.user_id]]) for c in cases]
-
-
-REFERENCE_ARMS = ["same_user", "oracle", "other_user", "do_nothing", "real_floor"]
-ARM_ORDER = ["same_user", "oracle", *ARMS, "stock", "other_user", "do_nothing", "real", "real_floor"]
+    return [
+        ARMS[arm](profiles.get(case.case_id) or profiles[case.user_id], profiles[others[case.user_id]])
+        for case in cases
+    ]
 
 
 def find_position(name: str) -> int:
-    """The place of an arm or bound in every figure and table; unknown names come last."""
+    """The place of an arm or reference arm in every figure and table; unknown names come last."""
     return ARM_ORDER.index(name) if name in ARM_ORDER else len(ARM_ORDER)
 
 
-def sort_arms(names: pd.Index) -> list[str]:
-    """Arms and bounds in that order."""
+def sort_arms(names: Iterable[str]) -> list[str]:
+    """Arms and reference arms in that order."""
     return sorted(names, key=lambda name: (find_position(name), name))

@@ -1,18 +1,18 @@
-"""How a simulated user falls out of its part, recognised by rule, without a model.
+"""Role breaks: how a simulated user leaves its role, detected by rules, without a model.
 
-A conversation with a lapse says nothing about how well a person was imitated: it is counted by kind
-and kept out of the rates. The rules are ours, made to fire seldom on real people; what they say of
-real conversations stands in the same table, as their rate of false alarms.
+A conversation with a role break shows nothing of how well a person was imitated: it is counted by kind and
+kept out of the rates. The rules are ours, and seldom fire on real people; the same table has their rate on
+real conversations, which are all false alarms.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 import pandas as pd
 
-from realusersim_nb.profiles.persona import EXAMPLES_INTRO
 from realusersim_nb.prompts.fill import read_prompt
-from realusersim_nb.records import Transcript, list_user_messages
+from realusersim_nb.records import Conversation
 from realusersim_nb.text import mark_repeats, measure_longest_copy
 
 RoleBreak = Literal[
@@ -31,39 +31,33 @@ ASSISTANT = re.compile(
 )
 
 
-def find_role_break(texts: list[str], persona: str = "") -> RoleBreak | None:
-    """The first kind of lapse that a user's messages show, if any; ``persona`` is what the simulator was told."""
+def find_role_break(texts: list[str], instructions: Iterable[str] = ()) -> RoleBreak | None:
+    """The first kind of role break in a user's messages, if any; ``instructions`` are those of its persona."""
     if not any(text.strip() for text in texts):
         return "says nothing"
     if any(len(text.split()) > MAX_WORDS for text in texts):
         return "writes too much"
-    told = [read_prompt(name).template for name in ("user_turn", "user_plan", "user_roles")]
-    told += [line.partition(EXAMPLES_INTRO)[0] for line in persona.splitlines()]
-    if any(measure_longest_copy(text, told) >= RECITED_WORDS for text in texts):
+    prompts = [read_prompt(name).template for name in ("user_turn", "user_plan", "user_roles")]
+    if any(measure_longest_copy(text, [*prompts, *instructions]) >= RECITED_WORDS for text in texts):
         return "recites its prompt"
     if any(ASSISTANT.search(text) for text in texts):
         return "answers as the assistant"
-    again = mark_repeats(texts)
-    return "repeats itself" if sum(again) > 1 and 2 * sum(again) > len(again) else None
+    repeats = mark_repeats(texts)
+    return "repeats itself" if sum(repeats) > 1 and 2 * sum(repeats) > len(repeats) else None
 
 
-def tabulate_role_breaks(transcripts: list[Transcript]) -> pd.DataFrame:
-    """How many conversations of each arm show each kind of lapse: one row an arm, with ``n`` and ``any``.
+def tabulate_role_breaks(transcripts: list[Conversation]) -> pd.DataFrame:
+    """How many conversations of each arm show each kind of role break: one row an arm, with ``n`` and ``any``.
 
-    Real conversations are tried by the same rules: theirs are false alarms.
+    Real conversations are examined by the same rules: theirs are false alarms.
     """
-    rows = [
-        {
-            "arm": t.arm,
-            "lapse": t.lapse
-            or (find_role_break(list_user_messages(t.messages)) if t.ended_by == "real" else None),
-        }
-        for t in transcripts
-        if not t.error
+    examined = [t for t in transcripts if not t.error]
+    kinds = [
+        t.role_break or (t.ended_by == "real" and find_role_break(t.user_messages)) or "none" for t in examined
     ]
-    table = pd.DataFrame(rows, columns=["arm", "lapse"])
-    found = pd.crosstab(table["arm"], table["lapse"].fillna("none")).reindex(
-        index=table["arm"].unique(), columns=get_args(RoleBreak), fill_value=0
-    )
-    found.insert(0, "n", table["arm"].value_counts())
-    return found.assign(any=found[list(get_args(RoleBreak))].sum(axis=1)).rename_axis(columns=None)
+    arms = pd.Series([t.arm for t in examined], name="arm", dtype=object)
+    counts = pd.crosstab(arms, pd.Series(kinds, dtype=object))
+    counts = counts.reindex(index=arms.unique(), columns=get_args(RoleBreak), fill_value=0)
+    counts = counts.assign(any=counts.sum(axis=1)).rename_axis(columns=None)
+    counts.insert(0, "n", arms.value_counts())
+    return counts

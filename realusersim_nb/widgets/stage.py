@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from ipywidgets import HTML, Button, Dropdown, HBox, ToggleButtons
@@ -12,8 +12,8 @@ from realusersim_nb.errors import StudyError
 from realusersim_nb.llm.client import read_fields, watch_replies
 from realusersim_nb.llm.models import Outcome
 from realusersim_nb.pt3.cases import list_judged_messages
-from realusersim_nb.pt3.judges import DIMENSIONS, Rule, judge_all
-from realusersim_nb.records import Case, Message
+from realusersim_nb.pt3.judges import DIMENSIONS, JudgeSettings, Rule, judge_all
+from realusersim_nb.records import Case, Message, Persona
 from realusersim_nb.simulators.rollouts import roll_out
 from realusersim_nb.simulators.users import Simulator, UserTurn
 from realusersim_nb.text import cut_at_word
@@ -31,15 +31,14 @@ Openings = dict[str, Outcome[str]]  # by arm, what its user wrote first or why t
 class Stage:
     """Choose an arm, watch its user and the assistant write beside the real user, judge it, ask the judge.
 
-    ``personas`` is what each arm is told, ``judge`` one judge of ``judges.make_judges``; without widgets, the
+    ``personas`` is what each arm reads, ``judge`` one judge of ``judges.make_judges``; without widgets, the
     ``openings`` are shown. ``task`` is the work that a click began, ``transcript`` the latest conversation.
     """
 
     case: Case
-    personas: dict[str, str]
+    personas: dict[str, Persona]
     openings: Openings
     simulator: Simulator
-    assistant: str
     judge: dict[str, Rule | None]
 
     def __post_init__(self) -> None:
@@ -81,19 +80,17 @@ class Stage:
                 next_draw = time.monotonic() + PACE
 
         self.verdict.value, self.page.value = None, show_beside(self.case, arm, messages, "")
-        options = {"max_user_messages": MAX_USER_MESSAGES, "heard": messages}
+        simulator = replace(self.simulator, max_user_messages=MAX_USER_MESSAGES)
         with watch_replies(draw):
-            self.transcript = await roll_out(
-                self.simulator, self.assistant, self.case, arm, self.personas[arm], **options
-            )
+            self.transcript = await roll_out(simulator, self.case, arm, self.personas[arm], live=messages)
         self.page.value = show_beside(self.case, arm, messages)
         error = self.transcript.error
         self.result.value, self.ask.disabled = render("note", text=error or ""), error is not None
 
     async def reveal(self) -> None:
         """The judge's verdicts on the latest conversation, beside yours."""
-        models, seed = self.simulator.models, self.simulator.seed
-        [judgement] = await judge_all(models, self.judge, [self.case], [self.transcript], seed=seed)
+        models, settings = self.simulator.models, JudgeSettings(seed=self.simulator.seed)
+        [judgement] = await judge_all(models, self.judge, [self.case], [self.transcript], settings)
         values = {"judgement": judgement, "yours": self.verdict.value}
         self.result.value = render("verdicts", **values, dimensions=DIMENSIONS, answers=ANSWERS)
 

@@ -10,6 +10,7 @@ from conftest import with_models
 
 from realusersim_nb.llm import local_server
 from realusersim_nb.llm.cache import Cache
+from realusersim_nb.records import Persona
 from realusersim_nb.simulators import users
 
 
@@ -60,7 +61,9 @@ def test_live_embedded_model_writes_a_user_turn(tmp_path):
     async def work(models):
         player = users.Simulator(models, "embedded")
         goal = "1. A short poem about rain"
-        turn = await player.write(persona="- Write in lower case.", goal=goal, context="none", messages=[])
+        turn = await player.write(
+            persona=Persona(instructions=["- Write in lower case."]), goal=goal, context="none", messages=[]
+        )
         return turn, models.usage
 
     turn, usage = with_models(work, cache=Cache(tmp_path / "replies.sqlite"))

@@ -76,7 +76,7 @@ def test_cases_read_back_the_same_and_are_a_corpus_too(tmp_path):
         key_context="none",
         domain="it",
         task_type="code",
-        original=talk.messages,
+        original=talk.model_copy(update={"conversation_id": "t1"}),
     )
     path = release.write_cases([case], {"u": Profile(user_id="u", extractor="released")}, tmp_path)
     assert release.read_cases(tmp_path) == ([case], [Profile(user_id="u", extractor="released")])
@@ -107,7 +107,7 @@ def test_halves_share_no_user():
 def test_released_cases_and_judge_prompt_are_taken_and_doubles_are_told(tmp_path, capsys):
     talks = [make_conversation(f"how do i sort {u}", "now in reverse", user=u) for u in "abb"]
     cases = [
-        Case(case_id=f"t{i}", user_id=t.user_id, goal="Sort.", key_context="", original=t.messages)
+        Case(case_id=f"t{i}", user_id=t.user_id, goal="Sort.", key_context="", original=t)
         for i, t in enumerate(talks)
     ]
     leaky = [Command(dimension="formality", command="x", examples=["now in reverse", "well well"])]

@@ -1,22 +1,23 @@
-"""The judge by measurement, on people whose habits are known."""
+"""The authorship-verification judge, on people whose habits are known."""
 
 import numpy as np
 import pytest
 from conftest import make_conversation
+from toy import make_case_of
 
 from realusersim_nb.pt3 import authorship, judges
 from realusersim_nb.pt3.scores import normalise_fidelity, pd, score_fidelity, tabulate_verdicts
-from realusersim_nb.records import Case, Transcript
+from realusersim_nb.records import Conversation
 
 
 def write(user: int, number: int, *, like_themselves: bool = True):
-    """A conversation of somebody who has a case, a full stop and a length of their own, or nobody's."""
-    own = np.random.default_rng(user).random(3) if like_themselves else np.array([0.5, 0.5, 0.5])
+    """A conversation of somebody who has a case, a full stop and a length that is theirs, or nobody's."""
+    habits = np.random.default_rng(user).random(3) if like_themselves else np.array([0.5, 0.5, 0.5])
     draw = np.random.default_rng([user, number])
     texts = [
-        ("do it" if draw.random() < own[0] else "Do it")
-        + " now" * int(1 + 20 * own[2] + draw.integers(0, 3))
-        + ("." if draw.random() < own[1] else "")
+        ("do it" if draw.random() < habits[0] else "Do it")
+        + " now" * int(1 + 20 * habits[2] + draw.integers(0, 3))
+        + ("." if draw.random() < habits[1] else "")
         for _ in range(5)
     ]
     return make_conversation(*texts, user=f"u{user}", number=number)
@@ -29,7 +30,7 @@ def people(n, **more):
 PEOPLE = people(200)
 
 
-def test_people_with_habits_are_told_apart_and_people_without_are_not():
+def test_people_with_habits_are_verified_and_people_without_are_not():
     table = authorship.evaluate_authorship(authorship.learn_authorship(PEOPLE, seed=0), seed=0)
     assert table.loc["D2", "ci_low"] > 0.6 and table.loc["D5", "ci_low"] > 0.6
     assert table.loc["D2", "same_user"] > table.loc["D2", "other_user"]
@@ -50,26 +51,17 @@ def test_ones_own_words_match_and_swapping_the_sides_changes_nothing():
 def test_perfect_simulator_scores_all_a_stranger_less_and_a_failure_nothing():
     judge = authorship.learn_authorship(PEOPLE, seed=0)
     talks = {user: write(user, 5) for user in range(200, 260)}
-    cases = [
-        Case(case_id=t.conversation_id, user_id=t.user_id, goal="x", key_context="", original=t.messages)
-        for t in talks.values()
-    ]
+    cases = list(map(make_case_of, talks.values()))
     strangers = [*list(talks.values())[1:], talks[200]]
-    transcripts = [
-        Transcript(
-            case_id=case.case_id,
-            user_id=case.user_id,
-            arm=arm,
-            messages=messages,
-            error="cut" if arm == "task_only" else None,
-        )
-        for case, stranger in zip(cases, strangers, strict=True)
-        for arm, messages in (
-            ("profile", case.original),
-            ("other_user", stranger.messages),
-            ("task_only", case.original),
-        )
-    ]
+    transcripts = []
+    for case, stranger in zip(cases, strangers, strict=True):
+        keys = {"conversation_id": case.case_id, "case_id": case.case_id, "user_id": case.user_id}
+        same = keys | {"messages": case.original.messages}
+        transcripts += [
+            Conversation(**same, arm="profile"),
+            Conversation(**keys, messages=stranger.messages, arm="other_user"),
+            Conversation(**same, arm="task_only", error="cut"),
+        ]
     verdicts = tabulate_verdicts(judges.judge_by_rule("measured", judge, cases, transcripts))
     scores = score_fidelity(verdicts)
     assert scores.loc["profile", "rate"] == 1 and scores.loc["other_user", "rate"] < 0.7
@@ -82,7 +74,7 @@ def test_too_few_people_is_said():
         authorship.learn_authorship(people(3), seed=0)
 
 
-def test_index_is_placed_between_the_bounds():
+def test_index_is_placed_between_the_reference_arms():
     rows = [
         {"judge": "j", "user_id": u, "case_id": u, "arm": arm, "dimension": "D2", "match": match}
         for u in "abcd"

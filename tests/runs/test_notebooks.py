@@ -21,7 +21,7 @@ from nbformat.v4 import new_code_cell
 from benchmarks.endpoint import fill
 from realusersim_nb import files
 from realusersim_nb.llm import cache
-from realusersim_nb.records import AgentRun, Case, Judgement, Profile, Transcript
+from realusersim_nb.records import AgentRun, Case, Conversation, Judgement, Profile
 from realusersim_nb.runs import estimate, notebooks
 from realusersim_nb.runs.summary import pivot_measures, read_measures
 
@@ -143,7 +143,7 @@ def test_estimate_is_no_less_than_what_was_asked_and_of_its_order(run_folder):
     [
         ("01_extract_profiles/profiles", Profile),
         ("03_benchmark_fidelity/cases", Case),
-        ("03_benchmark_fidelity/transcripts", Transcript),
+        ("03_benchmark_fidelity/transcripts", Conversation),
         ("03_benchmark_fidelity/judgements", Judgement),
         ("04_stress_test_agents/runs", AgentRun),
     ],

@@ -1,6 +1,6 @@
 """Widgets of the first notebook, clicked without a browser, on replies recorded from the embedded model.
 
-REALUSERSIM_RECORD=1 records them anew: data/replies.jsonl.gz, which notebook 00 uses where no model is installed.
+REALUSERSIM_RECORD=1 records data/replies.jsonl.gz anew, which notebook 00 uses where no model is installed.
 """
 
 import asyncio
@@ -46,14 +46,13 @@ async def play_all(models) -> dict[str, tuple[str, str]]:
     personas = {arm: conditions.ARMS[arm](profile_of[chosen.user_id], other) for arm in arms}
     simulator = users.Simulator(models, "embedded", seed=1)
     openings = await simulator.open(case, personas)
-    judge = dict([judges.make_judges(None, "embedded", [], seed=1).popitem()])
-    assert list(judge) == ["embedded"]  # too few people for the measured one
+    judge, left_out = judges.make_judges(None, "embedded", [], seed=1)
+    assert list(judge) == ["embedded"] and "0 users have two conversations" in left_out[0]
     stage = Stage(
         case=case,
         personas=personas,
         openings=openings,
         simulator=simulator,
-        assistant="embedded",
         judge=judge,
     )
     pages = {}
@@ -86,7 +85,7 @@ def test_stage_plays_every_arm_from_recorded_replies(tmp_path):
 
 
 CASE = records.Case(
-    case_id="c", user_id="u", goal="a cake", key_context="", original=make_conversation("<b>hi</b>").messages
+    case_id="c", user_id="u", goal="a cake", key_context="", original=make_conversation("<b>hi</b>")
 )
 
 
@@ -151,8 +150,8 @@ def test_stage_shows_what_stopped_it_in_one_sentence(endpoint):
     endpoint(lambda request: 401)
 
     async def work(models):
-        roles = {"simulator": users.Simulator(models, "m"), "assistant": "m", "judge": {"m": None}}
-        stage = Stage(case=CASE, personas={"profile": "-"}, openings={"profile": "hi"}, **roles)
+        roles = {"simulator": users.Simulator(models, "m"), "judge": {"m": None}}
+        stage = Stage(case=CASE, personas={"profile": records.Persona()}, openings={"profile": "hi"}, **roles)
         await click(stage.begin, stage)
         return stage
 
