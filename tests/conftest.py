@@ -41,10 +41,15 @@ def with_models(work, **settings):
     return asyncio.run(run())
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 256  # connections that may come at once
+
+
 class MockEndpoint:
     """An OpenAI-compatible server on loopback, played by ``reply(request)``.
 
-    It gives a text, an HTTP status, a status with headers, (a dict) fields of the choice, or (a list) embeddings.
+    It gives a text, an HTTP status, a status with headers, (a dict) fields of the choice, (a list) embeddings, or
+    (bytes) the whole body.
     """
 
     def __init__(self, reply):
@@ -55,10 +60,12 @@ class MockEndpoint:
             def do_POST(self):
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 endpoint.requests.append(request)
-                status, headers, body = make_answer(reply(request), self.headers["Authorization"])
-                content = json.dumps(body).encode()
+                answer = reply(request)
+                status, headers, body = make_answer(answer, self.headers["Authorization"])
+                content = answer if isinstance(answer, bytes) else json.dumps(body).encode()
                 if status == 200 and request.get("stream"):
-                    content, headers = split_answer(body), {"Content-Type": "text/event-stream"}
+                    content = answer if isinstance(answer, bytes) else split_answer(body)
+                    headers = {"Content-Type": "text/event-stream"}
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(content)), **headers}.items():
                     self.send_header(name, value)
@@ -68,7 +75,7 @@ class MockEndpoint:
             def log_message(self, *_):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     @property
@@ -87,6 +94,8 @@ def make_answer(answer, authorization: str) -> tuple[int, dict, dict]:
     )
     if status != 200:
         return status, headers, {"error": {"message": f"no, {authorization}"}}
+    if isinstance(answer, bytes):
+        return 200, headers, {}
     if isinstance(answer, list):
         rows = [{"index": i, "embedding": point} for i, point in enumerate(answer)]
         return 200, headers, {"data": rows[::-1], "usage": {"prompt_tokens": 10}}

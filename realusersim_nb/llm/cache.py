@@ -1,8 +1,4 @@
-"""Every reply of every model, saved before it is used: the study's only checkpoint.
-
-A SQLite file by default; any database by URL when several machines share it
-(``postgresql+psycopg://host/name``).
-"""
+"""Every reply of every model, saved before it is used: the study's only checkpoint."""
 
 import asyncio
 import os
@@ -37,10 +33,10 @@ SELECT = sql.select(*(c for c in REPLIES.columns if c.name != "created"))
 
 
 class Cache:
-    """Replies by request key, in ``place``: a file, or a database URL.
+    """Replies by request key, in ``place``: a SQLite file, or the URL of a database that machines share
+    (``postgresql+psycopg://host/name``); None: ``REALUSERSIM_CACHE``, else ``outputs/replies.sqlite``.
 
-    Without one, in ``REALUSERSIM_CACHE``, else ``outputs/replies.sqlite``. Several processes may use one
-    cache at once. CacheError for one with other columns, and for every error of the database.
+    Several processes may use one cache at once. CacheError for every error of the database.
     """
 
     def __init__(self, place: str | Path | None = None):
@@ -53,8 +49,8 @@ class Cache:
             columns = {column["name"] for column in sql.inspect(self.engine).get_columns("replies")}
         if columns != set(REPLIES.columns.keys()):
             raise CacheError(
-                f"reply cache {self.name}: made by another version of realusersim_nb (its columns differ); "
-                "move it away, or name another cache in REALUSERSIM_CACHE, and run again."
+                f"reply cache {self.name}: made by another version of realusersim_nb (its columns differ); move "
+                "it away, or name another cache in REALUSERSIM_CACHE, and run again."
             )
         self._finds, self._keeps = Batcher(self.get), Batcher(self.put)
 
@@ -76,10 +72,7 @@ class Cache:
         return [replies.get(key) for key in keys]
 
     def put(self, replies: list[Reply]) -> list[Reply]:
-        """Save replies in one transaction; returns those that are saved, the first of each key.
-
-        Those that the database cannot take (a full disk) are lost, and CacheError says so.
-        """
+        """Save replies in one transaction; returns those that are saved, the first of each key."""
         rows = [{**asdict(reply), "created": int(time.time())} for reply in replies]
         with self._explain(f" The {len(rows)} replies that were arriving are lost."):
             try:
@@ -94,10 +87,9 @@ class Cache:
 
     def replies(self, *, model: str | None = None) -> Iterator[Reply]:
         """All replies in the order of their keys, or those of one model."""
-        query = SELECT.order_by(REPLIES.c.key)
-        query = query.where(REPLIES.c.model == model) if model else query
+        query = SELECT.where(REPLIES.c.model == model) if model else SELECT
         with self._explain(), self.engine.connect() as connection:
-            for row in connection.execution_options(yield_per=1000).execute(query):
+            for row in connection.execution_options(yield_per=1000).execute(query.order_by(REPLIES.c.key)):
                 yield Reply(**row._mapping)
 
     def stats(self) -> pd.DataFrame:
@@ -165,9 +157,6 @@ def advise(problem: str) -> str:
     return "Everything saved so far stays; run again once that is corrected."
 
 
-# --- the database ------------------------------------------------------------------------------
-
-
 def open_database(url: sql.URL) -> sql.Engine:
     """An engine for the URL."""
     if url.drivername != "sqlite":
@@ -179,8 +168,8 @@ def open_database(url: sql.URL) -> sql.Engine:
 def create_table(engine: sql.Engine) -> None:
     """Create the table if it is not there, while other processes may do the same.
 
-    SQLite in WAL mode: readers and one writer do not wait for each other. Setting it does not wait for a
-    lock as all else does, and SQLite's driver begins no transaction for a CREATE TABLE by itself.
+    In SQLite's WAL mode readers and one writer do not wait for each other. Setting it does not wait for a
+    lock, and SQLite's driver begins no transaction for a CREATE TABLE by itself.
     """
     until = time.monotonic() + OPEN_SECONDS
     while True:
@@ -199,17 +188,15 @@ def create_table(engine: sql.Engine) -> None:
 
 
 class Batcher:
-    """Many tasks' single questions to a database, asked together: one query, one commit.
+    """Single questions of many tasks to a database, asked together: one query, one commit.
 
-    ``work`` takes a list and returns one result for each; it runs in a thread, and what comes in
-    meanwhile is the next list.
+    ``work`` takes a list and returns a result for each; while it runs in a thread, the next list is collected.
     """
 
     def __init__(self, work: Callable[[list], list]):
         self.work = work
-        self.items: list = []
-        self.collecting: asyncio.Task | None = None  # whose work has not begun
-        self.newest: asyncio.Task | None = None
+        self.items: list = []  # of the newest task
+        self.collecting = self.newest = None  # the task whose work has not begun, and the last one
 
     async def ask(self, item: object):
         """The result for one item."""
@@ -217,8 +204,8 @@ class Batcher:
             self.items = []
             self.collecting = self.newest = asyncio.create_task(self._work(self.items, self.newest))
         self.items.append(item)
-        task, place = self.collecting, len(self.items) - 1
-        return (await asyncio.shield(task))[place]
+        place = len(self.items) - 1
+        return (await asyncio.shield(self.collecting))[place]
 
     async def _work(self, items: list, before: asyncio.Task | None) -> list:
         if before and not before.done():

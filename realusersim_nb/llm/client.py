@@ -1,22 +1,24 @@
-"""The connection to one endpoint: the openai client, and retries that all its calls share."""
+"""The connection to one endpoint: the openai client, and a rate limiter and retries that all its calls share."""
 
 import asyncio
 import ipaddress
 import json
 import random
-from collections.abc import AsyncIterable, Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
 import httpx
 import openai
+from aiolimiter import AsyncLimiter
+from anyio import CapacityLimiter
 from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 from pydantic_core import from_json
 
 from realusersim_nb.llm import local_server
 from realusersim_nb.llm.endpoints import EMBEDDED, Endpoint, EndpointError, ReplyForm, find_key
-from realusersim_nb.llm.errors import GARBLED, WORTH_RETRYING, CallFailed, Fault, read_fault
-from realusersim_nb.llm.rate_limiter import RateLimiter
+from realusersim_nb.llm.errors import GARBLED, WORTH_RETRYING, CallFailed, read_fault
 from realusersim_nb.llm.replies import Reply, read_completion, read_embeddings
 from realusersim_nb.llm.requests import count_tokens
 
@@ -26,25 +28,76 @@ LONGEST_WAIT = 900  # seconds; an endpoint that asks for more stops the run, whi
 IDLE_SECONDS = 4  # that an unused connection is kept; many servers close it after 5
 
 
+class RateLimiter:
+    """Calls in flight, and requests and tokens a minute, of one endpoint.
+
+    After a 429 half as many calls may be in flight, and none begins before the time that the endpoint
+    asked for; then calls begin one by one, and one more may be in flight after every round of replies
+    (additive increase, multiplicative decrease). The limits are those of one process: machines that
+    share a quota must divide it.
+    """
+
+    def __init__(self, endpoint: Endpoint, max_concurrency: int):
+        self.ceiling = min(max_concurrency, endpoint.max_concurrency or max_concurrency)
+        self.slots: CapacityLimiter | None = None
+        self.requests = make_limiter(endpoint.requests_per_minute)
+        self.tokens = make_limiter(endpoint.tokens_per_minute)
+        self.paused_until = 0.0
+        self.answered = 0  # replies so far
+        self._answered_since_change = 0
+
+    @asynccontextmanager
+    async def enter(self, tokens: int) -> AsyncIterator[None]:
+        """Wait until a call of about so many tokens may be made, and count it as in flight."""
+        if self.slots is None:  # belongs to the running loop, so not made before there is one
+            self.slots = CapacityLimiter(self.ceiling)
+        async with self.slots:
+            while (pause := self.paused_until - time.monotonic()) > 0:
+                await asyncio.sleep(pause + random.uniform(0, 1))  # lest all begin at once
+            if self.requests:
+                await self.requests.acquire()
+            while self.tokens and tokens > 0:  # a call may need more than the bucket holds at once
+                await self.tokens.acquire(min(tokens, self.tokens.max_rate))
+                tokens -= self.tokens.max_rate
+            yield
+
+    def note_throttled(self, wait: float) -> None:
+        """The endpoint answered 429 and asks to wait so many seconds."""
+        now = time.monotonic()
+        if now >= self.paused_until:  # the first of a burst
+            self.slots.total_tokens = max(1, int(self.slots.total_tokens) // 2)
+            self._answered_since_change = 0
+        self.paused_until = max(self.paused_until, now + wait)
+
+    def note_reply(self) -> None:
+        """The endpoint answered a call."""
+        self.answered += 1
+        self._answered_since_change += 1
+        if self.slots.total_tokens < self.ceiling and self._answered_since_change >= self.slots.total_tokens:
+            self.slots.total_tokens += 1
+            self._answered_since_change = 0
+
+
+def make_limiter(per_minute: float | None) -> AsyncLimiter | None:
+    """A leaky bucket of one second's worth (at least one), so that no minute holds a double share."""
+    if per_minute is None:
+        return None
+    seconds = max(1.0, 60 / per_minute)
+    return AsyncLimiter(per_minute * seconds / 60, seconds)
+
+
 class Connection:
     """The calls to one endpoint, through one rate limiter.
 
     The client's retries are off: it repeats each call by itself, while a 429 concerns all calls of an
-    endpoint. ``note_retry`` gets a few words on every retry; there are none while ``retries`` is False.
+    endpoint. ``allow_retry`` gets a few words on every retry and returns whether it may be made.
     """
 
-    def __init__(self, endpoint: Endpoint, max_concurrency: int, note_retry: Callable[[str], None]):
-        self.endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, max_concurrency: int, allow_retry: Callable[[str], bool]):
+        self.endpoint, self.allow_retry = endpoint, allow_retry
         self.limiter = RateLimiter(endpoint, max_concurrency)
-        self.note_retry = note_retry
         self.client: AsyncOpenAI | None = None  # opened by the first call, which needs the key or the server
         self.form: ReplyForm | None = None  # known after the first reply to a schema
-        self.retries = True
-
-    async def close(self) -> None:
-        """Close the client's connections."""
-        if self.client:
-            await self.client.close()
 
     async def call(self, request: dict, key: str) -> Reply:
         """The reply to a request; CallFailed or EndpointError after the last retry.
@@ -60,15 +113,15 @@ class Connection:
                 self.limiter.note_reply()
                 return reply
             except (openai.APIError, httpx.HTTPError, *GARBLED) as error:
-                fault = read_fault(error)
-            except CallFailed as failure:
-                fault = Fault(failure.kind, failure.detail)
-            if not self._may_retry(fault, tries):
-                raise explain_fault(self.endpoint, fault)
+                failure = read_fault(error)
+            except CallFailed as error:
+                failure = error
             backoff = min(30, 2**tries) * random.uniform(0.5, 1)
-            wait = backoff if fault.retry_after is None else fault.retry_after
-            self.note_retry(f"waiting {wait:.0f} s ({fault.kind})")
-            if fault.kind == "throttled":
+            wait = backoff if failure.retry_after is None else failure.retry_after
+            words = f"waiting {wait:.0f} s ({failure.kind})"
+            if wait > LONGEST_WAIT or tries >= self._count_retries(failure) or not self.allow_retry(words):
+                raise explain_failure(self.endpoint, failure)
+            if failure.kind == "throttled":
                 self.limiter.note_throttled(wait)  # and all calls wait
             else:
                 await asyncio.sleep(wait)
@@ -77,10 +130,10 @@ class Connection:
     async def _send(self, request: dict, key: str) -> Reply:
         about = {"key": key, "model": self.endpoint.model, "service": self.endpoint.service}
         if "input" in request:
-            return read_embeddings(await self._post("embeddings", request), **about)
+            return read_embeddings(await self._post("embeddings", request), about)
         show = None if "tools" in request else WATCHER.get()
         answer = await self._stream(request, show) if show else None
-        return read_completion(answer or await self._post("chat/completions", request), **about)
+        return read_completion(answer or await self._post("chat/completions", request), about)
 
     async def _post(self, path: str, request: dict) -> str:
         """The answer as it came, without the key should the endpoint repeat it."""
@@ -91,10 +144,9 @@ class Connection:
     async def _stream(self, request: dict, show: Watcher) -> str | None:
         """The same, shown while it comes; None from an endpoint that does not stream."""
         body = json.dumps(request | {"stream": True, "stream_options": {"include_usage": True}}).encode()
+        options = {"cast_to": object, "stream": True, "stream_cls": AsyncStream[object]}
         try:
-            stream = await self.client.post(
-                "chat/completions", content=body, cast_to=object, stream=True, stream_cls=AsyncStream[object]
-            )
+            stream = await self.client.post("chat/completions", content=body, **options)
         except openai.APIStatusError:
             return None
         async with stream:
@@ -103,12 +155,10 @@ class Connection:
             answer = await join_events(stream, lambda text: show(self.endpoint.hide_key(text)))
         return self.endpoint.hide_key(json.dumps(answer))
 
-    def _may_retry(self, fault: Fault, tries: int) -> bool:
-        if not self.retries or fault.kind not in WORTH_RETRYING or (fault.retry_after or 0) > LONGEST_WAIT:
-            return False
-        if fault.kind == "unreachable" and not self.limiter.answered:
-            return tries < min(2, self.endpoint.max_retries)  # most likely a wrong address
-        return tries < self.endpoint.max_retries
+    def _count_retries(self, failure: CallFailed) -> int:
+        if failure.kind == "unreachable" and not self.limiter.answered:
+            return min(2, self.endpoint.max_retries)  # most likely a wrong address
+        return self.endpoint.max_retries if failure.kind in WORTH_RETRYING else 0
 
 
 def open_client(endpoint: Endpoint, max_connections: int) -> AsyncOpenAI:
@@ -138,32 +188,23 @@ def is_loopback(address: str) -> bool:
         return host == "localhost"
 
 
-def explain_fault(endpoint: Endpoint, fault: Fault) -> CallFailed | EndpointError:
-    """The exception for a fault after the last retry: of this call alone, or of every further one too."""
-    detail, about = endpoint.hide_key(fault.detail), f"{endpoint.address}, model {endpoint.model!r}"
-    if fault.kind == "rejected":
-        return EndpointError(
-            f"{about}: refused ({detail}); check the name of the model, the environment variable "
-            f"{endpoint.api_key_env}, and `omit` and `options` in endpoints.yaml if a field of the request is named.",
-            status=fault.status,
-        )
-    if endpoint is EMBEDDED and fault.kind in ("unreachable", "disconnected"):
-        return EndpointError(
-            f"no answer from model {endpoint.model!r}; the end of its server's log:\n{local_server.read_log_end()}"
-        )
-    if fault.kind == "unreachable":
-        return EndpointError(
-            f"{about}: nobody answers there ({detail}); check the address, then run again to go on."
-        )
-    if fault.kind == "throttled":
-        return EndpointError(
-            f"{about}: asks to wait ({detail}); lower max_concurrency or set requests_per_minute in endpoints.yaml, "
-            "and run again to go on."
-        )
-    return CallFailed(fault.kind, detail)
-
-
-# --- replies shown while they come -------------------------------------------------------------
+def explain_failure(endpoint: Endpoint, failure: CallFailed) -> CallFailed | EndpointError:
+    """The exception after the last retry: of this call alone, or of every further one too."""
+    detail = endpoint.hide_key(failure.detail)
+    if endpoint is EMBEDDED and failure.kind in ("unreachable", "disconnected"):
+        log = local_server.read_log_end()
+        return EndpointError(f"no answer from model {endpoint.model!r}; the end of its server's log:\n{log}")
+    sentences = {
+        "rejected": f"refused ({detail}); check the name of the model, the environment variable "
+        f"{endpoint.api_key_env}, and `omit` and `options` in endpoints.yaml if a field of the request is named.",
+        "unreachable": f"nobody answers there ({detail}); check the address, then run again to go on.",
+        "throttled": f"asks to wait ({detail}); lower max_concurrency or set requests_per_minute in "
+        "endpoints.yaml, and run again to go on.",
+    }
+    if sentence := sentences.get(failure.kind):
+        about = f"{endpoint.address}, model {endpoint.model!r}"
+        return EndpointError(f"{about}: {sentence}", status=failure.status)
+    return CallFailed(failure.kind, detail)
 
 
 @contextmanager
@@ -180,25 +221,21 @@ async def join_events(events: AsyncIterable[dict], show: Watcher) -> dict:
     """A streamed completion as if it had come in one piece; one that breaks off has no choices."""
     message, completion = {"content": ""}, {}
     async for event in events:
-        length = len(message["content"])
         try:
-            add_event(event, message, completion)
-        except (TypeError, AttributeError) as error:
+            choice = (event.get("choices") or [{}])[0]
+            texts = {
+                k: v for k, v in (choice.get("delta") or {}).items() if isinstance(v, str) and k != "role"
+            }
+            if choice.get("finish_reason"):
+                completion["choices"] = [{"message": message, "finish_reason": choice["finish_reason"]}]
+            completion |= {"usage": event["usage"]} if event.get("usage") else {}
+        except (TypeError, AttributeError, KeyError) as error:
             raise CallFailed("disconnected", f"no completion in a stream ({error})") from error
-        if len(message["content"]) > length:
+        for name, text in texts.items():
+            message[name] = message.get(name, "") + text
+        if texts.get("content"):
             show(message["content"])
     return completion
-
-
-def add_event(event: dict, message: dict[str, str], completion: dict) -> None:
-    """Add a piece of a stream to the message, and what it says of the whole to the completion."""
-    completion |= {"usage": event["usage"]} if event.get("usage") else {}
-    for choice in (event.get("choices") or [])[:1]:
-        for name, text in (choice.get("delta") or {}).items():
-            if isinstance(text, str) and name != "role":
-                message[name] = message.get(name, "") + text
-        if choice.get("finish_reason"):
-            completion["choices"] = [{"message": message, "finish_reason": choice["finish_reason"]}]
 
 
 def read_fields(text: str) -> dict[str, str]:

@@ -59,7 +59,6 @@ class Endpoint(BaseModel):
     options: dict[str, Any] = {}
 
     @field_validator("base_url")
-    @classmethod
     def check_address(cls, address: str | None) -> str | None:
         """An http(s) address that holds no password."""
         if address and (AnyHttpUrl(address).password or "key=" in address):
@@ -67,7 +66,6 @@ class Endpoint(BaseModel):
         return address
 
     @field_validator("options")
-    @classmethod
     def check_options(cls, options: dict) -> dict:
         """Fields that the package itself fills are not options."""
         if reserved := options.keys() & {"model", "messages", "stream", "n", "response_format"}:

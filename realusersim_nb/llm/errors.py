@@ -4,7 +4,6 @@ import json
 import re
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
@@ -23,29 +22,24 @@ FailureKind = Literal[
     "timeout",
     "unreachable",  # no connection
     "disconnected",  # the connection broke, or the answer holds no reply
-    "throttled",  # 429, after all retries
-    "server",  # 5xx and the like, after all retries
+    "throttled",  # 429
+    "server",  # 5xx and the like
     "rejected",  # 400, 401, 403, 404: no call of this kind can work
 ]
 WORTH_RETRYING = {"timeout", "unreachable", "disconnected", "throttled", "server"}
 
 
 class CallFailed(Exception):
-    """A call without a usable reply, ``kind: detail``; callers turn it into a row with this reason."""
+    """A call without a usable reply, ``kind: detail``; callers turn it into a row with this reason.
 
-    def __init__(self, kind: FailureKind, detail: str):
+    ``retry_after`` is how many seconds the endpoint asks to wait, ``status`` that of HTTP if it decided.
+    """
+
+    def __init__(
+        self, kind: FailureKind, detail: str, *, retry_after: float | None = None, status: int | None = None
+    ):
         super().__init__(f"{kind}: {detail}")
-        self.kind, self.detail = kind, detail
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A request without an answer: its kind, the endpoint's words, and the seconds it asks to wait."""
-
-    kind: FailureKind
-    detail: str
-    retry_after: float | None = None
-    status: int | None = None
+        self.kind, self.detail, self.retry_after, self.status = kind, detail, retry_after, status
 
 
 CAUSES: dict[FailureKind, tuple[type[Exception], ...]] = {
@@ -54,51 +48,46 @@ CAUSES: dict[FailureKind, tuple[type[Exception], ...]] = {
     "timeout": (TimeoutError,),
     "disconnected": (aiohttp.ClientError, httpx.HTTPError, OSError),
 }
-"""Exceptions of the transport by kind, the first that fits: httpx's adapter calls most of them a time-out."""
-
-
+"""Exceptions of the transport by kind, the first that fits; httpx's adapter calls most of them a time-out."""
 GARBLED = (json.JSONDecodeError, UnicodeDecodeError)  # from a stream that is no stream of JSON
 
 
-def read_fault(error: Exception) -> Fault:
-    """The fault behind an exception of the client, which wraps every other exception: one of a defect is raised."""
+def read_fault(error: Exception) -> CallFailed:
+    """The failure behind an exception of the client, which wraps every other one: that of a defect is raised."""
     if isinstance(error, openai.APIStatusError):
         return read_status(error)
-    if isinstance(error, GARBLED):
-        return Fault("disconnected", f"not a stream of JSON ({error})")
     causes = [error]
     while causes[-1].__cause__:
         causes.append(causes[-1].__cause__)
     words = f"{type(causes[-1]).__name__}: {causes[-1]}"[:300]
-    for kind, types in CAUSES.items():
-        if any(isinstance(cause, types) for cause in causes):
-            return Fault(kind, words)
-    if isinstance(error, openai.APIConnectionError):
-        raise causes[-1]
-    return Fault("disconnected", words)  # an error inside a stream
+    if not isinstance(error, GARBLED):
+        for kind, types in CAUSES.items():
+            if any(isinstance(cause, types) for cause in causes):
+                return CallFailed(kind, words)
+        if isinstance(error, openai.APIConnectionError):
+            raise causes[-1]
+    return CallFailed("disconnected", words)  # no JSON, or an error, inside a stream
 
 
-def read_status(error: openai.APIStatusError) -> Fault:
-    """The fault behind an HTTP status other than 2xx, with the endpoint's reason if it gives one."""
+def read_status(error: openai.APIStatusError) -> CallFailed:
+    """The failure behind an HTTP status other than 2xx, with the endpoint's reason if it gives one."""
     status, body = error.status_code, error.body if isinstance(error.body, dict) else {}
     words = " ".join(f"{status} {body.get('message') or error.response.text}".split())[:500]
-    codes, retry_after = (
-        f"{error.code} {error.type}",
-        read_retry_after(error.response.headers.get("Retry-After")),
-    )
+    codes = f"{error.code} {error.type}"
+    retry_after = read_retry_after(error.response.headers.get("Retry-After"))
     if "insufficient_quota" in codes:
-        return Fault("rejected", words)  # waiting does not fill an account
+        return CallFailed("rejected", words)  # waiting does not fill an account
     if status == 413 or (
         status in (400, 422) and re.search(r"context|too long|maximum.*length", words, re.I)
     ):
-        return Fault("too_long", words)
+        return CallFailed("too_long", words)
     if status == 400 and re.search(r"content_filter|content.policy", f"{codes} {words}", re.I):
-        return Fault("refused", words)
+        return CallFailed("refused", words)
     if status == 429 or (status == 503 and retry_after is not None):
-        return Fault("throttled", words, retry_after)
+        return CallFailed("throttled", words, retry_after=retry_after)
     if status in (408, 409, 425) or status >= 500:
-        return Fault("server", words, retry_after)
-    return Fault("rejected", words, status=status)
+        return CallFailed("server", words, retry_after=retry_after)
+    return CallFailed("rejected", words, status=status)
 
 
 def read_retry_after(header: str | None) -> float | None:

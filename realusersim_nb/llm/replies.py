@@ -52,14 +52,8 @@ class ToolReply(NamedTuple):
     calls: list[ToolCall]
 
 
-# --- recorded replies --------------------------------------------------------------------------
-
-
 def write_replies(path: Path, replies: Iterable[Reply]) -> int:
-    """Write replies as gzipped JSON lines and return how many; the same replies give the same bytes.
-
-    ``git config diff.replies.textconv 'gzip -dc'`` makes git show them as text.
-    """
+    """Write replies as gzipped JSON lines and return how many; the same replies give the same bytes."""
     rows = sorted(replies, key=lambda reply: reply.key)
     with path.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as file:
         for reply in rows:
@@ -75,17 +69,15 @@ def read_replies(path: Path) -> list[Reply]:
             for line in lines:
                 replies.append(Reply(**json.loads(line)))
     except (OSError, EOFError, ValueError, TypeError) as error:
+        line = f"{path}, line {len(replies) + 1}"
         raise CacheError(
-            f"{path}, line {len(replies) + 1}: not a recorded reply ({error}); expected a file of `cache export`."
+            f"{line}: not a recorded reply ({error}); expected a file of `cache export`."
         ) from error
     return replies
 
 
-# --- an endpoint's answer ----------------------------------------------------------------------
-
-
-def read_completion(answer: str, *, key: str, model: str, service: str) -> Reply:
-    """The reply in an endpoint's answer; CallFailed (``disconnected``) if there is none in it.
+def read_completion(answer: str, about: dict[str, str]) -> Reply:
+    """The reply in an endpoint's answer (``about``: key, model, service); CallFailed (``disconnected``) without one.
 
     Some gateways answer 200 with a page, with half a body, or with an error in place of choices.
     """
@@ -94,9 +86,7 @@ def read_completion(answer: str, *, key: str, model: str, service: str) -> Reply
         choice, usage = body["choices"][0], body.get("usage") or {}
         message = choice.get("message") or {}
         return Reply(
-            key=key,
-            model=model,
-            service=service,
+            **about,
             text=message.get("content") or "",
             reasoning=message.get("reasoning_content") or message.get("reasoning") or "",
             refusal=message.get("refusal") or "",
@@ -109,19 +99,16 @@ def read_completion(answer: str, *, key: str, model: str, service: str) -> Reply
         raise CallFailed("disconnected", f"no completion in the answer {answer[:200]!r}") from error
 
 
-def read_embeddings(answer: str, *, key: str, model: str, service: str) -> Reply:
+def read_embeddings(answer: str, about: dict[str, str]) -> Reply:
     """The embeddings in an endpoint's answer, float32 as base64 text; CallFailed (``disconnected``) without any."""
     try:
         body = json.loads(answer)
         vectors = [row["embedding"] for row in sorted(body["data"], key=lambda row: row["index"])]
         text = base64.b64encode(np.array(vectors, dtype="<f4").tobytes()).decode()
         tokens = (body.get("usage") or {}).get("prompt_tokens") or 0
-        return Reply(key=key, model=model, service=service, text=text, prompt_tokens=tokens)
+        return Reply(**about, text=text, prompt_tokens=tokens)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CallFailed("disconnected", f"no embeddings in the answer {answer[:200]!r}") from error
-
-
-# --- what was asked for ------------------------------------------------------------------------
 
 
 def parse_text(reply: Reply) -> str:
@@ -138,8 +125,7 @@ def parse_text(reply: Reply) -> str:
 
 
 def parse_json(reply: Reply, schema: type[S]) -> S:
-    """The reply as ``schema``: its text from the first to the last brace, so that a code fence or a sentence
-    around the JSON does no harm. CallFailed says why it is none."""
+    """The reply as ``schema``, also from inside a code fence or a sentence; CallFailed says why it is none."""
     text, cut = parse_text(reply), reply.finish_reason == "length"
     if "{" not in text:
         raise CallFailed("truncated" if cut else "prose", f"the reply is not a {schema.__name__}, but prose")
@@ -158,10 +144,9 @@ def parse_tool_calls(reply: Reply) -> ToolReply:
         return ToolReply(parse_text(reply), [])
     try:
         calls = [
-            ToolCall(
-                call["id"], call["function"]["name"], dict(json.loads(call["function"]["arguments"] or "{}"))
-            )
+            ToolCall(call["id"], f["name"], dict(json.loads(f["arguments"] or "{}")))
             for call in json.loads(reply.tool_calls)
+            for f in [call["function"]]
         ]
     except (ValueError, TypeError, KeyError) as error:
         kind = "truncated" if reply.finish_reason == "length" else "invalid"

@@ -13,7 +13,12 @@ from realusersim_nb.prompts.fill import fill_prompt
 
 
 def make_request(
-    endpoint: Endpoint, messages: list[dict], *, temperature: float, max_tokens: int, seed: int
+    endpoint: Endpoint,
+    messages: list[dict],
+    *,
+    temperature: float = 0.7,
+    max_tokens: int = 400,
+    seed: int = 0,
 ) -> dict:
     """The body of a request, with what this endpoint needs and without what it refuses."""
     request = {"model": endpoint.model, "messages": messages, "temperature": temperature, "seed": seed}
@@ -49,7 +54,7 @@ def repair_request(
     is final.
     """
     if failure.kind == "truncated" or (failure.kind == "reasoning" and reply.finish_reason == "length"):
-        name = name_limit(request)
+        name = "max_tokens" if "max_tokens" in request else "max_completion_tokens"
         return request | {name: 2 * request[name]}
     if failure.kind in ("empty", "reasoning") or (failure.kind == "invalid" and reply.tool_calls):
         return request | ({"seed": request["seed"] + 1_000_000} if "seed" in request else {})
@@ -72,6 +77,6 @@ def count_tokens(request: dict) -> int:
     return len(json.dumps(texts, ensure_ascii=False)) // 3 + 1
 
 
-def name_limit(request: dict) -> str:
-    """The field of a request that limits its reply, in tokens."""
-    return "max_tokens" if "max_tokens" in request else "max_completion_tokens"
+def find_highest_cost(endpoint: Endpoint, request: dict) -> float:
+    """The most that a request can cost, in USD."""
+    return endpoint.find_cost(count_tokens(request), request.get(endpoint.max_tokens_name, 0))

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import openai
 import pytest
 from pydantic import BaseModel, Field
 
-from realusersim_nb.llm import endpoints, errors, rate_limiter
+from realusersim_nb.llm import client, endpoints, errors, local_server
 from realusersim_nb.llm.models import Models, list_results
 from realusersim_nb.llm.replies import Reply, parse_json
 
@@ -158,9 +159,9 @@ def test_fault_that_stays_is_a_row_of_its_kind(endpoint, quick):
 )
 def test_status_has_its_kind(status, text, kind):
     transport = httpx.MockTransport(lambda request: httpx.Response(status, text=text))
-    client = openai.OpenAI(api_key="any", max_retries=0, http_client=httpx.Client(transport=transport))
+    bare = openai.OpenAI(api_key="any", max_retries=0, http_client=httpx.Client(transport=transport))
     with pytest.raises(openai.APIStatusError) as problem:
-        client.post("/chat/completions", cast_to=object)
+        bare.post("/chat/completions", cast_to=object)
     assert errors.read_fault(problem.value).kind == kind
 
 
@@ -199,7 +200,7 @@ def test_wait_of_hours_stops_with_a_sentence(endpoint):
 
 
 def make_calls(
-    limiter: rate_limiter.RateLimiter, n: int, *, tokens: int = 1, seconds: float = 0.0
+    limiter: client.RateLimiter, n: int, *, tokens: int = 1, seconds: float = 0.0
 ) -> tuple[float, int]:
     """Time that n calls take through a rate limiter, and the most that were in flight at once."""
     most = in_flight = 0
@@ -223,8 +224,8 @@ def make_calls(
 
 def test_limiter_holds_calls_in_flight_below_both_limits():
     three = endpoints.Endpoint(model="m", max_concurrency=3)
-    assert make_calls(rate_limiter.RateLimiter(three, 8), 20, seconds=0.01)[1] == 3
-    assert make_calls(rate_limiter.RateLimiter(three, 2), 20, seconds=0.01)[1] == 2
+    assert make_calls(client.RateLimiter(three, 8), 20, seconds=0.01)[1] == 3
+    assert make_calls(client.RateLimiter(three, 2), 20, seconds=0.01)[1] == 2
 
 
 @pytest.mark.parametrize(
@@ -232,14 +233,12 @@ def test_limiter_holds_calls_in_flight_below_both_limits():
 )
 def test_limiter_holds_the_rate(limit, tokens):
     """20 requests, or 2,000 tokens, a second: of 30 calls the first second's worth goes at once."""
-    seconds, _ = make_calls(
-        rate_limiter.RateLimiter(endpoints.Endpoint(model="m", **limit), 64), 30, tokens=tokens
-    )
+    seconds, _ = make_calls(client.RateLimiter(endpoints.Endpoint(model="m", **limit), 64), 30, tokens=tokens)
     assert 0.4 < seconds < 3
 
 
 def test_429_pauses_all_calls_halves_them_and_replies_bring_them_back():
-    limiter = rate_limiter.RateLimiter(endpoints.Endpoint(model="m"), 8)
+    limiter = client.RateLimiter(endpoints.Endpoint(model="m"), 8)
     make_calls(limiter, 8)
 
     async def throttle():
@@ -255,8 +254,6 @@ def test_429_pauses_all_calls_halves_them_and_replies_bring_them_back():
 
 def test_endpoint_that_throttles_gets_what_it_bears_and_every_call_is_answered(endpoint):
     """A server that bears 4 calls at once and answers 429 to the rest."""
-    import threading
-
     under_way = threading.Semaphore(4)
 
     def reply(request):
@@ -310,3 +307,92 @@ def test_with_a_fifth_of_all_answers_bad_every_call_ends_as_a_reply_or_a_failure
     assert all(f'"fault": "{fault}"' in log for fault in FAULTS)
     assert usage.live + usage.retried + usage_again.live + usage_again.retried == len(log.splitlines())
     assert all(r == a for r, a in zip(results, again, strict=True) if not isinstance(r, str))
+
+
+# --- connections -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proxy(endpoint, monkeypatch):
+    """A mock endpoint that the environment names as the proxy of all addresses."""
+    mock = endpoint(lambda request: "by proxy")
+    monkeypatch.setenv("http_proxy", mock.url.removesuffix("/v1"))
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return mock
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_loopback_goes_through_no_proxy(proxy, endpoint, monkeypatch, host):
+    monkeypatch.setenv("OPENAI_BASE_URL", endpoint(lambda request: "red").url.replace("127.0.0.1", host))
+    assert ask("m", "which?")[0] == "red" and not proxy.requests
+
+
+def test_other_addresses_go_through_the_proxy_of_the_environment(proxy, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://models.invalid/v1")
+    assert ask("m", "which?")[0] == "by proxy" and len(proxy.requests) == 1
+
+
+def test_loopback_is_127_8_the_same_of_ipv6_and_localhost():
+    loopback = ["127.0.0.1", "127.9.9.9", "[::1]", "localhost"]
+    other = ["10.0.0.1", "0.0.0.0", "localhost.example.org", "models.invalid", "[2001:db8::1]"]
+    assert [client.is_loopback(f"http://{host}:80/v1") for host in loopback + other] == [True] * 4 + [
+        False
+    ] * 5
+
+
+def test_loopback_server_is_found_without_the_proxy(proxy, tmp_path):
+    """The server of the embedded model: nothing answers GET there, and the proxy is not asked."""
+    (tmp_path / "server.json").write_text('{"url": "http://127.0.0.1:9"}')
+    assert local_server.find_server(tmp_path) is None and not proxy.requests
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8000/v1", "models/v1", "http://[1/v1", "ftp://127.0.0.1/v1"])
+def test_wrong_address_is_one_sentence(endpoint, monkeypatch, address):
+    endpoint(lambda request: "red")
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    with pytest.raises(endpoints.EndpointError, match=r"model 'm': .*; (correct the address|check the (name|address))"):
+        ask("m", "which?")
+
+
+def test_connections_are_as_many_as_calls_in_flight(endpoint):
+    """The transport's default is 100; here each of 120 calls waits until all have arrived."""
+    arrived = threading.Barrier(120)
+    endpoint(lambda request: "red" if arrived.wait(60) is not None else "")
+
+    async def run():
+        async with Models(max_concurrency=120) as models:
+            return list_results(await models.run_all([models.ask("m", str(i)) for i in range(120)], "t"))
+
+    assert asyncio.run(run()) == ["red"] * 120
+
+
+ANSWERS = [b"<html>", b'{"choices": [', b"[]", b'{"error": {"message": "busy"}}', b"\xff", b'{"choices": []}']
+
+
+@pytest.mark.parametrize("body", ANSWERS)
+def test_answer_200_without_a_completion_is_a_failed_call(endpoint, quick, body):
+    endpoint(lambda request: body)
+    with pytest.raises(errors.CallFailed, match="disconnected: no completion in the answer"):
+        ask("m", "which?")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"data: <html>\n\n", b"data: [1]\n\n", b"data: \xff\n\n", b'data: {"error": {"message": "busy"}}\n\n'],
+)
+def test_stream_without_a_completion_is_a_failed_call(endpoint, quick, body):
+    endpoint(lambda request: body)
+    with client.watch_replies(print), pytest.raises(errors.CallFailed, match="disconnected: "):
+        ask("m", "which?")
+
+
+def test_defect_inside_a_call_keeps_its_own_exception(endpoint, monkeypatch):
+    endpoint(lambda request: "red")
+
+    async def send(*arguments, **options):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(client.DefaultAioHttpClient, "send", send)
+    with pytest.raises(ZeroDivisionError):
+        ask("m", "which?")

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from realusersim_nb.llm import endpoints, errors, requests
 from realusersim_nb.llm.cache import Cache
-from realusersim_nb.llm.models import BudgetReached, Models, list_results
+from realusersim_nb.llm.models import Models, list_results
+from realusersim_nb.llm.usage import BudgetReached
 from realusersim_nb.prompts import fill
 from realusersim_nb.runs import folders
 
