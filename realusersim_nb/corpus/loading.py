@@ -128,9 +128,9 @@ def read_systems(paths: dict[str, str], *, beside: Iterable[str] = ()) -> dict[s
 def describe_corpus(corpus: str, *, columns: dict[str, str | list[str]] | None = None, n: int = 3) -> str:
     """How a corpus is understood: which column holds what, who is the user, its first conversations, as text.
 
-    ``columns`` (a column of the file for some fields of ``columns.Columns``) are saved beside the corpus, where
-    every reader finds them. Only the first 2,000 rows are read. MissingFileError or InputError if the corpus
-    is not there or the columns do not fit; nothing is saved then.
+    ``columns`` (names by field of ``columns.Columns``) are saved beside the corpus, where every reader finds
+    them. Only the first 2,000 rows are read. MissingFileError or InputError if the corpus is not there or the
+    columns do not fit; nothing is saved then.
     """
     given = parse_columns(columns, f"columns of {corpus}") if columns else None
     shards = find_shards(corpus, given)
@@ -139,8 +139,8 @@ def describe_corpus(corpus: str, *, columns: dict[str, str | list[str]] | None =
     parsed = [parse_row(row) for row in islice(rows, FIRST_ROWS)]
     readable = [c for c in parsed if isinstance(c, Conversation)]
     problems = Counter(c for c in parsed if isinstance(c, str))
-    by_source = {shard.source: shard.columns for shard in shards if isinstance(shard.columns, Columns)}
-    lines += [describe_columns(found, path) for path, found in by_source.items()]
+    by_file = {shard.source: shard.columns for shard in shards if isinstance(shard.columns, Columns)}
+    lines += [describe_columns(in_file, path) for path, in_file in by_file.items()]
     first, users = "First " * (len(parsed) == FIRST_ROWS), len({c.user_id for c in readable})
     enough = sum(len(c.user_messages) >= 3 for c in readable)
     counts = f"{first}{len(readable):,} conversations of {users:,} users"

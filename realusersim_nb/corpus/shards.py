@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from functools import partial
+from itertools import compress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -101,6 +102,4 @@ def read_chosen(folder: Path, chosen: list[list[bool]]) -> Iterator[Conversation
     """The conversations of all shards that are chosen, in order."""
     for number, keep in enumerate(chosen):
         with (folder / f"{number:05}.jsonl").open(encoding="utf-8") as lines:
-            for line, kept in zip(lines, keep, strict=True):
-                if kept:
-                    yield Conversation.model_validate_json(line)
+            yield from map(Conversation.model_validate_json, compress(lines, keep))

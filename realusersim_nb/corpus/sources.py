@@ -31,9 +31,8 @@ MORE = "\0more"  # the key of CSV fields without a name
 class Shard(NamedTuple):
     """A piece of a corpus that is read by itself.
 
-    ``start`` and ``stop`` are row groups of a parquet file, bytes of a JSONL file, the number of a
-    hub corpus's shard and how many there are; a JSON file is one shard. ``stamp`` changes with the
-    file or the hub's revision. ``columns``: see ``find_columns``.
+    ``start`` and ``stop`` are row groups of a parquet file, bytes of another one, or the number of a hub
+    corpus's shard and of all. ``stamp`` changes with the file, or is the revision on the hub.
     """
 
     source: str
@@ -113,7 +112,7 @@ def find_columns(path: Path, given: Columns | None) -> Columns | ColumnsError | 
 
 
 def is_on_hub(corpus: str) -> bool:
-    """Whether a name is one of ours, or has the form of a hub id and is neither a path nor ends like a file."""
+    """Whether a name is one of ours, or has the form of a hub id and is no path, nor ends like a file."""
     is_path = Path(corpus).exists() or Path(corpus).suffix in READERS
     return corpus in HUB or (re.fullmatch(r"[\w.-]+/[\w.-]+", corpus) is not None and not is_path)
 
@@ -161,18 +160,18 @@ def read_json(path: Path, start: int, stop: int) -> Iterator[dict | str]:
     A file that is cut off gives its whole records and one reason.
     """
     with path.open("rb") as file:
-        row, is_object = None, file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+        n, is_object = 0, file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
         file.seek(0)
+        items = ijson.items(file, "simulations.item" if is_object else "item", use_float=True)
         try:
-            for row in ijson.items(file, "simulations.item" if is_object else "item", use_float=True):
+            for n, row in enumerate(items, 1):  # noqa: B007
                 yield row
         except (ijson.JSONError, UnicodeDecodeError):
             yield "the file ends inside a record or is not JSON"
-        else:
-            if row is None and is_object:
-                yield json.loads(path.read_text(encoding="utf-8-sig"))
-            elif row is None:
-                yield "the file is not a JSON array of conversations, nor an object"
+            return
+    if n == 0:
+        one_row = json.loads(path.read_text(encoding="utf-8-sig")) if is_object else None
+        yield one_row or "the file is not a JSON array of conversations, nor an object"
 
 
 def read_jsonl(path: Path, start: int, stop: int) -> Iterator[dict | str]:

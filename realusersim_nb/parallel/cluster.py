@@ -40,7 +40,7 @@ def connect(*, workers: int = 1, scheduler: str | None = None) -> Iterator[Clien
 def get_client(scheduler: str) -> Client:
     """The connection of this process to a scheduler, opened and checked once; Dask closes it at exit.
 
-    ClusterError if the scheduler does not answer, has no workers, or one with other versions, notebooks or outputs.
+    ClusterError if it does not answer, has no workers, or one with other versions, notebooks or outputs.
     """
     if scheduler in _clients and _clients[scheduler].status == "running":
         return _clients[scheduler]
@@ -78,10 +78,7 @@ def check_workers(client: Client) -> None:
     if not workers:
         todo = "start some (`dask worker ADDRESS`) in the project's folder"
         raise ClusterError(f"the scheduler has no workers; {todo}.")
-    todo = (
-        "start it with the same installation, in the project's folder, "
-        f"on the same outputs (or the same {files.OUTPUTS_URL})"
-    )
+    todo = f"start it with the same installation, project's folder and outputs (or {files.OUTPUTS_URL})"
     for address, described in workers.items():
         for name, value in expected.items():
             if described[name] != value:
