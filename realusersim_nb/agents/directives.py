@@ -21,7 +21,7 @@ import pandas as pd
 
 from realusersim_nb import stats
 from realusersim_nb.agents.scores import BASELINE, list_user_texts
-from realusersim_nb.profiles.style import has, starts_lower, typed_part
+from realusersim_nb.profiles.style import has, starts_lower, typed_text
 from realusersim_nb.records import AgentRun, Conversation
 
 TRAIT_QUANTILE = 0.9  # of users by a trait, from which they have it
@@ -66,7 +66,7 @@ TRAITS = {
 
 def measure_traits(texts: Iterable[str]) -> pd.DataFrame:
     """Every trait of every text (of what was typed of it): one row a text, one column a directive."""
-    rows = [[trait.measure(typed_part(text), None) for trait in TRAITS.values()] for text in texts]
+    rows = [[trait.measure(typed_text(text), None) for trait in TRAITS.values()] for text in texts]
     return pd.DataFrame(rows, columns=list(TRAITS))
 
 
