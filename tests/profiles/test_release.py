@@ -104,7 +104,7 @@ def test_halves_share_no_user():
     assert not {c.user_id for c in first} & {c.user_id for c in second}
 
 
-def test_released_cases_and_judge_prompt_are_taken_and_doubles_are_told(tmp_path, capsys):
+def test_released_cases_and_judge_prompt_are_taken_and_doubles_are_counted(tmp_path):
     talks = [make_conversation(f"how do i sort {u}", "now in reverse", user=u) for u in "abb"]
     cases = [
         Case(case_id=f"t{i}", user_id=t.user_id, goal="Sort.", key_context="", original=t)
@@ -119,12 +119,11 @@ def test_released_cases_and_judge_prompt_are_taken_and_doubles_are_told(tmp_path
     (tmp_path / release.JUDGE_PROMPT).write_text(
         "## SYSTEM PROMPT ##\nCompare {a}.\n\n## FORMATTING PROMPT ##\nGive JSON.\n"
     )
-    taken, profiles_of, originals = release.draw_released_cases(str(tmp_path), n_cases=9, seed=1)
+    taken, profiles_of, originals, counts = release.draw_released_cases(str(tmp_path), n_cases=9, seed=1)
     assert {c.case_id for c in taken} == {"t0", "t1", "t2"} and len(originals) == 3
     assert all(profiles_of[c.case_id].background == f"of {c.case_id}" for c in taken)
     assert all(profiles_of[c.case_id].commands[0].examples == ["well well"] for c in taken)
-    printed = capsys.readouterr().out
-    assert "3 released cases of 2 users, 1 on a conversation counted before; 3 examples" in printed
+    assert "3 released cases of 2 users, 1 on a conversation counted before; 3 examples" in counts
     assert release.find_judge_prompt(str(tmp_path)) == JudgePrompt(
         system="Compare {a}.", formatting="Give JSON."
     )
