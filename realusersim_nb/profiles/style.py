@@ -8,10 +8,12 @@ Every feature is simple enough to be checked by eye; none needs a model. The cho
 ours: the paper names the dimensions, not how to measure them.
 """
 
+import csv
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from importlib.resources import files
 
 import numpy as np
 import pandas as pd
@@ -129,39 +131,10 @@ FOLLOW_UP = r"and|also|but|then|next|what about|how about|what if|can you also"
 
 # --- features of a user ------------------------------------------------------------------------
 
-COMMANDS: dict[str, tuple[str, str | None]] = {
-    "starts_lower": (
-        "Begin your messages with a lower-case letter.",
-        "Begin every message with a capital letter.",
-    ),
-    "lower_i": ("Write the word I as a lower-case i.", None),
-    "ends_stop": (
-        "End each message with a full stop, question mark or exclamation mark.",
-        "Leave the end of your messages without punctuation.",
-    ),
-    "unmarked_question": (
-        "Ask questions without a question mark.",
-        "Put a question mark after every question.",
-    ),
-    "words": (
-        "Write long messages, about {value:.0f} words each.",
-        "Keep messages very short, about {value:.0f} words each.",
-    ),
-    "please": ("Say please when you ask for something.", None),
-    "thanks": ("Thank the assistant.", None),
-    "shorthand": ("Use chat shorthand and skip apostrophes (dont, im, u, pls).", None),
-    "opens_with_filler": ("Open follow-up messages with a filler word such as ok, so, great or now.", None),
-    "hedges": ("Hedge what you say (maybe, I think, not sure).", None),
-    "repeats": (
-        "Repeat words of your previous message when you follow up.",
-        "Do not repeat words of your previous message.",
-    ),
-    "follows_up": ("Chain follow-ups that begin with and, also, but, what about.", None),
-    "is_question": ("Put what you want as questions.", "Give orders; do not ask questions."),
-    "asks_again": ("Ask for another version or for more after a reply.", None),
-}
-"""The command for users at the high and at the low end of each feature; None where that end is no trait (most
-people never say "please"). ``{value}`` stands for the user's figure."""
+with (files("realusersim_nb.profiles") / "commands.csv").open(encoding="utf-8", newline="") as table:
+    COMMANDS = {row["feature"]: (row["high"], row["low"] or None) for row in csv.DictReader(table)}
+"""The commands for users at the high and low end of each feature (``commands.csv``); None where that end
+is no trait (most people never say "please"). ``{value}`` stands for the user's figure."""
 
 
 @dataclass(frozen=True)
