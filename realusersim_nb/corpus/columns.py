@@ -107,10 +107,10 @@ def list_turns(rows: list[dict], columns: Columns) -> list[dict]:
     return [turn for row in rows for turn in row.get(columns.turns) or [] if isinstance(turn, dict)]
 
 
-def quote_names(names: Iterable, *, most: int = 12) -> str:
-    """Names for a sentence."""
-    shown = [repr(str(name)) for name in names]
-    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+def quote_names(names: Iterable) -> str:
+    """Up to 12 names for a sentence."""
+    quoted = [repr(str(name)) for name in names]
+    return ", ".join(quoted[:12]) + (f" and {len(quoted) - 12} more" if len(quoted) > 12 else "")
 
 
 def check_columns(columns: Columns, names: list, rows: list[dict]) -> None:
@@ -126,7 +126,7 @@ def check_columns(columns: Columns, names: list, rows: list[dict]) -> None:
             who = quote_names(speaker for speaker, _ in speakers.most_common(6))
             question = f"column {columns.role!r} holds {who}: which of them are the user?"
             raise ColumnsError(
-                f"{question} Name them as 'users', or the others as 'assistants', {todo.format('users')}."
+                f"{question} Name them as 'users' (or others as 'assistants') {todo.format('users')}."
             )
 
 
@@ -190,9 +190,8 @@ def read_note(path: Path) -> Columns | None:
     try:
         return parse_columns(yaml.safe_load(note.read_text(encoding="utf-8")) or {}, note)
     except yaml.YAMLError as error:
-        raise ColumnsError(
-            f"{note}: not YAML ({' '.join(str(error).split())}); correct or remove it."
-        ) from error
+        problem = " ".join(str(error).split())
+        raise ColumnsError(f"{note}: not YAML ({problem}); correct or remove it.") from error
 
 
 def parse_columns(given: dict, place: object) -> Columns:

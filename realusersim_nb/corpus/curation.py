@@ -30,11 +30,6 @@ PLEASANTRY = re.compile(
 # --- steps -------------------------------------------------------------------------------------
 
 
-def keep_harmless(conversation: Conversation) -> Conversation | None:
-    """Keep it unless its source flags it as toxic."""
-    return None if conversation.toxic else conversation
-
-
 def keep_dialogue(conversation: Conversation) -> Conversation | None:
     """Drop what comes before the first user turn; None without turns of both sides."""
     messages = conversation.messages
@@ -69,11 +64,6 @@ def trim_pleasantries(conversation: Conversation) -> Conversation | None:
     return replace_messages(conversation, messages) if messages else None
 
 
-def keep_three_turns(conversation: Conversation) -> Conversation | None:
-    """Keep it if at least 3 user turns are left."""
-    return conversation if len(conversation.user_messages) >= 3 else None
-
-
 def mask_private_data(conversation: Conversation) -> Conversation:
     """Replace mail addresses, telephone and card numbers and keys, on both sides (see ``pii``)."""
     masked = [m.model_copy(update={"content": mask_pii(m.content)}) for m in conversation.messages]
@@ -81,14 +71,15 @@ def mask_private_data(conversation: Conversation) -> Conversation:
 
 
 STEPS: dict[str, Callable[[Conversation], Conversation | None]] = {
-    "not toxic": keep_harmless,
+    "not toxic": lambda conversation: None if conversation.toxic else conversation,
     "both sides speak": keep_dialogue,
     "assistant is GPT-4o": keep_gpt4o,
     "English": keep_english,
     "pleasantries trimmed": trim_pleasantries,
-    "3+ user turns": keep_three_turns,
+    "3+ user turns": lambda conversation: conversation if len(conversation.user_messages) >= 3 else None,
     "private data masked": mask_private_data,
 }
+"""Each gives the conversation, changed or the same object, or None to drop it."""
 DUPLICATES = "no near-duplicate"  # the last step: it needs all conversations
 PAPER_CONVERSATIONS = {"not toxic": 3_200_000, DUPLICATES: 21_637}
 PAPER_USERS = {DUPLICATES: 7_311}

@@ -1,15 +1,7 @@
-"""Known layouts of rows, by the field that holds the turns, and the conversation in a row.
+"""Known layouts of rows, each a function named for its source, and the conversation in a row.
 
-* ``conversation`` (WildChat): ``[{role, content, ...}]`` with ``conversation_hash`` or
-  ``conversation_id``, and optionally ``hashed_ip``, ``model``, ``toxic``;
-* ``conversations`` (ShareGPT): ``[{from, value}]`` with ``id: "<conversation>_<number>"``;
-* ``messages`` (a chat, such as our own transcripts.jsonl, or a run of tau2-bench): ``[{role, content}]``;
-* ``traj`` (tau-bench): ``[{role, content, ...}]`` with ``task_id``;
-* ``real_messages`` (the released simulators of arXiv 2605.07847): ``[{role, content}]`` with ``id``, and
-  ``simulated_messages`` of the same conversation, which ``read_transcripts`` takes instead;
-* ``original_messages`` (the released cases of RealUserSim): ``[{role, content}]`` with ``user_ip``.
-
-A row that cannot be read becomes a reason (str), never an exception.
+A layout is recognised by the field that holds the turns, ``[{role, content, ...}]`` unless its function says
+otherwise. A row that cannot be read becomes a reason (str), never an exception.
 """
 
 import re
@@ -25,7 +17,7 @@ END_MARKS = re.compile(r"###(?:STOP|TRANSFER|OUT-OF-SCOPE)###")
 
 
 def layout(field: str) -> Callable[[Parse], Parse]:
-    """Register a parser of rows with this field; it gives (fields of the ``Conversation``, [(role, text)])."""
+    """Register a parser of rows with this field, which gives (fields of ``Conversation``, [(role, text)])."""
 
     def register(parse: Parse) -> Parse:
         LAYOUTS[field] = parse
@@ -75,7 +67,7 @@ def list_turns(messages: list[dict]) -> list[tuple]:
 
 @layout("conversation")
 def parse_wildchat(row: dict) -> tuple[dict, list]:
-    """A row of WildChat."""
+    """WildChat: ``conversation_hash`` or ``conversation_id``; perhaps ``hashed_ip``, ``model``, ``toxic``."""
     conversation_id = str(row.get("conversation_hash") or row["conversation_id"])
     user_id = row.get("hashed_ip") or conversation_id
     fields = {"conversation_id": conversation_id, "user_id": user_id, "model": row.get("model")}
@@ -85,7 +77,7 @@ def parse_wildchat(row: dict) -> tuple[dict, list]:
 
 @layout("conversations")
 def parse_sharegpt(row: dict) -> tuple[dict, list]:
-    """A row of ShareGPT: pieces of one conversation are one user's; others than ``human`` are assistants."""
+    """ShareGPT: ``[{from, value}]``; ``id: "<conversation>_<number>"``, where a conversation is a user."""
     conversation_id = str(row["id"])
     user_id, _, number = conversation_id.rpartition("_")
     fields = {"conversation_id": conversation_id, "user_id": user_id or conversation_id}
@@ -96,7 +88,7 @@ def parse_sharegpt(row: dict) -> tuple[dict, list]:
 
 @layout("messages")
 def parse_chat(row: dict) -> tuple[dict, list]:
-    """A chat: our transcripts, or anything with roles and contents."""
+    """A chat: our transcripts.jsonl, a run of tau2-bench, or anything with roles and contents."""
     names = [str(row[name]) for name in ("case_id", "arm", "id") if row.get(name) not in (None, "")]
     conversation_id = "/".join(names) or "transcript"
     user_id = str(row.get("user_id", row.get("task_id", conversation_id)))
@@ -105,21 +97,21 @@ def parse_chat(row: dict) -> tuple[dict, list]:
 
 @layout("traj")
 def parse_taubench(row: dict) -> tuple[dict, list]:
-    """A trajectory of tau-bench; a task is the user."""
+    """A trajectory of tau-bench with ``task_id``; a task is the user."""
     conversation_id = f"{row['task_id']}/{row.get('trial', 0)}"
     return {"conversation_id": conversation_id, "user_id": str(row["task_id"])}, list_turns(row["traj"])
 
 
 @layout("real_messages")
 def parse_pair(row: dict) -> tuple[dict, list]:
-    """A real conversation beside a simulated one; without ``user_id`` each is a user of its own."""
+    """A real conversation beside one in ``simulated_messages`` (released simulators of arXiv 2605.07847)."""
     user_id = str(row.get("user_id", row["id"]))
     return {"conversation_id": str(row["id"]), "user_id": user_id}, list_turns(row["real_messages"])
 
 
 @layout("original_messages")
 def parse_release(row: dict) -> tuple[dict, list]:
-    """A case of the released test sets: its original conversation."""
+    """A case of RealUserSim's released test sets, with ``user_ip``: its original conversation."""
     conversation_id = str(row.get("conversation_hash") or row["test_id"])
     turns = [(turn["role"], turn["content"]) for turn in row["original_messages"]]
     return {"conversation_id": conversation_id, "user_id": row["user_ip"]}, turns

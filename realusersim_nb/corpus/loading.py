@@ -82,11 +82,11 @@ def explain_empty(funnel: Funnel) -> str:
         reasons = "; ".join(reason for reason, _ in funnel.unreadable.most_common(2)) or "it is empty"
         return f"no conversation could be read: {reasons}"
     step = next(name for name in funnel.names if not funnel.left[name])
-    return (
-        f"no conversation is left after curation; step {step!r} left none of them (unreadable: "
-        f"{dict(funnel.unreadable) or 'none'}); leave that step out with skip_steps, or check the layout "
-        "against help(realusersim_nb.corpus.formats)."
+    unreadable = dict(funnel.unreadable) or "none"
+    todo = (
+        "leave that step out with skip_steps, or check the layout against help(realusersim_nb.corpus.formats)"
     )
+    return f"curation step {step!r} left none of them (unreadable: {unreadable}); {todo}."
 
 
 def read_transcripts(path: str) -> list[Conversation]:

@@ -49,11 +49,13 @@ class Shard(NamedTuple):
 
 def find_shards(corpus: str, given: Columns | None = None) -> list[Shard]:
     """The shards of a corpus, in order; ``given`` columns replace saved ones. InputError for its name."""
-    if corpus != "sharegpt" and is_on_hub(corpus):
+    path = Path(corpus)
+    has_form = re.fullmatch(r"[\w.-]+/[\w.-]+", corpus) and path.suffix not in READERS
+    if corpus in HUB or (has_form and not path.exists()):
         stream, revision = load_hub(corpus)
         n = stream.num_shards
         return [Shard(HUB.get(corpus, corpus), i, n, revision, BLOCK, on_hub=True) for i in range(n)]
-    paths = [find_sharegpt()] if corpus == "sharegpt" else find_files(Path(corpus))
+    paths = [find_sharegpt()] if corpus == "sharegpt" else find_files(path)
     return [shard for path in paths for shard in split_file(path, given)]
 
 
@@ -101,20 +103,16 @@ def find_columns(path: Path, given: Columns | None) -> Columns | ColumnsError | 
     rows = [row for row in head if isinstance(row, dict)]
     try:
         given = given or read_note(path)
-        if not rows or (given is None and any(isinstance(parse_row(row), Conversation) for row in rows)):
-            return None
-        return complete_columns(given or Columns(), rows)
+    except ColumnsError as problem:
+        return problem
+    is_known = given is None and any(isinstance(parse_row(row), Conversation) for row in rows)
+    try:
+        return None if is_known or not rows else complete_columns(given or Columns(), rows)
     except ColumnsError as problem:  # a broken row of a known layout gets its own reason
         return None if given is None and any(find_layout(row) for row in rows) else problem
 
 
 # --- places ------------------------------------------------------------------------------------
-
-
-def is_on_hub(corpus: str) -> bool:
-    """Whether a name is one of ours, or has the form of a hub id and is no path, nor ends like a file."""
-    is_path = Path(corpus).exists() or Path(corpus).suffix in READERS
-    return corpus in HUB or (re.fullmatch(r"[\w.-]+/[\w.-]+", corpus) is not None and not is_path)
 
 
 def load_hub(corpus: str) -> tuple:
@@ -195,9 +193,8 @@ def read_parquet(path: Path, start: int, stop: int) -> Iterator[dict]:
     names = [file.metadata.schema.column(i).path for i in range(file.metadata.num_columns)]
     used = ("role", "content", "from", "value")
     names = [n for n in names if "." not in n or n.split(".")[0] not in LAYOUTS or n.split(".")[-1] in used]
-    for batch in file.iter_batches(
-        1000, row_groups=range(start, min(stop, file.num_row_groups)), columns=names
-    ):
+    groups = range(start, min(stop, file.num_row_groups))
+    for batch in file.iter_batches(1000, row_groups=groups, columns=names):
         yield from batch.to_pylist()
 
 

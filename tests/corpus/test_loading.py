@@ -273,6 +273,10 @@ def test_damaged_note_of_columns_is_named(tmp_path, note):
     (tmp_path / "columns.yaml").write_text(note)
     with pytest.raises(ValueError, match=r"columns\.yaml"):
         loading.load_corpus(str(tmp_path / "names.csv"))
+    path = tmp_path / "known.jsonl"
+    path.write_text(json.dumps(sharegpt_row()))  # a note beside a known layout counts too
+    with pytest.raises(ValueError, match=r"columns\.yaml"):
+        loading.load_corpus(str(path))
 
 
 def test_id_of_each_message_is_not_taken_for_that_of_the_conversation():
