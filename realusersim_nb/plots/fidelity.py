@@ -10,7 +10,7 @@ from realusersim_nb.simulators.conditions import REFERENCE_ARMS, sort_arms
 
 
 def plot_rates(table: pd.DataFrame, value: str, n: str, *, title: str) -> Axes:
-    """A rate with its interval for each arm, between its reference arms; one panel a judge if there are several.
+    """A rate with its interval for each arm and reference arm; one panel a judge if there are several.
 
     Index: arm, or judge and arm; columns ``value, ci_low, ci_high, n``.
     """

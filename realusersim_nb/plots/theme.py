@@ -35,7 +35,7 @@ def set_style() -> None:
 
 
 def find_styles(names: list[str]) -> dict[str, Style]:
-    """Style of each name: that of its arm, black for real users (``real...``), else one that is not an arm's."""
+    """Style of each name: that of its arm, black for real users (``real...``), else one of the others."""
     others = cycle(zip(reversed(PALETTE), "dph<>8", strict=True))
     real = {name: ("black", "D" if name == "real, all" else ".") for name in names if name.startswith("real")}
     known = real | STYLES
@@ -58,7 +58,7 @@ def make_rows(
 def draw_row(
     axes: Axes, y: float, row: pd.Series, value: str, *, style: Style = (BLUE, "o"), text: str = ""
 ) -> None:
-    """The column ``value`` of a row as a marker with its interval (``ci_low, ci_high``) and a text above it."""
+    """Column ``value`` of a row as a marker with its interval (``ci_low, ci_high``), and a text above it."""
     colour, marker = style
     axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, lw=2, alpha=0.7)
     axes.plot(row[value], y, marker, color=colour)

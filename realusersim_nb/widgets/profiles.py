@@ -58,7 +58,7 @@ def split_at_evidence(text: str, examples: set[str]) -> tuple[str, str, str]:
 
 
 def watch_profile(texts: list[str], grown: list[Profile]) -> None:
-    """A slider over messages and the profile that they give so far: ``grown`` of ``extraction.grow_profiles``."""
+    """A slider over messages and the profile that they give so far (``grown`` of ``grow_profiles``)."""
     n, layout = len(texts), {"width": "30em"}
     slider = IntSlider(1, 1, n, description="messages read", style=WHOLE_LABEL, layout=layout)
     static = [("", show_growth(texts, grown, step)) for step in sorted({1, (n + 1) // 2, n})]

@@ -10,7 +10,7 @@ from ipywidgets import HTML, Button, Dropdown, HBox, ToggleButtons
 
 from realusersim_nb.errors import StudyError
 from realusersim_nb.llm.client import read_fields, watch_replies
-from realusersim_nb.llm.models import Outcome
+from realusersim_nb.llm.errors import Outcome
 from realusersim_nb.pt3.cases import list_judged_messages
 from realusersim_nb.pt3.judges import DIMENSIONS, JudgeSettings, Rule, judge_all
 from realusersim_nb.records import Case, Message, Persona

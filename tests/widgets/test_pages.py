@@ -1,14 +1,16 @@
-"""Pages and browsers on toy records: what they show, what they escape, and what is left where no widget runs."""
+"""Pages and browsers on toy records: what they show, what they escape, what is shown where no widget runs."""
 
 import subprocess
 import sys
 
 import pytest
+from conftest import make_conversation
 from ipywidgets import Button
 
 from realusersim_nb.errors import InputError
-from realusersim_nb.records import AgentRun, Command, Profile
-from realusersim_nb.widgets import agent_runs, page, profiles
+from realusersim_nb.pt3.labels import read_labels
+from realusersim_nb.records import AgentRun, Case, Command, Judgement, Profile
+from realusersim_nb.widgets import agent_runs, cases, page, profiles
 
 MESSAGES = [
     {"role": "user", "content": "<script>hi"},
@@ -86,3 +88,40 @@ def test_evidence_says_on_which_side_of_users_somebody_is():
         )
         html = profiles.show_growth(["a"], [Profile(user_id="u", commands=[command])], 1)
         assert f"(please 0.25, {words}, 12 messages)" in html and "<mark>Say &lt;please&gt;.</mark>" in html
+
+
+def make_pair():
+    """A case, and a simulated conversation of it."""
+    original = make_conversation("<b>sort it", "in reverse")
+    case = Case(case_id="c", user_id="u", goal="a <list>", key_context="", original=original)
+    simulated = original.model_copy(update={"case_id": "c", "arm": "profile", "conversation_id": "c/profile"})
+    return case, simulated
+
+
+def test_case_is_shown_with_the_verdicts_of_the_chosen_arm(shown):
+    case, simulated = make_pair()
+    reading = Judgement(
+        case_id="c", user_id="u", arm="profile", judge="m", verdicts={"D1": True, "D2": False}
+    )
+    other = reading.model_copy(update={"arm": "task_only", "judge": "other"})
+    cases.browse_cases([case], [simulated], [reading, other])
+    html = shown[0]["text/html"]
+    assert "a &lt;list&gt;" in html and html.count("&lt;b&gt;sort it") == 2
+    assert "D1 match" in html and "D2 no match" in html and "other" not in html
+
+
+def test_pair_is_labelled_once_every_dimension_has_a_verdict(monkeypatch, tmp_path):
+    asked, (case, simulated) = [], make_pair()
+    monkeypatch.setattr(page, "show_widgets", lambda widgets, **static: asked.extend(widgets))
+    cases.label_pairs([(case, simulated, "real_first")], tmp_path / "labels.jsonl", labeller="me")
+    html, *choices, buttons, problem = asked
+    [button] = buttons.children
+    choices[0].value = "match"
+    button.click()
+    assert "no verdict on D2" in problem.value and "Pair 1 of 1" in html.value
+    for choice in choices:
+        choice.value = "no match"
+    button.click()
+    [label] = read_labels(tmp_path / "labels.jsonl", [case])
+    assert not any(label.verdicts.values()) and label.judge == "human me" and problem.value == ""
+    assert choices[0].value is None and "last one" in html.value
