@@ -6,7 +6,7 @@ from realusersim_nb.profiles.extraction import (
     extract_profiles,
     grow_profiles,
 )
-from realusersim_nb.profiles.persona import render_profile, tabulate_commands
+from realusersim_nb.profiles.persona import make_persona, render_profile, tabulate_commands
 from realusersim_nb.profiles.population import (
     collect_words,
     count_demographics,
@@ -49,6 +49,7 @@ __all__ = [
     "find_judge_prompt",
     "find_topics",
     "grow_profiles",
+    "make_persona",
     "map_users",
     "measure_conversations",
     "measure_messages",
