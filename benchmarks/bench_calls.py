@@ -63,7 +63,7 @@ CALLERS = {"package": call_with_package, "client": call_with_client}
 
 
 def measure(caller: str, concurrency: int, cache: Path, *, traced: bool = False) -> tuple[float, float]:
-    """Seconds and peak memory (KB: resident, or of Python objects if traced) of a process that makes all calls."""
+    """Seconds and peak memory (KB; resident, or of Python objects if traced) of a process with all calls."""
     command = [sys.executable, __file__, caller, str(concurrency), *["traced"] * traced]
     environment = {**os.environ, "REALUSERSIM_CACHE": str(cache)}
     output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
@@ -128,9 +128,8 @@ def report(
     elif least is not None:
         limit, holds = f">= {least}", value >= least
     verdict = ("holds" if holds else "FAILS") if limit else ""
-    print(
-        f"  {what:<40} {value:6.2f}   {limit:<7} {verdict:<6} {'' if client is None else f'bare client {client:.2f}'}"
-    )
+    beside = "" if client is None else f"bare client {client:.2f}"
+    print(f"  {what:<40} {value:6.2f}   {limit:<7} {verdict:<6} {beside}")
 
 
 if __name__ == "__main__":

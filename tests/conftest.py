@@ -48,8 +48,8 @@ class Server(ThreadingHTTPServer):
 class MockEndpoint:
     """An OpenAI-compatible server on loopback, played by ``reply(request)``.
 
-    It gives a text, an HTTP status, a status with headers, (a dict) fields of the choice, (a list) embeddings, or
-    (bytes) the whole body.
+    It gives a text, an HTTP status, a status with headers, (a dict) fields of the choice, (a list) embeddings,
+    or (bytes) the whole body.
     """
 
     def __init__(self, reply):
@@ -139,7 +139,17 @@ def postgres(tmp_path_factory):
     subprocess.run(
         [programs[-1] / "initdb", "-D", folder / "data", "-U", "tester", "-A", "trust"], check=True, **options
     )
-    command = [programs[-1] / "postgres", "-D", folder / "data", "-k", folder, "-c", "listen_addresses="]
+    command = [
+        programs[-1] / "postgres",
+        "-D",
+        folder / "data",
+        "-k",
+        folder,
+        "-c",
+        "listen_addresses=",
+        "-c",
+        "max_connections=300",
+    ]
     server = subprocess.Popen(command, **options)
     url = f"postgresql+psycopg://tester@/postgres?host={folder}"
     for _ in range(600):

@@ -31,8 +31,7 @@ from realusersim_nb.agents.disclosure import describe_scenario
 from realusersim_nb.agents.participants import SimulatedUser, StockUser, find_agent, make_reference_pair
 from realusersim_nb.agents.scores import STOCK, AgentReferenceArm
 from realusersim_nb.errors import InputError, StudyError
-from realusersim_nb.llm.errors import CallFailed
-from realusersim_nb.llm.models import list_results
+from realusersim_nb.llm.errors import CallFailed, list_results
 from realusersim_nb.llm.replies import ToolReply
 from realusersim_nb.records import AgentRun, Persona, Profile
 from realusersim_nb.simulators import conditions

@@ -21,8 +21,8 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from realusersim_nb.agents import disclosure, scores
 from realusersim_nb.agents.failures import NEVER, find_mechanisms
 from realusersim_nb.agents.scores import is_user_text, list_user_texts
-from realusersim_nb.llm.errors import CallFailed
-from realusersim_nb.llm.models import Models, list_results
+from realusersim_nb.llm.errors import CallFailed, list_results
+from realusersim_nb.llm.models import Models
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import AgentRun, Record
 from realusersim_nb.simulators import role_breaks

@@ -49,8 +49,8 @@ class Cache:
             columns = {column["name"] for column in sql.inspect(self.engine).get_columns("replies")}
         if columns != set(REPLIES.columns.keys()):
             raise CacheError(
-                f"reply cache {self.name}: made by another version of realusersim_nb (its columns differ); move "
-                "it away, or name another cache in REALUSERSIM_CACHE, and run again."
+                f"reply cache {self.name}: made by another version of realusersim_nb (its columns differ); "
+                "move it away, or name another cache in REALUSERSIM_CACHE, and run again."
             )
         self._finds, self._keeps = Batcher(self.get), Batcher(self.put)
 
@@ -59,7 +59,7 @@ class Cache:
         return await self._finds.ask(key)
 
     async def keep(self, reply: Reply) -> Reply:
-        """Save a reply; returns the one that is saved, the first that came to this key. Committed on return."""
+        """Save a reply; returns, once it is committed, the reply saved under its key: the first that came."""
         return await self._keeps.ask(reply)
 
     def get(self, keys: list[str]) -> list[Reply | None]:
@@ -123,7 +123,7 @@ class Cache:
         return n
 
     def load(self, path: Path) -> int:
-        """Take in recorded replies (``.jsonl.gz``), except to keys that have one; returns how many there are."""
+        """Take in the recorded replies of a file, except to keys that have one; returns how many it has."""
         recorded = read_replies(path)
         for start in range(0, len(recorded), 1000):
             self.put(recorded[start : start + 1000])
@@ -139,7 +139,7 @@ class Cache:
 
 
 ADVICE = {
-    "malformed": "It is damaged: move it away (`sqlite3 FILE .recover` saves what can be read) and run again.",
+    "malformed": "It is damaged: move it away (`sqlite3 FILE .recover` saves what is readable), run again.",
     "not a database": "Move that file away, or name another in REALUSERSIM_CACHE, and run again.",
     "full": "Make room and run again; everything saved so far stays.",
     "readonly|Read-only": "Make the file and its folder writable, or name another in REALUSERSIM_CACHE.",
@@ -190,7 +190,7 @@ def create_table(engine: sql.Engine) -> None:
 class Batcher:
     """Single questions of many tasks to a database, asked together: one query, one commit.
 
-    ``work`` takes a list and returns a result for each; while it runs in a thread, the next list is collected.
+    ``work`` takes a list and returns a result for each; while it runs in a thread, the next is collected.
     """
 
     def __init__(self, work: Callable[[list], list]):

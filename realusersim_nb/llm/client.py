@@ -1,4 +1,4 @@
-"""The connection to one endpoint: the openai client, and a rate limiter and retries that all its calls share."""
+"""The connection to one endpoint: the openai client, and the rate limiter and retries of all its calls."""
 
 import asyncio
 import ipaddress
@@ -196,7 +196,7 @@ def explain_failure(endpoint: Endpoint, failure: CallFailed) -> CallFailed | End
         return EndpointError(f"no answer from model {endpoint.model!r}; the end of its server's log:\n{log}")
     sentences = {
         "rejected": f"refused ({detail}); check the name of the model, the environment variable "
-        f"{endpoint.api_key_env}, and `omit` and `options` in endpoints.yaml if a field of the request is named.",
+        f"{endpoint.api_key_env}, and `omit` and `options` in endpoints.yaml if a field is named.",
         "unreachable": f"nobody answers there ({detail}); check the address, then run again to go on.",
         "throttled": f"asks to wait ({detail}); lower max_concurrency or set requests_per_minute in "
         "endpoints.yaml, and run again to go on.",

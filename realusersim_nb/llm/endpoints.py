@@ -23,7 +23,7 @@ ReplyForm = Literal["json_schema", "json_object", "text"]
 
 
 class EndpointError(StudyError):
-    """No call to this endpoint can work (wrong key, model or address); ``status`` is the HTTP status, if any."""
+    """No call to this endpoint can work (wrong key, model or address); ``status`` is HTTP's, if any."""
 
     def __init__(self, message: str, *, status: int | None = None):
         super().__init__(message)
@@ -84,7 +84,7 @@ class Endpoint(BaseModel):
 
     @property
     def prices(self) -> tuple[float, float] | None:
-        """USD per million prompt and reply tokens; None if neither ``endpoints.yaml`` nor litellm has them."""
+        """USD per million prompt and reply tokens, of ``endpoints.yaml`` or litellm; None if unknown."""
         if self.input_price is not None and self.output_price is not None:
             return self.input_price, self.output_price
         return read_price_table().get(self.model)
@@ -156,18 +156,18 @@ def check_endpoint(name: str, fields: dict) -> Endpoint:
 
 @cache
 def read_price_table() -> dict[str, tuple[float, float]]:
-    """litellm's prices by model name, USD per million tokens, read without importing litellm; none without it."""
-    name, fields = (
-        "litellm/model_prices_and_context_window_backup.json",
-        ["input_cost_per_token", "output_cost_per_token"],
-    )
+    """litellm's prices by model name, USD per million tokens, read without importing it; none without it."""
     try:
-        file = importlib.metadata.distribution("litellm").locate_file(name)
+        package = importlib.metadata.distribution("litellm")
     except importlib.metadata.PackageNotFoundError:
         return {}
-    table = json.loads(Path(str(file)).read_text(encoding="utf-8"))
-    prices = {model: [entry.get(field) for field in fields] for model, entry in table.items()}
-    return {model: (p * 1e6, r * 1e6) for model, (p, r) in prices.items() if p is not None and r is not None}
+    file = Path(str(package.locate_file("litellm/model_prices_and_context_window_backup.json")))
+    prices = {}
+    for model, entry in json.loads(file.read_text(encoding="utf-8")).items():
+        pair = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
+        if None not in pair:
+            prices[model] = pair[0] * 1e6, pair[1] * 1e6
+    return prices
 
 
 def find_key(endpoint: Endpoint) -> str:

@@ -4,13 +4,15 @@ import json
 import re
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import aiohttp
 import httpx
 import openai
 
+T = TypeVar("T")
 FailureKind = Literal[
     "empty",  # a reply without text
     "truncated",  # cut off at the limit of tokens
@@ -42,6 +44,25 @@ class CallFailed(Exception):
         self.kind, self.detail, self.retry_after, self.status = kind, detail, retry_after, status
 
 
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """What became of a task: its ``result``, or the ``failure`` that ended it."""
+
+    result: T | None = None
+    failure: CallFailed | None = None
+
+    def __str__(self) -> str:
+        return str(self.failure or self.result)
+
+
+def list_results(outcomes: list[Outcome[T]]) -> list[T]:
+    """The results of tasks that do not fail; raises the first failure if one does."""
+    for outcome in outcomes:
+        if outcome.failure:
+            raise outcome.failure
+    return [outcome.result for outcome in outcomes]
+
+
 CAUSES: dict[FailureKind, tuple[type[Exception], ...]] = {
     "unreachable": (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError),
     "rejected": (httpx.UnsupportedProtocol, httpx.InvalidURL, ValueError),  # an address, of a proxy too
@@ -53,7 +74,7 @@ GARBLED = (json.JSONDecodeError, UnicodeDecodeError)  # from a stream that is no
 
 
 def read_fault(error: Exception) -> CallFailed:
-    """The failure behind an exception of the client, which wraps every other one: that of a defect is raised."""
+    """The failure behind an exception of the client, which wraps all others: that of a defect is raised."""
     if isinstance(error, openai.APIStatusError):
         return read_status(error)
     causes = [error]

@@ -9,13 +9,11 @@
 """
 
 import asyncio
-import base64
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, get_args
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args
 
 import numpy as np
 from pydantic import BaseModel
@@ -25,15 +23,16 @@ from realusersim_nb.errors import InputError
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.client import Connection
 from realusersim_nb.llm.endpoints import EndpointError, find_endpoint
-from realusersim_nb.llm.errors import CallFailed
-from realusersim_nb.llm.replies import Reply, ToolReply, parse_json, parse_text, parse_tool_calls
-from realusersim_nb.llm.requests import (
-    add_schema,
-    find_highest_cost,
-    make_request,
-    repair_request,
-    request_key,
+from realusersim_nb.llm.errors import CallFailed, Outcome
+from realusersim_nb.llm.replies import (
+    Reply,
+    ToolReply,
+    parse_embeddings,
+    parse_json,
+    parse_text,
+    parse_tool_calls,
 )
+from realusersim_nb.llm.requests import add_schema, make_request, repair_request, request_key
 from realusersim_nb.llm.usage import Budget, Usage
 from realusersim_nb.parallel.bars import show_bar
 
@@ -42,26 +41,8 @@ R, T = TypeVar("R"), TypeVar("T")
 Prompt = str | list[dict]  # a text, or messages in OpenAI's form
 LLMMode = Literal["live", "replay", "record"]
 TEXTS_A_CALL = 64  # of one request for embeddings
+LOG = logging.getLogger(__name__)
 EXCHANGE: ContextVar[tuple[str, str]] = ContextVar("exchange", default=("", ""))
-
-
-@dataclass(frozen=True)
-class Outcome(Generic[T]):
-    """What became of a task: its ``result``, or the ``failure`` that ended it."""
-
-    result: T | None = None
-    failure: CallFailed | None = None
-
-    def __str__(self) -> str:
-        return str(self.failure or self.result)
-
-
-def list_results(outcomes: list[Outcome[T]]) -> list[T]:
-    """The results of tasks that do not fail; raises the first failure if one does."""
-    for outcome in outcomes:
-        if outcome.failure:
-            raise outcome.failure
-    return [outcome.result for outcome in outcomes]
 
 
 class Sampling(TypedDict, total=False):
@@ -110,7 +91,7 @@ class Models:
 
     @property
     def last_exchange(self) -> tuple[str, str]:
-        """The newest prompt of this task, and its raw reply; after ``run_all`` of the task that ended last."""
+        """The newest prompt and raw reply of this task; after ``run_all``, of the task that ended last."""
         return EXCHANGE.get()
 
     async def ask(self, model: str, prompt: Prompt, **sampling: Unpack[Sampling]) -> str:
@@ -165,18 +146,19 @@ class Models:
             self._show_usage()
 
     async def embed(self, model: str, texts: list[str]) -> np.ndarray:
-        """Embeddings of texts, float32, a row a text, cached like replies; EndpointError if some are not there."""
+        """Embeddings of texts, float32, a row a text, cached like replies; EndpointError without them."""
         connection = self._connect(model)
-        about = {"model": connection.endpoint.model, "encoding_format": "float"} | connection.endpoint.options
+        endpoint, rows = connection.endpoint, []
+        request = {"model": endpoint.model, "encoding_format": "float"} | endpoint.options
         batches = [texts[start : start + TEXTS_A_CALL] for start in range(0, len(texts), TEXTS_A_CALL)]
-        tasks = [self._reply(connection, about | {"input": batch}, 0) for batch in batches]
-        rows = []
+        tasks = [self._reply(connection, request | {"input": batch}, 0) for batch in batches]
         for batch, outcome in zip(batches, await self.run_all(tasks, f"embedding by {model}"), strict=True):
-            values = np.frombuffer(b"" if outcome.failure else base64.b64decode(outcome.result.text), "<f4")
+            values = parse_embeddings(outcome.result) if outcome.result else np.array([])
             if values.size == 0 or values.size % len(batch):
                 raise EndpointError(
-                    f"{connection.endpoint.address}, model {model!r}: no embeddings of texts {len(rows) + 1} to "
-                    f"{len(rows) + len(batch)} ({outcome.failure or 'too few came back'}); those before are cached."
+                    f"{endpoint.address}, model {model!r}: no embeddings of texts {len(rows) + 1} to "
+                    f"{len(rows) + len(batch)} ({outcome.failure or 'too few came back'}); those before "
+                    "are cached: run again to go on."
                 )
             rows.extend(values.reshape(len(batch), -1))
         return np.array(rows)
@@ -184,9 +166,9 @@ class Models:
     async def run_all(self, tasks: Iterable[Coroutine[Any, Any, T]], title: str) -> list[Outcome[T]]:
         """What became of the tasks, in order, under a progress bar with calls, tokens and cost.
 
-        CallFailed is a task's ``failure``: one bad reply stops no study. Few more than ``max_concurrency`` tasks
-        run at once, so that a conversation ends before many others begin, while its prompt prefix is cached by
-        the endpoint. After an error that stops the study, calls in flight are completed: they are paid.
+        CallFailed is a task's ``failure``: one bad reply stops no study. Few more than ``max_concurrency``
+        tasks run at once, so that a conversation ends before many others begin, while the endpoint has its
+        prompt prefix cached. When an error stops the study, calls in flight are completed: they are paid.
         """
         tasks = list(tasks)
         outcomes, waiting, newest = [Outcome()] * len(tasks), iter(enumerate(tasks)), [EXCHANGE.get()]
@@ -231,8 +213,8 @@ class Models:
             endpoint = find_endpoint(model)
             if self._budget.usd is not None and endpoint.prices is None:
                 raise EndpointError(
-                    f"budget_usd needs to know what model {endpoint.model!r} costs: set input_price and output_price "
-                    f"(USD per million tokens, 0 if it is free) for {model!r} in endpoints.yaml."
+                    f"budget_usd needs to know what model {endpoint.model!r} costs: set input_price and "
+                    f"output_price (USD per million tokens, 0 if it is free) for {model!r} in endpoints.yaml."
                 )
             self._connections[model] = Connection(endpoint, self.max_concurrency, self._allow_retry)
         return self._connections[model]
@@ -240,7 +222,7 @@ class Models:
     async def _reply_in_form(
         self, connection: Connection, request: dict, schema: type[BaseModel] | None, sample: int
     ) -> Reply:
-        """The reply, held to the schema in the form that the endpoint takes; its first refusal of a JSON schema decides."""
+        """The reply, held to the schema in the form that the endpoint takes; its first refusal decides."""
         endpoint, form = connection.endpoint, connection.form or connection.endpoint.structured
         if schema is None or form != "json_schema":
             request = add_schema(request, schema, form) if schema else request
@@ -259,9 +241,7 @@ class Models:
             except EndpointError:
                 raise error from None  # the schema was not what it refused
             if connection.form != "json_object":
-                logging.getLogger(__name__).warning(
-                    "%s takes no JSON schema, so replies are only checked.", endpoint.address
-                )
+                LOG.warning("%s takes no JSON schema, so replies are only checked.", endpoint.address)
             connection.form = "json_object"
         return reply
 
@@ -286,16 +266,9 @@ class Models:
                 f"replay: no recorded reply of model {request['model']!r} to the prompt that ends "
                 f"{text[-80:]!r} (call {key[:12]}); run once with llm_mode live or record."
             )
-        highest, usage = find_highest_cost(connection.endpoint, request), self.usage
-        await self._budget.reserve(highest)
-        try:
+        async with self._budget.reserve(connection.endpoint, request):
             reply = await connection.call(request, key)
-            usage.live += 1
-            usage.prompt_tokens += reply.prompt_tokens
-            usage.completion_tokens += reply.completion_tokens
-            usage.cost_usd += connection.endpoint.find_cost(reply.prompt_tokens, reply.completion_tokens)
-        finally:
-            self._budget.reserved -= highest
+            self.usage.add(connection.endpoint, reply)
         return await self.cache.keep(reply)
 
     def _allow_retry(self, words: str) -> bool:

@@ -77,7 +77,7 @@ def read_replies(path: Path) -> list[Reply]:
 
 
 def read_completion(answer: str, about: dict[str, str]) -> Reply:
-    """The reply in an endpoint's answer (``about``: key, model, service); CallFailed (``disconnected``) without one.
+    """The reply in an endpoint's answer (``about``: key, model, service); CallFailed if there is none.
 
     Some gateways answer 200 with a page, with half a body, or with an error in place of choices.
     """
@@ -100,7 +100,7 @@ def read_completion(answer: str, about: dict[str, str]) -> Reply:
 
 
 def read_embeddings(answer: str, about: dict[str, str]) -> Reply:
-    """The embeddings in an endpoint's answer, float32 as base64 text; CallFailed (``disconnected``) without any."""
+    """The embeddings in an endpoint's answer, float32 as base64 text; CallFailed if there are none."""
     try:
         body = json.loads(answer)
         vectors = [row["embedding"] for row in sorted(body["data"], key=lambda row: row["index"])]
@@ -109,6 +109,11 @@ def read_embeddings(answer: str, about: dict[str, str]) -> Reply:
         return Reply(**about, text=text, prompt_tokens=tokens)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CallFailed("disconnected", f"no embeddings in the answer {answer[:200]!r}") from error
+
+
+def parse_embeddings(reply: Reply) -> np.ndarray:
+    """All values of a reply's embeddings in a row, float32."""
+    return np.frombuffer(base64.b64decode(reply.text), "<f4")
 
 
 def parse_text(reply: Reply) -> str:
@@ -125,7 +130,7 @@ def parse_text(reply: Reply) -> str:
 
 
 def parse_json(reply: Reply, schema: type[S]) -> S:
-    """The reply as ``schema``, also from inside a code fence or a sentence; CallFailed says why it is none."""
+    """The reply as ``schema``, also from a code fence or a sentence; CallFailed says why it is none."""
     text, cut = parse_text(reply), reply.finish_reason == "length"
     if "{" not in text:
         raise CallFailed("truncated" if cut else "prose", f"the reply is not a {schema.__name__}, but prose")
@@ -139,7 +144,7 @@ def parse_json(reply: Reply, schema: type[S]) -> S:
 
 
 def parse_tool_calls(reply: Reply) -> ToolReply:
-    """The reply of a model that was offered tools; CallFailed (``invalid``) for a call that cannot be read."""
+    """The reply of a model that was offered tools; CallFailed for a call that cannot be read."""
     if not reply.tool_calls:
         return ToolReply(parse_text(reply), [])
     try:

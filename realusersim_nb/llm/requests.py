@@ -75,8 +75,3 @@ def count_tokens(request: dict) -> int:
     """About how many tokens a request has: a third of its characters, more than most tokenizers count."""
     texts = request.get("messages", []) + request.get("tools", []) + request.get("input", [])
     return len(json.dumps(texts, ensure_ascii=False)) // 3 + 1
-
-
-def find_highest_cost(endpoint: Endpoint, request: dict) -> float:
-    """The most that a request can cost, in USD."""
-    return endpoint.find_cost(count_tokens(request), request.get(endpoint.max_tokens_name, 0))

@@ -1,9 +1,14 @@
 """What the calls of a notebook have cost, and the budget that they never exceed."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from realusersim_nb.errors import StudyError
+from realusersim_nb.llm.endpoints import Endpoint
+from realusersim_nb.llm.replies import Reply
+from realusersim_nb.llm.requests import count_tokens
 
 
 class BudgetReached(StudyError):
@@ -26,6 +31,13 @@ class Usage:
     completion_tokens: int = 0
     cost_usd: float = 0.0
 
+    def add(self, endpoint: Endpoint, reply: Reply) -> None:
+        """Count a live call."""
+        self.live += 1
+        self.prompt_tokens += reply.prompt_tokens
+        self.completion_tokens += reply.completion_tokens
+        self.cost_usd += endpoint.find_cost(reply.prompt_tokens, reply.completion_tokens)
+
     def __str__(self) -> str:
         tokens = f"{self.prompt_tokens + self.completion_tokens:,} tokens"
         failed = f", {self.failed} failed" if self.failed else ""
@@ -33,19 +45,25 @@ class Usage:
 
 
 class Budget:
-    """USD that calls may cost together (None: any amount); a call begins only if the most it can cost is left."""
+    """USD that calls may cost together (None: any amount)."""
 
     def __init__(self, usd: float | None, usage: Usage):
         self.usd, self.usage = usd, usage
         self.reserved = 0.0  # by calls in flight
 
-    async def reserve(self, cost: float) -> None:
-        """Set aside the most that a call can cost; BudgetReached if that is not left."""
+    @asynccontextmanager
+    async def reserve(self, endpoint: Endpoint, request: dict) -> AsyncIterator[None]:
+        """Set aside the most that a call can cost while it is made; BudgetReached if that is not left."""
+        cost = endpoint.find_cost(count_tokens(request), request.get(endpoint.max_tokens_name, 0))
         while self.usd is not None and self.usage.cost_usd + self.reserved + cost > self.usd:
             if self.reserved <= 1e-12:
                 raise BudgetReached(
-                    f"budget_usd {self.usd}: ${self.usage.cost_usd:.4f} are spent, and the next call may cost "
-                    f"${cost:.4f}; raise it and run again to go on."
+                    f"budget_usd {self.usd}: ${self.usage.cost_usd:.4f} are spent, and the next call may "
+                    f"cost ${cost:.4f}; raise it and run again to go on."
                 )
             await asyncio.sleep(0.05)  # calls in flight may turn out cheaper
         self.reserved += cost
+        try:
+            yield
+        finally:
+            self.reserved -= cost

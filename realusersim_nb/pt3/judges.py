@@ -13,8 +13,8 @@ import pandas as pd
 from pydantic import BaseModel, Field, create_model
 
 from realusersim_nb.errors import InputError
-from realusersim_nb.llm.errors import CallFailed
-from realusersim_nb.llm.models import Models, list_results
+from realusersim_nb.llm.errors import CallFailed, list_results
+from realusersim_nb.llm.models import Models
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.pt3 import authorship
 from realusersim_nb.pt3.cases import list_judged_messages, render_judged_messages
@@ -51,7 +51,7 @@ Judged = create_model("Judged", __doc__="Both in one call.", **dict.fromkeys(DIM
 class JudgeSettings:
     """How a model judges: in 2 ``calls`` as the paper's judge, or in 1 that asks for finding and verdict.
 
-    ``order``: which side is shown first; ``trial`` numbers repetitions; ``prompt``: a released one in place of ours.
+    ``order``: the side shown first; ``trial`` numbers repetitions; ``prompt``: a released one (None: ours).
     """
 
     calls: Literal[1, 2] = 2
@@ -102,10 +102,11 @@ async def judge_transcript(
         if released:
             analysis = await models.ask(model, request, max_tokens=1500, **sampling)
             about["replies"].append(models.last_exchange[1])
+            request = make_chat(released.formatting, analysis)
         else:
             analysis = join_findings(await ask(request, Analysis, 600))
-        verdicts = await ask(make_verdict_request(analysis, released), Verdicts, 80)
-        return Judgement(**about, analysis=analysis, verdicts=verdicts)
+            request = fill_prompt("judge_verdicts", analysis=analysis)
+        return Judgement(**about, analysis=analysis, verdicts=await ask(request, Verdicts, 80))
     except CallFailed as error:
         return Judgement(**about, error=str(error))
 
@@ -122,11 +123,6 @@ def make_judge_request(case: Case, transcript: Conversation, settings: JudgeSett
         return write_judge_prompt(case, transcript, order=settings.order)
     a, b = map(render_judged_messages, sort_sides(case, transcript, settings.order))
     return make_chat(settings.prompt.system, f"Conversation A:\n{a}\n\nConversation B:\n{b}")
-
-
-def make_verdict_request(analysis: str, prompt: JudgePrompt | None) -> str | list[dict]:
-    """The second call, which turns the analysis into verdicts."""
-    return make_chat(prompt.formatting, analysis) if prompt else fill_prompt("judge_verdicts", analysis=analysis)
 
 
 def make_chat(system: str, user: str) -> list[dict]:
@@ -152,9 +148,9 @@ async def judge_transcripts(
 
 Rule = Callable[[list[list[str]], list[list[str]]], pd.DataFrame]
 RULES: dict[str, Callable[..., Rule]] = {"measured": authorship.learn_authorship}
-"""Judges that call no model, by name: each learns from people who are in no case (``people``, ``seed``), and then
-compares originals and candidates, a list of messages each: one row a pair, how likely (0..1) it is one person, and
-one column a dimension. Half or more is a match. InputError if there are too few people to learn from."""
+"""Judges that call no model, by name: each learns from people who are in no case (``people``, ``seed``), and
+then compares originals and candidates, a list of messages each: how likely (0..1) it is one person, a row a
+pair and a column a dimension; half or more is a match. InputError if there are too few people."""
 
 
 def name_judges(judge: str | list[str] | None, simulator: str) -> list[str]:

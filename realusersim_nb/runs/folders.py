@@ -17,8 +17,9 @@ from pydantic import BaseModel
 
 from realusersim_nb import errors, files
 from realusersim_nb.files import replace_whole
-from realusersim_nb.llm.models import Models, Usage
+from realusersim_nb.llm.models import Models
 from realusersim_nb.llm.replies import read_replies, write_replies
+from realusersim_nb.llm.usage import Usage
 from realusersim_nb.profiles import extraction
 from realusersim_nb.records import Conversation, Profile
 from realusersim_nb.runs.summary import write_summary

@@ -1,7 +1,4 @@
-"""The headline numbers of runs, as tables and as text.
-
-Each notebook writes ``summary_part.json``; ``summary.json`` is those of all notebooks of a run together.
-"""
+"""The headline numbers of runs, as tables and as text; ``summary.json`` joins those of a run's notebooks."""
 
 import json
 from collections import Counter
@@ -13,8 +10,11 @@ import pandas as pd
 
 from realusersim_nb import files
 from realusersim_nb.errors import MissingFileError
-from realusersim_nb.llm.models import Usage
+from realusersim_nb.llm.usage import Usage
 from realusersim_nb.simulators.conditions import find_position
+
+VALUES = dict.fromkeys(["rate", "success", "js"], "value")
+COLUMNS = VALUES | {"floor_high": "floor", "n_cases": "n", "n_runs": "n"}  # by their names in headlines
 
 
 def name_run(folder: Path) -> str:
@@ -23,11 +23,8 @@ def name_run(folder: Path) -> str:
     return name if outputs else folder.name
 
 
-# --- what notebooks wrote ----------------------------------------------------------------------
-
-
 def collect_headlines(run_folder: Path) -> dict:
-    """What the notebooks of a run that are done wrote, in one mapping; ``calls`` and ``wall_seconds`` are added up."""
+    """What the finished notebooks of a run wrote; their ``calls`` and ``wall_seconds`` are added up."""
     headlines, calls, seconds = {}, Counter(asdict(Usage())), 0.0
     for path in sorted(run_folder.glob("*/summary_part.json")):
         written = json.loads(path.read_text())
@@ -46,14 +43,9 @@ def read_usage(run_folder: Path) -> dict[str, float]:
     """Calls, tokens, dollars and seconds of the notebooks of a run that are done so far."""
     headlines = collect_headlines(run_folder)
     calls = headlines["calls"]
-    return {
-        "calls": calls["live"],
-        "cached": calls["cached"],
-        "failed_calls": calls["failed"],
-        "cost_usd": round(calls["cost_usd"], 6),
-        "tokens": calls["prompt_tokens"] + calls["completion_tokens"],
-        "wall_seconds": headlines["wall_seconds"],
-    }
+    counts = {"calls": calls["live"], "cached": calls["cached"], "failed_calls": calls["failed"]}
+    tokens, cost = calls["prompt_tokens"] + calls["completion_tokens"], round(calls["cost_usd"], 6)
+    return counts | {"cost_usd": cost, "tokens": tokens, "wall_seconds": headlines["wall_seconds"]}
 
 
 def read_manifest(run_folder: Path) -> dict | None:
@@ -64,29 +56,19 @@ def read_manifest(run_folder: Path) -> dict | None:
         return None
 
 
-# --- tables ------------------------------------------------------------------------------------
-
-
 def read_measures(run_folder: Path) -> pd.DataFrame:
     """What a run measured of each arm and reference arm: one row a measure and arm, in the order of figures.
 
-    Columns ``run, measure`` (fidelity by each judge, agent success, gap), ``arm, value, ci_low, ci_high`` (0..1; of
-    the gap nats, with the floor's 97.5 % point in ``floor``), ``n`` and ``n_failed``.
+    Columns ``run, measure`` (fidelity by each judge, agent success, gap), ``arm, value, ci_low, ci_high``
+    (0..1, of the gap nats), ``floor`` (of the gap: the floor's 97.5 % point), ``n, n_failed``.
     """
-    summary, run = json.loads((run_folder / "summary.json").read_text()), name_run(run_folder)
-    by_judge = summary.get("fidelity_by_judge", {})
-    measures = [(f"fidelity by {judge}", "rate", "n_cases", arms) for judge, arms in by_judge.items()]
-    measures.append(("agent success", "success", "n_runs", summary.get("stress", {})))
-    measures.append(("gap", "js", "n", summary.get("gap", {})))
+    summary = json.loads((run_folder / "summary.json").read_text())
+    measures = {f"fidelity by {judge}": arms for judge, arms in summary.get("fidelity_by_judge", {}).items()}
+    measures |= {"agent success": summary.get("stress", {}), "gap": summary.get("gap", {})}
     rows = [
-        (
-            run,
-            measure,
-            arm,
-            *map(row.get, (value, "ci_low", "ci_high", "floor_high", n)),
-            row.get("n_failed", 0),
-        )
-        for measure, value, n, arms in measures
+        {"run": name_run(run_folder), "measure": measure, "arm": arm, "n_failed": 0}
+        | {COLUMNS.get(name, name): value for name, value in row.items()}
+        for measure, arms in measures.items()
         for arm, row in arms.items()
     ]
     columns = "run measure arm value ci_low ci_high floor n n_failed".split()
@@ -95,7 +77,7 @@ def read_measures(run_folder: Path) -> pd.DataFrame:
 
 
 def find_runs(sweep: str | None = None) -> list[Path]:
-    """The folders of all runs that have a summary, or of those of one sweep. MissingFileError if there is none."""
+    """The folders of all runs with a summary, or of those of one sweep. MissingFileError if there is none."""
     folder = files.outputs_folder() / (sweep or "")
     summaries = [*folder.glob("*/summary.json"), *([] if sweep else folder.glob("*/*/summary.json"))]
     if not summaries:
@@ -111,7 +93,7 @@ def collect_measures(folders: Iterable[Path]) -> pd.DataFrame:
 
 
 def collect_table(path: str, columns: Iterable[str], folders: Iterable[Path] | None = None) -> pd.DataFrame:
-    """A table of runs (None: all), ``run`` first; empty if none has it. Tables without these columns are left out."""
+    """A table of runs (None: all), ``run`` first; runs without it or without these columns are left out."""
     paths = {name_run(folder): folder / f"{path}.parquet" for folder in folders or find_runs()}
     tables = {run: pd.read_parquet(path) for run, path in paths.items() if path.exists()}
     tables = {run: table for run, table in tables.items() if {*columns} <= {*table}}
@@ -120,11 +102,8 @@ def collect_table(path: str, columns: Iterable[str], folders: Iterable[Path] | N
     return pd.concat(tables, names=["run", None]).reset_index("run").reset_index(drop=True)
 
 
-# --- as text -----------------------------------------------------------------------------------
-
-
 def pivot_measures(measures: pd.DataFrame) -> pd.DataFrame:
-    """Measures for reading: one row an arm (of each run, where there are several), one column a measure, as text."""
+    """Measures as text: one row an arm (of each run, where there are several), one column a measure."""
     index = ["run", "arm"] if measures["run"].nunique() > 1 else "arm"
     shown = measures.assign(text=[describe_measure(row) for row in measures.itertuples()])
     wide = shown.pivot(index=index, columns="measure", values="text")[shown["measure"].unique()].fillna("")
@@ -156,8 +135,8 @@ def describe_sources(run_folder: Path) -> list[str]:
 def describe_notebook(folder: Path, seconds: float) -> str:
     """One line on an executed notebook: wall time, calls, tokens."""
     calls = json.loads((folder / "summary_part.json").read_text())["calls"]
-    tokens = calls["prompt_tokens"] + calls["completion_tokens"]
+    tokens, cost = calls["prompt_tokens"] + calls["completion_tokens"], calls["cost_usd"]
     return (
         f"{folder.name:<24} {int(seconds) // 60}:{int(seconds) % 60:02d} min   {calls['live']:>4} calls "
-        f"({calls['cached']} cached, {calls['failed']} failed)   {tokens:>7,} tokens   ${calls['cost_usd']:.2f}"
+        f"({calls['cached']} cached, {calls['failed']} failed)   {tokens:>7,} tokens   ${cost:.2f}"
     )

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from realusersim_nb.llm.errors import CallFailed
-from realusersim_nb.llm.models import list_results
+from realusersim_nb.llm.errors import CallFailed, list_results
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import CLOSE, Case, Conversation, Message, Persona, Profile
 from realusersim_nb.simulators import conditions, role_breaks
 from realusersim_nb.simulators.users import Simulator
 from realusersim_nb.text import mark_repeats, measure_longest_copy
 
+ENDS = ["close", "max_turns", "error"]
 REPLY_WORDS = 40  # of the assistant (ours; the paper does not state it)
 
 
@@ -38,8 +38,7 @@ async def roll_out(
         outcome["role_break"] = role_breaks.find_role_break(texts, persona.instructions)
     except CallFailed as error:
         outcome = {"ended_by": "error", "error": str(error)}
-    keys = {"case_id": case.case_id, "user_id": case.user_id, "arm": arm, "simulator": simulator.model}
-    return Conversation(conversation_id=f"{case.case_id}/{arm}", messages=messages, **keys, **outcome)
+    return Conversation(messages=messages, simulator=simulator.model, **case.identify(arm), **outcome)
 
 
 async def reply_as_assistant(simulator: Simulator, messages: list[Message]) -> Message:
@@ -93,22 +92,14 @@ def tabulate_rollouts(transcripts: list[Conversation], examples: dict[str, list[
     rows = []
     for t in transcripts:
         texts, shown = t.user_messages, examples.get(t.user_id, [])
-        repeats = mark_repeats(texts)
-        copied = sum(any(text in example or example in text for example in shown) for text in texts)
-        longest = measure_longest_copy("\n".join(texts), shown)
-        rows.append([t.arm, t.ended_by, len(texts), len(repeats), sum(repeats), copied, longest])
-    table = pd.DataFrame(rows, columns="arm ended_by messages later repeated copied longest".split())
+        repeats, longest = mark_repeats(texts), measure_longest_copy("\n".join(texts), shown)
+        copies = sum(any(text in example or example in text for example in shown) for text in texts)
+        ends = [t.ended_by == end for end in ENDS]
+        rows.append([t.arm, *ends, len(texts), len(repeats), sum(repeats), copies, longest])
+    table = pd.DataFrame(rows, columns=["arm", *ENDS, *"messages later repeats copies longest".split()])
     arms = table.groupby("arm", sort=False)
-    ends = pd.crosstab(table["arm"], table["ended_by"])
-    ends = ends.reindex(index=table["arm"].unique(), columns=["close", "max_turns", "error"], fill_value=0)
-    sums = arms[["messages", "later", "repeated", "copied"]].sum()
-    return pd.DataFrame(
-        {
-            "n": arms.size(),
-            **ends,
-            "messages": arms["messages"].mean(),
-            "repeated": sums["repeated"] / sums["later"],
-            "copied": sums["copied"] / sums["messages"],
-            "longest_copied": arms["longest"].mean(),
-        }
-    )
+    sums, means = arms.sum(), arms.mean()
+    shares = {"repeated": sums["repeats"] / sums["later"], "copied": sums["copies"] / sums["messages"]}
+    result = sums[ENDS].assign(messages=means["messages"], **shares, longest_copied=means["longest"])
+    result.insert(0, "n", arms.size())
+    return result

@@ -5,7 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from realusersim_nb.llm.models import Models, Outcome
+from realusersim_nb.llm.errors import Outcome
+from realusersim_nb.llm.models import Models
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import CLOSE, Case, Message, Persona
 
@@ -51,7 +52,7 @@ class Simulator:
     max_user_messages: int = 5
 
     async def write(self, *, persona: Persona, goal: str, context: str, messages: list[Message]) -> str:
-        """The user's next message, or ``/close`` when they have what they want; CallFailed for an unusable reply."""
+        """The user's next message, or ``/close`` at the end; CallFailed for an unusable reply."""
         about = {"goal": goal, "context": context}
         if self.turn_format == "roles":
             system = fill_prompt("user_roles", persona=persona.render(), **about)

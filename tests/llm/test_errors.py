@@ -12,7 +12,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from realusersim_nb.llm import client, endpoints, errors, local_server
-from realusersim_nb.llm.models import Models, list_results
+from realusersim_nb.llm.errors import list_results
+from realusersim_nb.llm.models import Models
 from realusersim_nb.llm.replies import Reply, parse_json
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
@@ -351,7 +352,9 @@ def test_loopback_server_is_found_without_the_proxy(proxy, tmp_path):
 def test_wrong_address_is_one_sentence(endpoint, monkeypatch, address):
     endpoint(lambda request: "red")
     monkeypatch.setenv("OPENAI_BASE_URL", address)
-    with pytest.raises(endpoints.EndpointError, match=r"model 'm': .*; (correct the address|check the (name|address))"):
+    with pytest.raises(
+        endpoints.EndpointError, match=r"model 'm': .*; (correct the address|check the (name|address))"
+    ):
         ask("m", "which?")
 
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from realusersim_nb.llm import endpoints, errors, requests
 from realusersim_nb.llm.cache import Cache
-from realusersim_nb.llm.models import Models, list_results
+from realusersim_nb.llm.errors import list_results
+from realusersim_nb.llm.models import Models
 from realusersim_nb.llm.usage import BudgetReached
 from realusersim_nb.prompts import fill
 from realusersim_nb.runs import folders
@@ -249,7 +250,7 @@ def test_identity_keeps_the_cache_when_an_address_changes():
 
 
 def test_budget_is_never_passed_and_what_is_left_can_go_on(endpoint, tmp_path, monkeypatch):
-    """Each call costs $0.10 and is known to cost $0.12 at most: 7 fit into $0.80, however many ask at once."""
+    """Each call costs $0.10 and can cost $0.12 at most: 7 fit into $0.80, however many ask at once."""
     mock = endpoint(lambda request: "red")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "endpoints.yaml").write_text("mine: {input_price: 10000, output_price: 0}")
