@@ -105,7 +105,7 @@ class Profile(Record):
 
 
 class Persona(Record):
-    """How a simulated user writes: one instruction a line, and the ``examples`` of each, in the same order."""
+    """How a simulated user writes: one instruction a line, and the examples of each, in the same order."""
 
     instructions: list[str] = []
     examples: list[list[str]] = []
@@ -115,7 +115,7 @@ class Persona(Record):
         lines = []
         for instruction, examples in zip_longest(self.instructions, self.examples, fillvalue=()):
             quotes = " / ".join(f'"{" ".join(example.split())}"' for example in examples)
-            lines.append(f"{instruction} For instance, about other things: {quotes}" if quotes else instruction)
+            lines.append(instruction + (f" For instance, about other things: {quotes}" if quotes else ""))
         return "\n".join(lines)
 
 
@@ -138,6 +138,11 @@ class Case(Record):
     def brief(self) -> str:
         """Goal and context, as the simulated user reads them."""
         return f"{self.goal}\nThey know: {self.key_context}"
+
+    def identify(self, arm: str) -> dict[str, str]:
+        """The fields by which a conversation belongs to this case under an arm."""
+        keys = {"case_id": self.case_id, "user_id": self.user_id, "arm": arm}
+        return keys | {"conversation_id": f"{self.case_id}/{arm}"}
 
 
 class Judgement(Record):

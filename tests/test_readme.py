@@ -130,7 +130,8 @@ CASES = [
 
 
 def test_new_arm_is_known_everywhere_by_one_line(endpoint, monkeypatch):
-    names = {"read_persona": lambda name: records.Persona(instructions=[f"The text of {name}.md."])}
+    monkeypatch.setattr(conditions, "fill_prompt", lambda name: f"The text of {name}.md.")
+    names = {"use_prompt": conditions.use_prompt}
     monkeypatch.setitem(conditions.ARMS, *eval(f"{{{NEW_ARM}}}", names).popitem())
     mock = endpoint(lambda request: "/close" if len(request["messages"]) > 2 else "hi")
     profiles = {case.user_id: records.Profile(user_id=case.user_id) for case in CASES}

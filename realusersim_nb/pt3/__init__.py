@@ -21,42 +21,17 @@ from realusersim_nb.pt3.judges import (
     choose_model_judge,
     find_unscored_reason,
     judge_all,
-    judge_transcript,
+    judge_transcripts,
     make_judges,
     write_judge_prompt,
 )
 from realusersim_nb.pt3.labels import draw_label_pairs, read_labels
 from realusersim_nb.pt3.scores import compare_fidelity, normalise_fidelity, score_fidelity, tabulate_verdicts
 
-__all__ = [
-    "DIMENSIONS",
-    "JudgeSettings",
-    "choose_model_judge",
-    "compare_fidelity",
-    "compare_readers",
-    "cut_case",
-    "draw_cases",
-    "draw_label_pairs",
-    "draw_reference_arms",
-    "evaluate_authorship",
-    "find_unscored_reason",
-    "judge_again",
-    "judge_all",
-    "judge_transcript",
-    "make_case",
-    "make_cases",
-    "make_judges",
-    "measure_formalism",
-    "measure_leaks",
-    "measure_validity",
-    "normalise_fidelity",
-    "pivot_formalism",
-    "read_labels",
-    "render_judged_messages",
-    "score_fidelity",
-    "simulate_cases",
-    "split_by_domain",
-    "tabulate_side_by_side",
-    "tabulate_verdicts",
-    "write_judge_prompt",
-]
+__all__ = ["draw_cases", "make_case", "make_cases", "measure_leaks", "simulate_cases", "split_by_domain"]
+__all__ += ["cut_case", "draw_reference_arms", "render_judged_messages", "tabulate_side_by_side"]
+__all__ += ["DIMENSIONS", "JudgeSettings", "choose_model_judge", "measure_formalism", "pivot_formalism"]
+__all__ += ["find_unscored_reason", "judge_all", "judge_transcripts", "make_judges", "write_judge_prompt"]
+__all__ += ["compare_fidelity", "normalise_fidelity", "score_fidelity", "tabulate_verdicts"]
+__all__ += ["evaluate_authorship", "judge_again", "measure_validity"]
+__all__ += ["compare_readers", "draw_label_pairs", "read_labels"]

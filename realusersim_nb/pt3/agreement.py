@@ -60,21 +60,19 @@ def compare_readers(judgements: list[Judgement], *, seed: int = 0) -> pd.DataFra
     """Agreement of every two readers with verdicts in common.
 
     Columns ``n`` (verdicts), ``n_cases``, ``agree`` (share, 0..1) with its 95 % interval by case, ``kappa``
-    (Cohen; 0 chance, 1 perfect; NaN where both always give the same verdict), and ``more_matches``: the second
-    reader's match rate less the first's (of swapped sides, the order bias) with its interval.
+    (Cohen; 0 chance, 1 perfect; NaN where all verdicts are equal), and ``more_matches``: the second reader's
+    match rate less the first's (of swapped sides, the order bias) with its interval.
     """
     rows, wide = [], pivot_readers(judgements)
     for names in combinations(wide.columns, 2):
         both = wide[list(names)].dropna()
-        if both.empty:
-            continue
-        (_, one), (_, other) = both.items()
-        cases = both.index.get_level_values("case_id").to_series()
-        agree = stats.estimate_rate(one == other, cases, seed=seed)
-        shift = stats.estimate_rate(other - one, cases, is_share=False, seed=seed)
-        kappa = cohen_kappa_score(one, other) if len(np.unique(both)) > 1 else np.nan
-        agreement = [agree[name] for name in ("n", "rate", "ci_low", "ci_high")]
-        rows.append([*names, agreement[0], cases.nunique(), *agreement[1:], kappa, *list(shift.values())[:3]])
+        if len(both):
+            (_, one), (_, other) = both.items()
+            cases = both.index.get_level_values("case_id").to_series()
+            *agree, n = stats.estimate_rate(one == other, cases, seed=seed).values()
+            *shift, _ = stats.estimate_rate(other - one, cases, is_share=False, seed=seed).values()
+            kappa = cohen_kappa_score(one, other) if len(np.unique(both)) > 1 else np.nan
+            rows.append([*names, n, cases.nunique(), *agree, kappa, *shift])
     return pd.DataFrame(rows, columns=READER_COLUMNS)
 
 

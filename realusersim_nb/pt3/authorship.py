@@ -37,19 +37,18 @@ FEATURES = sorted({name for features in FEATURES_BY_DIMENSION.values() for name 
 REGRESSION = make_pipeline(
     SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), LogisticRegression()
 )
-Sides = tuple[pd.DataFrame, pd.DataFrame]  # sketches of two conversations of each user, index user id
 
 
 @dataclass
 class AuthorshipJudge:
-    """A trained judge: the pairs it has learnt from, all their sketches, one regression a dimension."""
+    """A trained judge: the sketches it has learnt from, by side and all, and one regression a dimension."""
 
-    pairs: Sides
+    pairs: tuple[pd.DataFrame, pd.DataFrame]  # two conversations of each user, index user id
     population: pd.DataFrame
     models: dict[str, Pipeline]
 
     def __call__(self, originals: list[list[str]], candidates: list[list[str]]) -> pd.DataFrame:
-        """How likely (0..1) the messages of each pair are one person's: a row a pair, a column a dimension."""
+        """How likely (0..1) each pair is of one person: a row a pair, a column a dimension."""
         return self.compare(sketch_all(originals), sketch_all(candidates)).round(6)
 
     def compare(self, one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
@@ -86,20 +85,18 @@ def measure_differences(one: pd.DataFrame, other: pd.DataFrame, population: pd.D
 
 
 def learn_authorship(people: list[Conversation], *, seed: int) -> AuthorshipJudge:
-    """A judge from the conversations of people whom it will not judge. InputError if too few have two."""
-    return train_judge(*draw_training_pairs(people, seed=seed), seed=seed)
+    """A judge from two conversations of everybody who has two, of people whom it will not judge.
 
-
-def draw_training_pairs(people: list[Conversation], *, seed: int) -> Sides:
-    """Two conversations of everybody who has two; InputError if fewer than MIN_USERS have."""
-    users = {user: found for user, found in group_by_user(people).items() if len(found) > 1}
+    InputError if fewer than MIN_USERS have two.
+    """
+    users = {user: group for user, group in group_by_user(people).items() if len(group) > 1}
     if len(users) < MIN_USERS:
         problem = f"{len(users)} users have two conversations, {MIN_USERS} are needed"
         raise InputError(f"measured judge: {problem}; give a larger corpus.")
     rng = np.random.default_rng(seed)
     pairs = [[c[i].user_messages for i in rng.choice(len(c), 2, replace=False)] for c in users.values()]
-    one, other = (sketch_all(list(side)).set_axis(users) for side in zip(*pairs, strict=True))
-    return one, other
+    one, other = (sketch_all(side).set_axis(users) for side in zip(*pairs, strict=True))
+    return train_judge(one, other, seed=seed)
 
 
 def train_judge(one: pd.DataFrame, other: pd.DataFrame, *, seed: int) -> AuthorshipJudge:
@@ -118,12 +115,11 @@ def shuffle_people(sides: pd.DataFrame, *, seed: int) -> pd.DataFrame:
 
 
 def evaluate_authorship(judge: AuthorshipJudge, *, seed: int) -> pd.DataFrame:
-    """How well such a judge verifies authorship, on users it was not trained on.
+    """How well such a judge verifies authorship, on users it was not trained on: one row a dimension.
 
     The users of its pairs are cut into 5 folds; each is judged by a judge trained on the others, strangers
-    drawn within the fold. One row a dimension: ``auc`` (0.5 chance, 1 perfect) with its 95 % interval by user,
-    ``same_user`` and ``other_user`` (share judged to match: what a perfect simulator and a stranger would
-    score), ``n_users``.
+    drawn within the fold. ``auc`` (0.5 chance, 1 perfect) with its 95 % interval by user, ``same_user`` and
+    ``other_user`` (share judged to match: the score of a perfect simulator and of a stranger), ``n_users``.
     """
     one, other = judge.pairs
     folds = np.random.default_rng(seed).permutation(len(one)) % FOLDS

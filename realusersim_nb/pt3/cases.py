@@ -5,6 +5,7 @@ theirs it is asked again, so that *what* to write does not show *how*. The promp
 domains' names beyond the five released ones and the task types are ours.
 """
 
+from itertools import product
 from typing import Literal, get_args
 
 import pandas as pd
@@ -91,11 +92,9 @@ def render_judged_messages(conversation: Conversation) -> str:
 def tabulate_side_by_side(case: Case, transcripts: list[Conversation]) -> pd.DataFrame:
     """The real user's messages and each arm's in one case, turn by turn, as a judge would see them."""
     sides = {"real": case.original} | {t.arm: t for t in transcripts if t.case_id == case.case_id}
-    shown = {
-        name: pd.Series([" ".join(cut_at_word(t, 200).split()) for t in list_judged_messages(side)], dtype=object)
-        for name, side in sides.items()
-    }
-    return pd.DataFrame(shown).fillna("").rename_axis("turn")
+    columns = {name: pd.Series(list_judged_messages(side), dtype=object) for name, side in sides.items()}
+    table = pd.DataFrame(columns).fillna("").rename_axis("turn")
+    return table.map(lambda text: " ".join(cut_at_word(text, 200).split()))
 
 
 def cut_conversation(conversation: Conversation, n: int) -> Conversation:
@@ -117,8 +116,8 @@ def draw_cases(held_out: list[Conversation], *, n_cases: int, seed: int) -> list
     if not held_out:
         raise InputError(
             "no conversation was held out to make a case of, since no user of this corpus has two: profiles "
-            "(notebooks 01 and 02), agents (04) and given systems (05, simulator null) work; for the rest give "
-            "a corpus whose users come back."
+            "(notebooks 01 and 02), agents (04) and given systems (05, simulator null) work; for the rest "
+            "give a corpus whose users come back."
         )
     one_each = pd.Series([conversations[0] for conversations in group_by_user(held_out).values()])
     return one_each.sample(min(n_cases, len(one_each)), random_state=seed).tolist()
@@ -170,17 +169,12 @@ def draw_reference_arms(
     person (one of the cases' users, each once). ``known`` are other conversations of the cases' users; a user
     without one gives none. Each is cut to its ``first`` user messages.
     """
-    by_user = group_by_user(known)
-    others = assign_others([case.user_id for case in cases], seed=seed)
+    by_user, others = group_by_user(known), assign_others([case.user_id for case in cases], seed=seed)
     drawn = []
-    for arm in get_args(ReferenceArm):
-        for case in cases:
-            user = case.user_id if arm == "same_user" else others[case.user_id]
-            keys = {"conversation_id": f"{case.case_id}/{arm}", "case_id": case.case_id, "arm": arm}
-            candidates = [c for c in by_user.get(user, []) if c.messages != case.original.messages]
-            for conversation in candidates[:1]:
-                update = keys | {"user_id": case.user_id}
-                drawn.append(cut_conversation(conversation, first).model_copy(update=update))
+    for arm, case in product(get_args(ReferenceArm), cases):
+        user = case.user_id if arm == "same_user" else others[case.user_id]
+        candidates = [c for c in by_user.get(user, []) if c.messages != case.original.messages]
+        drawn += [cut_conversation(c, first).model_copy(update=case.identify(arm)) for c in candidates[:1]]
     return drawn
 
 
@@ -193,7 +187,7 @@ def measure_leaks(cases: list[Case]) -> pd.DataFrame:
     rows = []
     for case in cases:
         wording = case.original.user_messages
-        longest, overlap = (measure(case.brief, wording) for measure in (measure_longest_copy, measure_overlap))
+        longest, overlap = measure_longest_copy(case.brief, wording), measure_overlap(case.brief, wording)
         rows.append((case.case_id, longest, overlap, longest >= COPIED_WORDS, case.rewritten))
     return pd.DataFrame(rows, columns=LEAK_COLUMNS).set_index("case_id")
 

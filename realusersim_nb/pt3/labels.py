@@ -23,7 +23,9 @@ def draw_label_pairs(
     return [(by_id[t.case_id], t, ("real_first", "simulated_first")[rng.integers(2)]) for t in drawn]
 
 
-def save_label(path: Path, transcript: Conversation, *, verdicts: dict[str, bool], labeller: str) -> Judgement:
+def save_label(
+    path: Path, transcript: Conversation, *, verdicts: dict[str, bool], labeller: str
+) -> Judgement:
     """Append one human judgement to a file, where the last one on a transcript counts.
 
     InputError unless every dimension has a verdict.
@@ -39,7 +41,7 @@ def save_label(path: Path, transcript: Conversation, *, verdicts: dict[str, bool
 
 
 def read_labels(path: str | Path, cases: list[Case]) -> list[Judgement]:
-    """The labels of these cases in a file, the last of each labeller on each transcript; none without a file."""
+    """A file's labels of these cases, the last of each labeller on each transcript; none without a file."""
     known, labels = {case.case_id for case in cases}, {}
     for label in files.read_records(path, Judgement) if Path(path).exists() else ():
         if label.case_id in known and label.verdicts:

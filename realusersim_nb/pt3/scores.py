@@ -2,7 +2,7 @@
 
 A case is a held-out real conversation and the goal behind it. A simulated user pursues the goal under each
 arm; a judge then compares only the user's messages with the original, in five dimensions. The **fidelity
-index** is the share of dimension verdicts that are a match (RealUserSim; 0..1, higher is closer to the person).
+index** is the share of dimension verdicts that are a match (RealUserSim; 0..1, higher is closer).
 
 The prompts and the reference arms ``same_user`` and ``other_user`` are ours; the two-call judge, the cut to 9
 messages and the index are the paper's.

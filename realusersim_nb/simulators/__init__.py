@@ -11,16 +11,6 @@ from realusersim_nb.simulators.rollouts import (
 )
 from realusersim_nb.simulators.users import Simulator
 
-__all__ = [
-    "ARMS",
-    "TRAIT_DIRECTIVES",
-    "Simulator",
-    "check_arms",
-    "describe_rollouts",
-    "group_by_arm",
-    "roll_out",
-    "roll_out_arms",
-    "tabulate_role_breaks",
-    "tabulate_rollouts",
-    "write_personas",
-]
+__all__ = ["ARMS", "TRAIT_DIRECTIVES", "Simulator", "check_arms", "write_personas"]
+__all__ += ["describe_rollouts", "group_by_arm", "roll_out", "roll_out_arms", "tabulate_rollouts"]
+__all__ += ["tabulate_role_breaks"]

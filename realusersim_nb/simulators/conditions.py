@@ -13,12 +13,12 @@ from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import Case, Persona, Profile
 
 TRAIT_DIRECTIVES = ("terse", "chatty", "polite", "casual", "impatient", "angry", "confused")
-"""Directives for one trait each, as benchmarks write them by hand; ``agents.directives`` measures their effect."""
+"""Directives for one trait each, as benchmarks write them; ``agents.directives`` measures their effect."""
 
 
-def read_persona(prompt: str) -> Persona:
-    """A prompt file as a persona without examples."""
-    return Persona(instructions=fill_prompt(prompt).split("\n"))
+def use_prompt(name: str) -> Callable[[Profile, Profile], Persona]:
+    """An arm whose persona is a prompt file, the same for everybody."""
+    return lambda profile, other: Persona(instructions=fill_prompt(name).split("\n"))
 
 
 def write_placebo(profile: Profile) -> Persona:
@@ -32,9 +32,9 @@ ARMS: dict[str, Callable[[Profile, Profile], Persona]] = {
     "profile_no_examples": lambda profile, other: make_persona(profile, examples=False),
     "shuffled_profile": lambda profile, other: make_persona(other),
     "placebo": lambda profile, other: write_placebo(profile),
-    "directive": lambda profile, other: read_persona("persona_directive"),
-    **{name: lambda profile, other, name=name: read_persona(f"directive_{name}") for name in TRAIT_DIRECTIVES},
-    "task_only": lambda profile, other: read_persona("persona_task_only"),
+    "directive": use_prompt("persona_directive"),
+    **{trait: use_prompt(f"directive_{trait}") for trait in TRAIT_DIRECTIVES},
+    "task_only": use_prompt("persona_task_only"),
 }
 """The persona of each arm, from the user's profile and somebody else's; in the order of figures."""
 REFERENCE_ARMS = ["same_user", "oracle", "other_user", "do_nothing", "real_floor"]

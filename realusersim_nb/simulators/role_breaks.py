@@ -32,7 +32,7 @@ ASSISTANT = re.compile(
 
 
 def find_role_break(texts: list[str], instructions: Iterable[str] = ()) -> RoleBreak | None:
-    """The first kind of role break in a user's messages, if any; ``instructions`` are those of its persona."""
+    """The first kind of role break in a user's messages, if any; ``instructions``: those of its persona."""
     if not any(text.strip() for text in texts):
         return "says nothing"
     if any(len(text.split()) > MAX_WORDS for text in texts):
@@ -47,13 +47,14 @@ def find_role_break(texts: list[str], instructions: Iterable[str] = ()) -> RoleB
 
 
 def tabulate_role_breaks(transcripts: list[Conversation]) -> pd.DataFrame:
-    """How many conversations of each arm show each kind of role break: one row an arm, with ``n`` and ``any``.
+    """Conversations of each arm by kind of role break: one row an arm, with ``n`` and ``any``.
 
     Real conversations are examined by the same rules: theirs are false alarms.
     """
     examined = [t for t in transcripts if not t.error]
     kinds = [
-        t.role_break or (t.ended_by == "real" and find_role_break(t.user_messages)) or "none" for t in examined
+        t.role_break or (t.ended_by == "real" and find_role_break(t.user_messages)) or "none"
+        for t in examined
     ]
     arms = pd.Series([t.arm for t in examined], name="arm", dtype=object)
     counts = pd.crosstab(arms, pd.Series(kinds, dtype=object))
