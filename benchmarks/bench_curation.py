@@ -67,11 +67,11 @@ def make_group(number: int) -> pa.Table:
         words = (ENGLISH if draw.random() < 0.55 else FRENCH).split()
         turns = min(20, 1 + int(draw.expovariate(1 / 1.5)))
         user = f"{draw.randrange(ROWS // 3):064x}"
-        said = []
+        spoken = []
         for _ in range(turns):
             for role, length in (("user", 25), ("assistant", 120)):
                 text = " ".join(draw.choices(words, k=1 + int(draw.expovariate(1 / length))))
-                said.append(
+                spoken.append(
                     {
                         "content": text,
                         "role": role,
@@ -86,7 +86,7 @@ def make_group(number: int) -> pa.Table:
             {
                 "conversation_hash": f"{number}-{i}",
                 "model": model,
-                "conversation": said,
+                "conversation": spoken,
                 "turn": turns,
                 "toxic": draw.random() < 0.3,
                 "hashed_ip": user,
@@ -95,7 +95,7 @@ def make_group(number: int) -> pa.Table:
     return pa.Table.from_pylist(rows, SCHEMA)
 
 
-def watch_memory(found: list[float], stop: threading.Event) -> None:
+def watch_memory(peaks: list[float], stop: threading.Event) -> None:
     """Note the memory of this process and its children, in GB (shared pages counted once a process)."""
     while not stop.wait(0.25):
         total = 0
@@ -104,13 +104,13 @@ def watch_memory(found: list[float], stop: threading.Event) -> None:
                 total += process.memory_full_info().uss
             except psutil.Error:
                 continue
-        found.append(total / 1e9)
+        peaks.append(total / 1e9)
 
 
 def main() -> None:
     """Print rows a second for one and two workers, and the peak of memory."""
     from realusersim_nb.corpus import loading, sources
-    from realusersim_nb.corpus import shards as curated
+    from realusersim_nb.corpus.shards import curate_shards
 
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "wildchat.parquet"
@@ -126,20 +126,16 @@ def main() -> None:
             watcher.start()
             started = time.perf_counter()
             shards = sources.find_shards(str(path))
-            left, funnel = curated.curate_shards(
-                str(path), shards, workers=workers, skip_steps=loading.DEFAULT_SKIPPED
-            )
+            settings = {"workers": workers, "skip_steps": loading.DEFAULT_SKIPPED}
+            left, funnel = curate_shards(str(path), shards, **settings)
             n = sum(1 for _ in left)
             seconds[workers] = time.perf_counter() - started
             stop.set(), watcher.join()
-            print(
-                f"  {workers} worker{'s' * (workers > 1)}: {ROWS / seconds[workers]:8,.0f} rows/s   peak {max(memory):.2f} GB   {n:,} left"
-            )
+            speed, peak = ROWS / seconds[workers], max(memory)
+            print(f"  workers {workers}: {speed:8,.0f} rows/s   peak {peak:.2f} GB   {n:,} left")
             if workers == 2:
-                fast, small = ROWS / seconds[2] >= 5000, max(memory) < 1
-                print(
-                    f"    >= 5,000 rows/s {'holds' if fast else 'FAILS'}   < 1 GB {'holds' if small else 'FAILS'}"
-                )
+                fast, small = ("holds" if goal else "FAILS" for goal in (speed >= 5000, peak < 1))
+                print(f"    >= 5,000 rows/s {fast}   < 1 GB {small}")
     print(f"  two workers take {seconds[2] / seconds[1]:.2f} of one's time")
     print(funnel.tabulate().to_string(index=False))
 

@@ -88,10 +88,6 @@ def read_records(path: str | Path, record: type[R]) -> Iterator[R]:
             raise InputError(f"{place}: {problem}; {REPAIR}.") from error
 
 
-class RemoteError(StudyError):
-    """Shared outputs that cannot be read or written."""
-
-
 def upload(path: Path) -> None:
     """Copy a file or folder under outputs/ to the shared outputs, if there are any; the manifest last."""
     if os.environ.get(OUTPUTS_URL):
@@ -115,7 +111,7 @@ def download(path: Path) -> None:
 
 @contextmanager
 def open_remote() -> Iterator[tuple[fsspec.AbstractFileSystem, str]]:
-    """The file system of the shared outputs and their root in it; failures of both are a RemoteError."""
+    """The file system of the shared outputs and their root in it; StudyError if it fails."""
     url = os.environ[OUTPUTS_URL]
     try:
         system, root = fsspec.url_to_fs(url)
@@ -123,4 +119,4 @@ def open_remote() -> Iterator[tuple[fsspec.AbstractFileSystem, str]]:
     except (ImportError, ValueError, OSError) as error:
         problem = " ".join(str(error).split()) or type(error).__name__
         todo = "check the address and its credentials, or install the driver that it names"
-        raise RemoteError(f"{OUTPUTS_URL}={url}: {problem}; {todo}.") from error
+        raise StudyError(f"{OUTPUTS_URL}={url}: {problem}; {todo}.") from error

@@ -139,11 +139,10 @@ class Funnel:
     """
 
     def __init__(self, skip_steps: Collection[str] = ()):
-        for name in skip_steps:
-            if name not in (names := [*STEPS, DUPLICATES]):
-                raise InputError(
-                    f"curation step {name!r} does not exist: expected some of {', '.join(names)}."
-                )
+        names = [*STEPS, DUPLICATES]
+        if unknown := [name for name in skip_steps if name not in names]:
+            problem = f"curation step {unknown[0]!r} does not exist"
+            raise InputError(f"{problem}: expected some of {', '.join(names)}.")
         self.steps = {name: step for name, step in STEPS.items() if name not in skip_steps}
         self.drops_duplicates = DUPLICATES not in skip_steps
         self.names = ["read", *self.steps] + [DUPLICATES] * self.drops_duplicates

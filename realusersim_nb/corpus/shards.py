@@ -44,12 +44,12 @@ def curate_shards(
     Results are in ``outputs/corpora/<corpus and digest>``, made by the workers of a scheduler if one is
     named (``batches``), else by so many processes (None: one a core).
     """
-    name = re.sub(r"\W+", "-", Path(corpus).name)[:40]
-    folder = files.outputs_folder() / "corpora" / f"{name}-{digest_curation(shards, skip_steps)}"
+    name = re.sub(r"\W+", "-", Path(corpus).name)[:40] + "-" + digest_curation(shards, skip_steps)
+    folder = files.outputs_folder() / "corpora" / name
     folder.mkdir(parents=True, exist_ok=True)
     files.download(folder)
     todo = [item for item in enumerate(shards) if not (folder / f"{item[0]:05}.npz").exists()]
-    work = partial(curate_shard, folder=folder, skip_steps=tuple(skip_steps))
+    work = partial(curate_shard, name=name, skip_steps=tuple(skip_steps))
     if todo:
         n, spawn = min(workers or os.cpu_count() or 1, len(todo)), get_context("spawn")
         with ProcessPoolExecutor(n, mp_context=spawn) if n > 1 else nullcontext() as processes:
@@ -61,9 +61,12 @@ def curate_shards(
     return merge_shards(folder, len(shards), skip_steps)
 
 
-def curate_shard(numbered: tuple[int, Shard], *, folder: Path, skip_steps: tuple[str, ...]) -> None:
-    """Curate one shard into ``NNNNN.jsonl``; its counts and signatures into ``NNNNN.npz``, written last."""
-    number, shard = numbered
+def curate_shard(numbered: tuple[int, Shard], *, name: str, skip_steps: tuple[str, ...]) -> None:
+    """Curate one shard into ``NNNNN.jsonl``; its counts and signatures into ``NNNNN.npz``, written last.
+
+    The folder is named without its path, which may be another one on the machine that does the work.
+    """
+    (number, shard), folder = numbered, files.outputs_folder() / "corpora" / name
     funnel, signatures, users = Funnel(skip_steps), [], []
 
     def take_all() -> Iterator[Conversation]:

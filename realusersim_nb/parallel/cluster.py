@@ -21,10 +21,6 @@ TRIES = 4  # workers that may die over an item before it counts as failed (Dask'
 _clients: dict[str, Client] = {}  # by address: the connection of this process, at most one
 
 
-class ClusterError(StudyError):
-    """Workers that cannot be reached or are not like this process; nothing was run."""
-
-
 @contextmanager
 def connect(*, workers: int = 1, scheduler: str | None = None) -> Iterator[Client]:
     """A client of so many processes here, or of the workers of a scheduler elsewhere (``get_client``)."""
@@ -40,7 +36,7 @@ def connect(*, workers: int = 1, scheduler: str | None = None) -> Iterator[Clien
 def get_client(scheduler: str) -> Client:
     """The connection of this process to a scheduler, opened and checked once; Dask closes it at exit.
 
-    ClusterError if it does not answer, has no workers, or one with other versions, notebooks or outputs.
+    StudyError if it does not answer, has no workers, or one with other versions, notebooks or outputs.
     """
     if scheduler in _clients and _clients[scheduler].status == "running":
         return _clients[scheduler]
@@ -50,7 +46,7 @@ def get_client(scheduler: str) -> Client:
         client = Client(scheduler, timeout=TIMEOUT)
     except (OSError, TimeoutError, ValueError) as error:
         todo = "check the address, or leave --scheduler out"
-        raise ClusterError(f"scheduler {scheduler}: nobody answers there ({error}); {todo}.") from error
+        raise StudyError(f"scheduler {scheduler}: nobody answers there ({error}); {todo}.") from error
     try:
         check_workers(client)
     except Exception:
@@ -68,7 +64,7 @@ def disconnect() -> None:
 
 
 def check_workers(client: Client) -> None:
-    """ClusterError for the first worker that is not like this process."""
+    """StudyError for the first worker that is not like this process."""
     probe, token = files.outputs_folder() / PROBE, uuid.uuid4().hex
     probe.parent.mkdir(exist_ok=True)
     probe.write_text(token)
@@ -77,12 +73,12 @@ def check_workers(client: Client) -> None:
     probe.unlink()
     if not workers:
         todo = "start some (`dask worker ADDRESS`) in the project's folder"
-        raise ClusterError(f"the scheduler has no workers; {todo}.")
+        raise StudyError(f"the scheduler has no workers; {todo}.")
     todo = f"start it with the same installation, project's folder and outputs (or {files.OUTPUTS_URL})"
     for address, described in workers.items():
         for name, value in expected.items():
             if described[name] != value:
-                raise ClusterError(f"worker {address}: {name} is {described[name]}, here {value}; {todo}.")
+                raise StudyError(f"worker {address}: {name} is {described[name]}, here {value}; {todo}.")
 
 
 def describe_worker(token: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ import os
 import signal
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -167,6 +168,20 @@ def test_interrupted_curation_goes_on_where_it_was(in_shards, monkeypatch):
     curate_shards("w", shards, workers=1)
     curate_shards("w", shards, workers=1)
     assert sorted(number for number, _ in done) == [0, 1, 2, 3]
+
+
+def test_another_machine_writes_into_its_outputs(in_shards, monkeypatch, tmp_path):
+    [shard, *_] = sources.find_shards(str(in_shards))
+    (tmp_path / "elsewhere").mkdir()
+    sent = []
+    monkeypatch.setattr(
+        shards, "open_pool", lambda: SimpleNamespace(map=lambda work, _: sent.append(work) or [])
+    )
+    monkeypatch.setattr(shards, "merge_shards", lambda *_: None)
+    curate_shards("w", [shard])
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    sent[0]((0, shard))
+    assert len(list((tmp_path / "elsewhere/outputs/corpora").glob("*/00000.npz"))) == 1
 
 
 def test_lines_of_a_split_file_are_read_once_each(tmp_path, monkeypatch):
