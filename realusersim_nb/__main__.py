@@ -1,4 +1,4 @@
-"""The command line, ``python -m realusersim_nb run|sweep|report|look|curate|cache``, and all that only prints."""
+"""The command line, ``python -m realusersim_nb COMMAND``, and all that only prints."""
 
 import errno
 import os
@@ -23,17 +23,9 @@ from realusersim_nb.parallel import batches
 from realusersim_nb.runs import comparison, estimate, notebooks, report, summary, sweeps
 
 FILE = click.Path(path_type=Path)
-SCHEDULER = click.option(
-    "--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler, such as tcp://host:8786."
-)
+SCHEDULER = click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
 NAMES = f"What a column holds; NAME is one of {', '.join(Columns.model_fields)}."
 STEPS = {"default": loading.DEFAULT_SKIPPED, "show_default": True, "help": "Leave a step out ('': none)."}
-NOT_WRITABLE = {
-    errno.ENOSPC,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-}  # a full disk, a folder of somebody else
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,14 +40,12 @@ def main(arguments: list[str] | None = None) -> int:
     except StudyError as error:
         return complain(str(error), 2)
     except PapermillExecutionError as error:
-        mend = "mend that and "
         if not notebooks.is_user_error(error):
-            mend = ""
             click.echo("\n".join(error.traceback), err=True)
-        kept = f"What was done is kept; {mend}run the same command again to go on from there."
+        kept = "What was done is kept; mend that and run the same command again to go on from there."
         return complain(f"notebook stopped: {error.ename}: {error.evalue}\n{kept}", 1)
     except OSError as error:
-        if error.errno not in NOT_WRITABLE:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS):  # others are defects
             raise
         return complain(f"{error}; mend that and run the same command again to go on.", 1)
     return 0
@@ -72,9 +62,6 @@ def cli() -> None:
     """Simulated users beside real ones: run the study's notebooks, and look after what they need."""
 
 
-# --- one run -----------------------------------------------------------------------------------
-
-
 @cli.command(epilog="For instance: run 03 -p simulator my-model -p n_cases 50 --run-name mine")
 @click.argument("numbers", nargs=-1, metavar="[NN]...")
 @click.option("-p", "typed", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter.")
@@ -82,9 +69,7 @@ def cli() -> None:
 @click.option("--run-name", help="Folder under outputs/ (default: the file's name, else 'run').")
 @click.option("--dry-run", is_flag=True, help="Only print how many calls, tokens and dollars it takes.")
 @SCHEDULER
-def run(
-    numbers, typed, file: Path | None, run_name: str | None, dry_run: bool, scheduler: str | None
-) -> None:
+def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, **how: Any) -> None:
     """Run notebooks headless. In order: those numbered NN (such as 03), else all."""
     chosen, from_line = notebooks.find_notebooks(numbers), {name: parse_value(text) for name, text in typed}
     from_file = notebooks.read_mapping(file, "parameter file") if file else {}
@@ -95,11 +80,11 @@ def run(
     if Path(run_name).name != run_name or run_name.startswith("."):
         raise InputError(f"run name {run_name!r}: expected a plain folder name, no slashes or leading dot.")
     endpoints.read_endpoints()  # what is wrong in that file is better known now than in the third notebook
-    if dry_run:
+    if how["dry_run"]:
         filled = {path.stem: notebooks.fill_parameters(path, parameters) for path in chosen}
         click.echo(describe_estimate(estimate.estimate_run(filled)))
         return
-    use_scheduler(scheduler)
+    use_scheduler(how["scheduler"])
     lines = notebooks.run_notebooks(chosen, parameters, run_name=run_name)
     run_folder = files.outputs_folder() / run_name
     notebooks.write_manifest(run_folder, parameters)
@@ -107,8 +92,8 @@ def run(
     files.upload(run_folder)
     measures = summary.read_measures(run_folder)
     table = [summary.pivot_measures(measures).to_string()] if len(measures) else []
-    sources = summary.describe_sources(run_folder)
-    click.echo("\n".join(["", *lines, "", *sources, *table, "", f"Report: {page}"]))
+    results = [*summary.describe_sources(run_folder), *table]
+    click.echo("\n".join(["", *lines, "", *results, "", f"Report: {page}"]))
 
 
 def parse_value(text: str) -> Any:
@@ -120,73 +105,61 @@ def parse_value(text: str) -> Any:
 
 
 def use_scheduler(address: str | None) -> None:
-    """Name the scheduler for this process and the kernels it starts; one that cannot be used is known at once."""
+    """Set the scheduler of this process and the kernels it starts; fails at once if it cannot be used."""
     if address:
         os.environ[batches.SCHEDULER] = address
         batches.open_pool()
 
 
 def describe_estimate(table: pd.DataFrame) -> str:
-    """The estimate of a run, one line a notebook and model."""
+    """What a run will cost at most, one line a notebook and model."""
     if table.empty:
         return "These notebooks call no model."
-    by = table.groupby(["notebook", "model"], sort=False)[[*table.columns[3:]]]
-    sums = by.agg(lambda column: column.sum(skipna=False)).reset_index()
-    return f"At most, if nothing is in the cache yet:\n{render_total(sums)}"
+    by_model = table.drop(columns="asked").groupby(["notebook", "model"], sort=False)
+    sums = by_model.agg(lambda column: column.sum(skipna=False)).reset_index()
+    return render_estimate(sums)
 
 
-def render_total(table: pd.DataFrame) -> str:
-    """A table of two columns of names and some of numbers, with a total; ``?`` is not known."""
+def render_estimate(table: pd.DataFrame) -> str:
+    """A table of two columns of names and others of numbers, with a total; ``?`` is not known."""
     shown = table.copy()
     shown.loc[len(shown)] = ["total", "", *table.iloc[:, 2:].sum(skipna=False)]
-    forms = {"cost_usd": "${:,.2f}", "minutes": "{:,.1f}"}
     for name in table.columns[2:]:
-        form = forms.get(name, "{:,.0f}").format
+        form = {"cost_usd": "${:,.2f}", "minutes": "{:,.1f}"}.get(name, "{:,.0f}").format
         shown[name] = [form(value) if pd.notna(value) else "?" for value in shown[name]]
-    return shown.to_string(index=False)
-
-
-# --- many runs ---------------------------------------------------------------------------------
+    return f"At most, if nothing is in the cache yet, one after the other:\n{shown.to_string(index=False)}"
 
 
 @cli.command()
 @click.argument("file", type=FILE, metavar="SWEEP.yaml")
 @click.option("--dry-run", is_flag=True, help="Only list the runs and what they take.")
-@click.option(
-    "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, a run each."
-)
+@click.option("--workers", type=click.IntRange(1), default=1, help="Processes, a run each (default: 1).")
 @SCHEDULER
 @click.option("--only", metavar="FILTER", help="Runs whose name holds this text or fits this pattern.")
 @click.option("--retry-failed", is_flag=True, help="Also runs that have failed before.")
-def sweep(
-    file: Path, dry_run: bool, workers: int, scheduler: str | None, only: str | None, retry_failed: bool
-):
+def sweep(file: Path, dry_run: bool, only: str | None, retry_failed: bool, **where: Any) -> None:
     """Run notebooks under many settings. They are in a sweep file; what is finished is not run again."""
     described = sweeps.read_sweep(file)
     everything = sweeps.plan_runs(described, file.stem)
     runs = sweeps.choose_runs(everything, only)
     if dry_run:
-        total = render_total(estimate.estimate_runs(runs))
-        click.echo(f"At most, if nothing is in the cache yet, one run after the other:\n{total}")
+        click.echo(render_estimate(estimate.estimate_runs(runs)))
         return
-    endpoints.read_endpoints()
     states = sweeps.find_states(runs)
-    done = {"finished"} if retry_failed else {"finished", "failed"}
-    todo = [run for run in runs if states[run.name] not in done]
-    if scheduler is None:  # elsewhere the workers have keys of their own
+    wanted = ["new", "begun"] + ["failed"] * retry_failed
+    todo = [run for run in runs if states[run.name] in wanted]
+    if where["scheduler"] is None:  # elsewhere the workers have keys of their own
         estimate.check_keys(todo)
     if todo:
-        execute(todo, states, workers=workers, scheduler=scheduler)
+        execute(todo, states, **where)
     table = sweeps.save_sweep_table(file.stem, everything, described.tags)
     click.echo(describe_table(table))
     if todo and (table["state"] == "finished").any():
         click.echo(f"Report: {sweeps.write_sweep_report(file.stem)}")
 
 
-def execute(
-    todo: list[sweeps.PlannedRun], states: dict[str, sweeps.State], **where: int | str | None
-) -> None:
-    """Execute runs, with a bar over ``states`` of all, which it keeps up to date, and a line for each that ends."""
+def execute(todo: list[sweeps.PlannedRun], states: dict[str, str], **where: Any) -> None:
+    """Execute runs with a bar over the ``states`` of all, which it updates, and a line for each that ends."""
     with tqdm(total=len(states), initial=len(states) - len(todo), desc="runs", unit="run") as bar:
         for ended in sweeps.execute_all(todo, **where):
             for run, state in ended:
@@ -203,16 +176,14 @@ def describe_run(run: sweeps.PlannedRun, state: sweeps.State) -> str:
     line = f"{state:<9} {run.name}  {minutes:.1f} min, {usage['calls']} calls, ${cost:.2f}"
     if not (failure := sweeps.read_failure(run)):
         return line
-    place = "log.txt" if failure["is_defect"] else failure["notebook"]
-    return f"{line}\n          {failure['error'][:300]} (see {run.folder}/{place})"
+    return f"{line}\n          {failure['error'][:300]} (see {run.folder})"
 
 
-def describe_progress(states: dict[str, sweeps.State]) -> str:
-    """What a bar shows beside its numbers: runs begun and failed, calls and cost so far, of unfinished runs too."""
-    folders = {name: files.outputs_folder() / name for name in states}
-    usage = pd.DataFrame([summary.read_usage(folder) for folder in folders.values()]).sum()
-    n_failed = list(states.values()).count("failed")
-    n_begun = sum(folders[name].exists() for name, state in states.items() if state in ("new", "begun"))
+def describe_progress(states: dict[str, str]) -> str:
+    """Beside the bar: runs begun and failed, calls and cost so far, of unfinished runs too."""
+    outputs, n_failed = files.outputs_folder(), list(states.values()).count("failed")
+    usage = pd.DataFrame([summary.read_usage(outputs / name) for name in states]).sum()
+    n_begun = sum(states[name] in ("new", "begun") and (outputs / name).exists() for name in states)
     return f"{n_begun} begun, {n_failed} failed, {usage['calls']:,.0f} calls, ${usage['cost_usd']:.2f}"
 
 
@@ -235,27 +206,23 @@ def make_report(run_folder: Path, other: Path | None) -> None:
     for folder in filter(None, (run_folder, other)):
         if not any(folder.glob("*.ipynb")):
             raise MissingFileError(
-                f"{folder}: no executed notebook there; run `python -m realusersim_nb run` first."
+                f"{folder}: no executed notebook; `python -m realusersim_nb run` makes some."
             )
     if other:
         for title, table in comparison.compare_runs(run_folder, other).items():
             click.echo(f"{title}\n{table.to_string(index=False) if len(table) else 'Nothing differs.'}\n")
         return
     summary.write_summary(run_folder)
-    manifests = sorted(run_folder.glob("*/manifest.json"))
-    for path in tqdm(manifests, "pages of the runs", disable=None, leave=False):
+    for path in tqdm(sorted(run_folder.glob("*/manifest.json")), "pages", disable=None, leave=False):
         report.write_report(path.parent)
     click.echo(report.write_report(run_folder))
-
-
-# --- corpora and replies -----------------------------------------------------------------------
 
 
 @cli.command()
 @click.argument("corpus")
 @click.option("-c", "named", nargs=2, multiple=True, metavar="NAME COLUMN", help=NAMES)
 def look(corpus: str, named: tuple) -> None:
-    """Describe what is read of a corpus. Prints three conversations; columns named by -c are kept beside the corpus."""
+    """Describe what is read of a corpus. Prints three conversations; -c is kept beside the corpus."""
     columns = {name: parse_value(text) if name in ("users", "assistants") else text for name, text in named}
     click.echo(loading.describe_corpus(corpus, columns=columns))
 

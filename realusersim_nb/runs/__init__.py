@@ -1,6 +1,6 @@
 """Run folders, notebooks run headless, summaries, reports, sweeps and the leaderboard."""
 
-from realusersim_nb.runs.folders import Run, start_notebook
+from realusersim_nb.runs.folders import start_notebook
 from realusersim_nb.runs.leaderboard import (
     MEASURES,
     compare_measures,
@@ -14,7 +14,6 @@ from realusersim_nb.runs.summary import collect_measures, collect_table, find_ru
 
 __all__ = [
     "MEASURES",
-    "Run",
     "collect_measures",
     "collect_table",
     "compare_measures",

@@ -26,24 +26,18 @@ TOKENS = {
     "facets": (900, 250),
     "odd one out": (700, 60),
 }
-"""Tokens of one call, prompt and reply, by what is asked: means of the demo run, rounded up.
-
-The agent step is one of domain retail, whose policy is long; mock needs 360. Conversations longer
-than those of ShareGPT need more of all.
+"""Tokens of one call, prompt and reply, by what is asked: means of the demo run, rounded up. The agent step
+is one of domain retail, whose policy is long; mock needs 360. Conversations longer than ShareGPT's need more.
 """
-Planned = tuple[str, str | None, float | None]
-"""What is asked, the model, how often (None: as many as there are users)."""
-
-# --- one run -------------------------------------------------------------------------------------
+Planned = tuple[str, str | None, float | None]  # what is asked, the model, how often (None: once a user)
 
 
 def estimate_run(parameters: dict[str, dict[str, Any]]) -> pd.DataFrame:
     """What the notebooks of a run ask of models: one row a notebook, kind of call and model.
 
     ``parameters`` maps notebook names to all their parameters. Columns ``notebook, asked, model, calls,
-    prompt_tokens, completion_tokens, cost_usd``: at most, as if no reply were cached yet and no conversation
-    ended early, with ``TOKENS`` a call. NaN where the number of calls is not known before the corpus is read,
-    or no price is (see ``llm.endpoints``).
+    prompt_tokens, completion_tokens, cost_usd``: at most, as if no reply were cached and no conversation
+    ended early. NaN where the number of calls is not known before the corpus is read, or a price is not.
     """
     rows, unknown = [], float("nan")
     for notebook, p in parameters.items():
@@ -83,7 +77,7 @@ def plan_calls(notebook: str, p: dict, *, before: list[str]) -> Iterator[Planned
 
 
 def plan_rollouts(p: dict, simulator: str, assistant: str) -> Iterator[Planned]:
-    """The messages of all rollouts: each but the opening is planned first (``transcript``) and follows an answer."""
+    """The messages of all rollouts: after the opening, each follows an answer and may be planned first."""
     conversations, messages = p["n_cases"] * len(p["arms"]), p["max_user_messages"]
     yield "turn", simulator, conversations * messages
     if p["turn_format"] == "transcript":
@@ -118,9 +112,6 @@ def plan_agent_runs(p: dict) -> Iterator[Planned]:
             yield "analysis", judge, len(arms) * n_tasks * p["n_trials"]
 
 
-# --- the runs of a sweep -------------------------------------------------------------------------
-
-
 def estimate_planned_run(run: PlannedRun) -> pd.DataFrame:
     """What one run asks of models (see ``estimate_run``)."""
     chosen = find_notebooks(run.notebooks)
@@ -128,9 +119,9 @@ def estimate_planned_run(run: PlannedRun) -> pd.DataFrame:
 
 
 def estimate_runs(runs: list[PlannedRun]) -> pd.DataFrame:
-    """What the runs that are not finished will take at most: ``run, state, calls, tokens, cost_usd, minutes``.
+    """What unfinished runs will take at most: ``run, state, calls, tokens, cost_usd, minutes``.
 
-    Minutes are calls at the pace of the runs that are done under outputs/ (all models together); NaN if there is none.
+    Minutes are calls at the pace of the finished runs under outputs/ (all models together), NaN without any.
     """
     endpoints.read_endpoints()
     pace, rows = measure_pace(), []

@@ -28,7 +28,7 @@ R = TypeVar("R", bound=BaseModel)
 
 
 def start_notebook(run_name: str, notebook: str) -> "Run":
-    """A notebook's place in a run. The kernel then works from the project's folder, to which the paths that users
+    """A notebook's place in a run. The kernel then works from the project's folder, to which paths that users
     type are relative, and shows a ``StudyError`` as its sentence.
     """
     os.chdir(files.project_folder())

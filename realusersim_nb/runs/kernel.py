@@ -17,24 +17,19 @@ from pathlib import Path
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
-STARTED = threading.local()  # ``.next``: the kernel that this thread's next notebook will get
-IDLE: set["Kernel"] = set()  # of all threads, to be stopped when the process ends
+IDLE: dict[int, "Kernel"] = {}  # by the thread whose next notebook gets it
 
 
 class Kernel(AsyncKernelManager):
-    """A running Python kernel, reached through files that only this user can open where the system has them.
-
-    It knows that nobody watches (text bars, static widgets) and that this process holds the local server.
-    """
+    """A running Python kernel, reached through sockets that only this user can open, where there are such."""
 
     def __init__(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="kernel-")
         sockets = {} if sys.platform == "win32" else {"transport": "ipc", "ip": f"{self.folder.name}/socket"}
         super().__init__(kernel_name="python3", **sockets)
         self.environment = read_environment()
-        run_sync(self.start_kernel)(
-            extra_arguments=["--HistoryManager.hist_file=:memory:"], env=self.environment[1]
-        )
+        options = {"extra_arguments": ["--HistoryManager.hist_file=:memory:"], "env": self.environment[1]}
+        run_sync(self.start_kernel)(**options)
 
     def client(self, **options):
         """As its parent's, and kept, so that ``stop`` can close it."""
@@ -50,7 +45,9 @@ class Kernel(AsyncKernelManager):
 
 
 def read_environment() -> tuple[str, dict[str, str]]:
-    """The working folder and the variables that a kernel started now gets; neither can be changed later."""
+    """The working folder and the variables that a kernel started now gets: nobody watches it (text bars,
+    static widgets), and the local server lives as long as this process.
+    """
     headless = {"REALUSERSIM_HEADLESS": "1", "REALUSERSIM_SERVER_OWNER": str(os.getpid())}
     return str(Path.cwd()), {**os.environ, **headless}
 
@@ -58,14 +55,11 @@ def read_environment() -> tuple[str, dict[str, str]]:
 @contextmanager
 def take_kernel() -> Iterator[Kernel]:
     """A kernel for one notebook, for the length of a ``with``; meanwhile the next one starts."""
-    kernel = getattr(STARTED, "next", None)
-    IDLE.discard(kernel)
+    kernel = IDLE.pop(threading.get_ident(), None)
     if kernel and (kernel.environment != read_environment() or not run_sync(kernel.is_alive)()):
         kernel.stop()
         kernel = None
-    kernel = kernel or Kernel()
-    STARTED.next = Kernel()
-    IDLE.add(STARTED.next)
+    kernel, IDLE[threading.get_ident()] = kernel or Kernel(), Kernel()
     try:
         yield kernel
     except KeyboardInterrupt:  # the errors of requests that were under way in the kernel are of no interest
@@ -79,4 +73,4 @@ def take_kernel() -> Iterator[Kernel]:
 def stop_idle() -> None:
     """Stop the kernels that no notebook took (those of a process that was killed stop by themselves)."""
     while IDLE:
-        IDLE.pop().stop()
+        IDLE.popitem()[1].stop()

@@ -1,7 +1,7 @@
 """Runs side by side: what each simulator scores, whether the measures agree, and what each setting changes.
 
-Reads only the files of finished runs under ``outputs/``. A row is an arm of a run; a *setting* is a parameter that
-differs between the runs that are compared.
+Reads only the files of finished runs under ``outputs/``. A row is an arm of a run; a *setting* is a parameter
+that differs between the runs that are compared.
 """
 
 import json
@@ -32,7 +32,7 @@ HIDDEN = "run_name llm_mode max_concurrency budget_usd label_file answer_file".s
 def read_settings(folders: Iterable[Path]) -> pd.DataFrame:
     """The parameters that differ between runs: index run, a column each (lists and mappings as JSON).
 
-    A parameter counts with the value that the first notebook which has it was given; runs without a manifest are left out.
+    A parameter has the value that the first notebook with it was given; runs without a manifest are left out.
     """
     rows = {}
     for folder in folders:
@@ -48,16 +48,13 @@ def read_settings(folders: Iterable[Path]) -> pd.DataFrame:
     return table[[name for name in table if table[name].map(repr).nunique() > 1]]
 
 
-# --- the leaderboard ---------------------------------------------------------------------------
-
-
 def rank_simulators(folders: list[Path], settings: pd.DataFrame) -> pd.DataFrame:
     """The leaderboard: one row an arm of a run that was simulated, the best first; index ``run, arm``.
 
-    ``fidelity`` (0..1, by ``judged_by``: the measured one where it judged, else the first) and ``normalised``, its place
-    between a stranger (0) and the person (1); ``above_floor``, JS less the mean of the floor (0 and below: as near as
-    real users are to each other); ``shift``, agent success less that of ``task_only``; each with ``_low`` and ``_high``.
-    ``n`` cases, ``n_failed``; ``cost`` in USD a conversation of notebook 03, its judging included. Settings come first.
+    ``fidelity`` (0..1, by ``judged_by``: the measured one where it judged, else the first); ``normalised``,
+    its place between a stranger (0) and the person (1); ``above_floor``, JS less the mean of the floor (0 and
+    below: as near as real users are to each other); ``shift``, agent success less that of ``task_only``; each
+    with ``_low`` and ``_high``. ``n`` cases, ``n_failed``; ``cost``, USD a conversation of notebook 03.
     """
     keys = ["run", "arm"]
     fidelity = choose_judge(read_measure("fidelity", folders, also=["judge", "n_cases", "n_failed"]))
@@ -77,11 +74,10 @@ def rank_simulators(folders: list[Path], settings: pd.DataFrame) -> pd.DataFrame
 
 
 def read_measure(measure: str, folders: list[Path], *, also: list[str]) -> pd.DataFrame:
-    """A measure of all runs that have it: ``run, arm``, the measure, its ``_low`` and ``_high``, and other columns."""
+    """A measure of all runs that have it: ``run, arm``, the measure, its ``_low`` and ``_high``, ``also``."""
     path, arm, value = SOURCES[measure]
     names = {arm: "arm", value: measure, "ci_low": f"{measure}_low", "ci_high": f"{measure}_high"}
-    columns = [*names, *also]
-    return collect_table(path, columns, folders)[["run", *columns]].rename(columns=names)
+    return collect_table(path, [*names, *also], folders)[["run", *names, *also]].rename(columns=names)
 
 
 def choose_judge(fidelity: pd.DataFrame) -> pd.DataFrame:
@@ -93,19 +89,17 @@ def choose_judge(fidelity: pd.DataFrame) -> pd.DataFrame:
 
 def measure_cost(folder: Path) -> float:
     """USD a conversation of notebook 03, judging included; NaN if it did not run."""
-    summary, transcripts = (
-        folder / "03_benchmark_fidelity" / name for name in ("summary_part.json", "transcripts.jsonl")
-    )
+    summary = folder / "03_benchmark_fidelity/summary_part.json"
+    transcripts = summary.with_name("transcripts.jsonl")
     if not (summary.exists() and transcripts.exists()):
         return float("nan")
-    n = len(transcripts.read_text(encoding="utf-8").splitlines())
-    return json.loads(summary.read_text())["calls"]["cost_usd"] / max(n, 1)
+    n = max(transcripts.read_bytes().count(b"\n"), 1)
+    return json.loads(summary.read_text())["calls"]["cost_usd"] / n
 
 
 def list_sizes(board: pd.DataFrame, settings: pd.DataFrame, *, arm: str) -> pd.DataFrame:
-    """Fidelity of one arm by the size of the simulator's model: one row a run whose simulator's name has a size.
-
-    Columns ``run, simulator, size`` (billions of parameters), ``fidelity`` with its interval. Empty if no simulator varies.
+    """Fidelity of one arm by model size: ``run, simulator, size`` (billions of parameters), ``fidelity``
+    and its interval, where the simulator's name has a size. Empty if all runs have one simulator.
     """
     columns = ["run", "simulator", "size", "fidelity", "fidelity_low", "fidelity_high"]
     if "simulator" not in settings:
@@ -121,16 +115,12 @@ def read_size(model: str) -> float:
     return float(size[1] or 1) * float(size[2]) if size else float("nan")
 
 
-# --- comparisons -------------------------------------------------------------------------------
-
-
 def compare_measures(board: pd.DataFrame, *, arm: str) -> pd.DataFrame:
-    """Do the measures rank runs alike, for one arm? Kendall's tau of every two: 1 the same order, -1 the reverse.
+    """Kendall's tau of every two measures over runs, for one arm: 1 the same order, -1 the reverse.
 
-    Turned so that more likeness counts as more on every side. Columns ``one, other, tau, p, n`` runs; NaN below four.
+    More likeness counts as more on both sides. Columns ``one, other, tau, p, n`` runs; NaN below four.
     """
-    scores = board[board.index.get_level_values("arm") == arm]
-    rows = []
+    scores, rows = board[board.index.get_level_values("arm") == arm], []
     for one, other in combinations([name for name, better in MEASURES.items() if better], 2):
         both = scores[[one, other]].dropna() * [MEASURES[one], MEASURES[other]]
         tau, p = kendalltau(both[one], both[other]) if len(both) > 3 else (float("nan"),) * 2
@@ -141,10 +131,10 @@ def compare_measures(board: pd.DataFrame, *, arm: str) -> pd.DataFrame:
 def compare_settings(
     board: pd.DataFrame, settings: pd.DataFrame, measure: str, *, seed: int = 0
 ) -> pd.DataFrame:
-    """What each setting changes: a measure under each value less that under the first, between runs alike in all else.
+    """What each setting changes: a measure under each value less that under the first, of runs else alike.
 
-    One row a setting and value: ``difference`` over arms with its 95 % interval, pairs of runs resampled (none with a
-    single pair), ``n_pairs`` of runs. Settings of which no two runs differ in nothing else are left out.
+    One row a setting and value: ``difference`` over arms with its 95 % interval, pairs of runs resampled
+    (none of a single pair), ``n_pairs`` of runs. Settings in which alone no two runs differ are left out.
     """
     rows, scored = [], board[measure].dropna()
     values = board.loc[scored.index, list(settings)].map(repr)
@@ -164,7 +154,7 @@ def compare_settings(
 
 
 def measure_ceiling(formalism: pd.DataFrame) -> pd.DataFrame:
-    """How much more often each run's users show a habit than real ones: ``run, arm, feature, difference`` of shares."""
+    """How much more often simulated users show a habit than real ones: ``run, arm, feature, difference``."""
     shares = formalism[~formalism["feature"].str.startswith("median")].rename(columns={"system": "arm"})
     real = shares[shares["arm"] == "real, all"][["run", "feature", "share"]]
     simulated = shares[~shares["arm"].str.startswith("real")]

@@ -25,11 +25,9 @@ from realusersim_nb.prompts.fill import hash_prompts
 from realusersim_nb.runs.kernel import take_kernel
 from realusersim_nb.runs.summary import collect_headlines, describe_notebook, name_run, write_summary
 
-# --- notebooks and their parameters --------------------------------------------------------------
-
 
 def find_notebooks(numbers: Iterable[str] = ()) -> list[Path]:
-    """The notebooks with these numbers (``03``), in order; all if none is named. InputError if one does not exist."""
+    """The notebooks with these numbers (``03``), in order; all if none is named. InputError for any other."""
     existing = {path.name[:2]: path for path in sorted(files.notebooks_folder().glob("[0-9][0-9]_*.ipynb"))}
     if not existing:
         raise InputError(f"no notebooks in {files.notebooks_folder()}; run this from the project's folder.")
@@ -57,10 +55,8 @@ def check_parameters(given: dict, chosen: list[Path]) -> None:
     declared = {name: value for notebook in chosen for name, value in read_parameters(notebook).items()}
     for name, value in given.items():
         if name not in declared:
-            raise InputError(
-                f"parameter {name!r} does not exist in {', '.join(path.stem for path in chosen)}: "
-                f"expected some of {', '.join(sorted(declared))}."
-            )
+            names, expected = ", ".join(path.stem for path in chosen), ", ".join(sorted(declared))
+            raise InputError(f"parameter {name!r} does not exist in {names}: expected some of {expected}.")
         default = declared[name]
         try:
             TypeAdapter(Any if default is None else type(default) | None).validate_python(value, strict=True)
@@ -70,7 +66,7 @@ def check_parameters(given: dict, chosen: list[Path]) -> None:
 
 
 def read_mapping(path: Path, kind: str) -> dict[str, Any]:
-    """A YAML file of names and values; InputError, with ``kind`` of file, if it is missing or something else."""
+    """A YAML file of names and values; InputError or MissingFileError, naming the ``kind`` of file."""
     if not path.exists():
         raise MissingFileError(f"{kind} {path}: no such file.")
     try:
@@ -82,17 +78,13 @@ def read_mapping(path: Path, kind: str) -> dict[str, Any]:
     return content
 
 
-# --- execution -----------------------------------------------------------------------------------
-
-
 def run_notebooks(
     chosen: list[Path], parameters: dict, *, run_name: str, log: TextIO | None = None
 ) -> list[str]:
     """Execute notebooks in order into one run folder; returns a line on each: wall time, calls, tokens.
 
     These lines and the notebooks' bars go to ``log`` (stderr). A notebook that fails stops the run with
-    papermill's error; what was done stays, and running again goes on from the cache. The manifest of an
-    earlier run is removed first: it is written when this one is complete.
+    papermill's error; running again goes on from the cache. The manifest of an earlier run is removed first.
     """
     run_folder, log, lines = files.outputs_folder() / run_name, log or sys.stderr, []
     run_folder.mkdir(parents=True, exist_ok=True)
@@ -162,19 +154,14 @@ def is_user_error(error: Exception) -> bool:
     return isinstance(error, StudyError) or errors.HINT in getattr(error, "traceback", ())
 
 
-# --- what made a run -----------------------------------------------------------------------------
-
-
 def write_manifest(run_folder: Path, parameters: dict) -> None:
     """What made this run; written last, so that its presence means the run is complete."""
-    headlines = collect_headlines(run_folder)
+    headlines, executed = collect_headlines(run_folder), sorted(run_folder.glob("*.ipynb"))
     packages = {package.name: package.version for package in importlib.metadata.distributions()}
     manifest = {
         "run_name": name_run(run_folder),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "parameters": {
-            path.stem: read_executed_parameters(path) for path in sorted(run_folder.glob("*.ipynb"))
-        },
+        "parameters": {path.stem: read_executed_parameters(path) for path in executed},
         "given": parameters,
         "versions": {"python": platform.python_version(), **packages},
         "git_commit": read_commit(),
@@ -195,8 +182,6 @@ def read_executed_parameters(notebook: Path) -> dict[str, Any]:
 
 def read_commit() -> str | None:
     """The commit of the working folder, with ``+`` if it has uncommitted changes."""
-    if shutil.which("git") is None:
-        return None
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty=+"]
-    answer = subprocess.run(command, capture_output=True, text=True)
-    return answer.stdout.strip() or None
+    command = "git describe --always --abbrev=40 --dirty=+".split()
+    has_git = shutil.which("git") is not None
+    return (has_git and subprocess.run(command, capture_output=True, text=True).stdout.strip()) or None

