@@ -13,7 +13,7 @@ from realusersim_nb import stats
 from realusersim_nb.profiles import style
 from realusersim_nb.records import Conversation
 
-GREETING = re.compile(r"\W*(hi|hello|hey|good (morning|afternoon|evening)|greetings)\b", re.IGNORECASE)
+GREETS = re.compile(rf"\W*({style.GREETING})\b", re.IGNORECASE)
 SHARES = {
     "starts_lower": "starts lower-case",
     "ends_stop": "ends in . ? !",
@@ -34,7 +34,7 @@ def measure_formalism(
     rows = []
     for name, conversations in systems.items():
         messages = style.measure_conversations(conversations, first=first)
-        messages["greets"] = messages["text"].map(lambda text: float(GREETING.match(text) is not None))
+        messages["greets"] = messages["text"].map(lambda text: float(GREETS.match(text) is not None))
         about = {"system": name, "n": len(messages), "n_users": messages["user_id"].nunique()}
         rows.append({**about, "feature": "median words", "share": messages["words"].median()})
         for feature, title in SHARES.items():

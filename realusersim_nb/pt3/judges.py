@@ -87,13 +87,13 @@ async def judge_transcript(
         return Judgement(**about, error=reason)
     request, released = make_judge_request(case, transcript, settings), settings.prompt
     about |= {"prompt_hash": hashlib.sha256(str(request).encode()).hexdigest(), "replies": []}
+    sampling = {"temperature": 0.001, "seed": settings.seed, "sample": settings.trial}
 
     async def ask(prompt: str | list[dict], schema: type[BaseModel], max_tokens: int) -> dict:
         reply = await models.ask_json(model, prompt, schema, max_tokens=max_tokens, **sampling)
         about["replies"].append(models.last_exchange[1])
         return reply.model_dump()
 
-    sampling = {"temperature": 0.001, "seed": settings.seed, "sample": settings.trial}
     try:
         if settings.calls == 1:
             answers = await ask(request, Judged, 600)

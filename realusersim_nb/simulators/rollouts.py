@@ -61,13 +61,12 @@ async def roll_out_arms(
         for personas in [conditions.write_personas(arm, cases, profiles, seed=simulator.seed)]
         for case, persona in zip(cases, personas, strict=True)
     ]
-    return list_results(await simulator.models.run_all(tasks, "roll-outs"))
+    return list_results(await simulator.models.run_all(tasks, "rollouts"))
 
 
 def describe_rollouts(simulator: Simulator, arms: list[str], source: dict) -> dict:
     """What rollouts were made from, for reuse: the models, the arms, and the ``source`` of their cases."""
-    names = "turn_format", "seed", "max_user_messages"
-    settings = {name: getattr(simulator, name) for name in names}
+    settings = {name: getattr(simulator, name) for name in ("turn_format", "seed", "max_user_messages")}
     models = {"simulator": simulator.model, "assistant": simulator.assistant or simulator.model}
     return {**source, **settings, **models, "arms": arms}
 
