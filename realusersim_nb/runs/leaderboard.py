@@ -150,7 +150,8 @@ def compare_settings(
                 rate = stats.estimate_rate(differences, pairs, is_share=False, seed=seed)
                 interval = rate["rate"], rate["ci_low"], rate["ci_high"]
                 rows.append((name, value, baseline, *interval, pairs.nunique()))
-    return pd.DataFrame(rows, columns="setting value baseline difference ci_low ci_high n_pairs".split())
+    numbers = {"difference": float, "ci_low": float, "ci_high": float, "n_pairs": int}
+    return pd.DataFrame(rows, columns=["setting", "value", "baseline", *numbers]).astype(numbers)
 
 
 def measure_ceiling(formalism: pd.DataFrame) -> pd.DataFrame:
