@@ -35,23 +35,8 @@ from realusersim_nb.agents.scores import (
     tabulate_runs,
 )
 
-__all__ = [
-    "TRAITS",
-    "TRAIT_QUANTILE",
-    "accumulate_disclosure",
-    "adjust_for_covariates",
-    "compare_success",
-    "describe_arms",
-    "describe_scenario",
-    "list_required_slots",
-    "measure_amplification",
-    "measure_openings",
-    "measure_pass_k",
-    "measure_real_traits",
-    "measure_simulator_spread",
-    "measure_traits",
-    "pool_runs",
-    "score_success",
-    "tabulate_runs",
-    "trace_slots",
-]
+__all__ = ["TRAITS", "TRAIT_QUANTILE", "measure_amplification", "measure_openings"]
+__all__ += ["measure_real_traits", "measure_simulator_spread", "measure_traits"]
+__all__ += ["accumulate_disclosure", "describe_scenario", "list_required_slots", "trace_slots"]
+__all__ += ["adjust_for_covariates", "compare_success", "describe_arms", "measure_pass_k", "pool_runs"]
+__all__ += ["score_success", "tabulate_runs"]

@@ -28,17 +28,11 @@ from realusersim_nb.gap.odd_one_out import (
     tabulate_answers,
 )
 
-__all__ = ["REAL", "drop_failed", "join_facets", "list_systems", "make_facets"]
-__all__ += ["choose_k", "cluster_embeddings", "embed_texts", "project_to_plane", "reduce_dimensions"]
-__all__ += ["FLOOR", "MEASURES", "compute_divergences", "draw_floor", "measure_gap", "smooth", "warn_of_size"]
-__all__ += ["compare_all_behaviours", "compare_systems", "measure_mixtures", "summarise_behaviours"]
-__all__ += ["compare_features", "measure_coverage", "measure_dice", "measure_probe"]
-__all__ += ["Choices", "compare_ranks", "vary_choices"]
-__all__ += [
-    "ask_annotator",
-    "draw_triplets",
-    "measure_kappa",
-    "read_answers",
-    "score_answers",
-    "tabulate_answers",
-]
+__all__ = ["Choices", "compare_all_behaviours", "compare_ranks", "vary_choices"]
+__all__ += ["FLOOR", "MEASURES", "choose_k", "cluster_embeddings", "summarise_behaviours"]
+__all__ += ["compare_features", "compare_systems", "compute_divergences", "draw_floor", "measure_gap"]
+__all__ += ["embed_texts", "measure_mixtures", "project_to_plane", "smooth", "warn_of_size"]
+__all__ += ["REAL", "drop_failed", "join_facets", "list_systems", "make_facets", "reduce_dimensions"]
+__all__ += ["measure_coverage", "measure_dice", "measure_probe"]
+__all__ += ["ask_annotator", "draw_triplets", "measure_kappa", "read_answers", "score_answers"]
+__all__ += ["tabulate_answers"]

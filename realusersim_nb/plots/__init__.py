@@ -27,31 +27,9 @@ from realusersim_nb.plots.profiles import (
 )
 from realusersim_nb.plots.theme import find_styles, set_style
 
-__all__ = [
-    "find_styles",
-    "plot_agreement",
-    "plot_amplification",
-    "plot_behaviours",
-    "plot_between",
-    "plot_board",
-    "plot_ceiling",
-    "plot_conversation_map",
-    "plot_coverage",
-    "plot_differences",
-    "plot_dimensions",
-    "plot_disclosure",
-    "plot_facets",
-    "plot_formalism",
-    "plot_funnel",
-    "plot_gaps",
-    "plot_mechanisms",
-    "plot_rates",
-    "plot_reliability",
-    "plot_settings",
-    "plot_shifts",
-    "plot_sizes",
-    "plot_spread",
-    "plot_topics",
-    "plot_user_map",
-    "set_style",
-]
+__all__ = ["plot_amplification", "plot_disclosure", "plot_mechanisms"]
+__all__ += ["plot_agreement", "plot_board", "plot_ceiling", "plot_settings", "plot_sizes"]
+__all__ += ["plot_differences", "plot_dimensions", "plot_formalism", "plot_rates"]
+__all__ += ["plot_behaviours", "plot_between", "plot_conversation_map", "plot_facets", "plot_gaps"]
+__all__ += ["plot_coverage", "plot_funnel", "plot_reliability", "plot_shifts", "plot_spread"]
+__all__ += ["find_styles", "plot_topics", "plot_user_map", "set_style"]

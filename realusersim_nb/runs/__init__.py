@@ -12,17 +12,6 @@ from realusersim_nb.runs.leaderboard import (
 )
 from realusersim_nb.runs.summary import collect_measures, collect_table, find_runs, pivot_measures
 
-__all__ = [
-    "MEASURES",
-    "collect_measures",
-    "collect_table",
-    "compare_measures",
-    "compare_settings",
-    "find_runs",
-    "list_sizes",
-    "measure_ceiling",
-    "pivot_measures",
-    "rank_simulators",
-    "read_settings",
-    "start_notebook",
-]
+__all__ = ["MEASURES", "compare_measures", "compare_settings", "list_sizes", "start_notebook"]
+__all__ += ["measure_ceiling", "rank_simulators", "read_settings"]
+__all__ += ["collect_measures", "collect_table", "find_runs", "pivot_measures"]
