@@ -1,20 +1,20 @@
-"""What the embedded model's replies take on an idle machine, and with as many other programs as leave it one core.
+"""Seconds of the embedded model's replies on an idle machine, and beside programs that leave it one core.
 
-The same server twice: as it is started here, and with its threads waiting as they do by default.
+The same server twice: with its threads waiting as the package sets them, and as they do by default.
 `python benchmarks/bench_embedded.py`
 """
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+
+import httpx
 
 from realusersim_nb.llm import local_server
 
@@ -22,20 +22,14 @@ WORDS = 60  # tokens of a reply
 
 
 @contextmanager
-def serve(calm: dict[str, str]) -> Iterator[str]:
-    """The address of a server of one's own."""
+def serve(variables: dict[str, str]) -> Iterator[str]:
+    """The address of a server started with these environment variables."""
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "holders").mkdir()
         (Path(place) / "holders" / str(os.getpid())).touch()
-        command = [
-            sys.executable,
-            "-m",
-            "realusersim_nb.llm.local_server",
-            str(local_server.assemble_model()),
-            place,
-            "0",
-        ]
-        server = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=calm | os.environ)
+        module, model = "realusersim_nb.llm.local_server", str(local_server.assemble_model())
+        command = [sys.executable, "-m", module, model, place, "0"]
+        server = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=variables | os.environ)
         while (url := local_server.find_server(Path(place))) is None:
             time.sleep(0.2)
         yield url
@@ -45,25 +39,23 @@ def serve(calm: dict[str, str]) -> Iterator[str]:
 
 def time_replies(url: str, n: int = 3) -> float:
     """Seconds a reply takes, the median of a few."""
-    taken = []
+    seconds = []
     for number in range(n):
-        asked = {
-            "messages": [{"role": "user", "content": f"{number} Describe many animals."}],
-            "max_tokens": WORDS,
-        }
+        messages = [{"role": "user", "content": f"{number} Describe many animals."}]
+        request = {"messages": messages, "max_tokens": WORDS}
         started = time.perf_counter()
-        urllib.request.urlopen(
-            urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(asked).encode())
-        ).read()
-        taken.append(time.perf_counter() - started)
-    return median(taken)
+        httpx.post(
+            f"{url}/v1/chat/completions", json=request, timeout=600, trust_env=False
+        ).raise_for_status()
+        seconds.append(time.perf_counter() - started)
+    return median(seconds)
 
 
 def main() -> None:
     """Print both, idle and busy, and their ratios."""
     figures = {}
-    for name, calm in {"here": local_server.CALM, "default": {}}.items():
-        with serve(calm) as url:
+    for name, variables in {"here": local_server.SLEEP_SOONER, "default": {}}.items():
+        with serve(variables) as url:
             figures[name] = [time_replies(url)]
             others = [
                 subprocess.Popen([sys.executable, "-c", "while True: pass"])

@@ -1,8 +1,8 @@
-"""kill -9 at random moments: nothing that was kept is asked again, and the result is the same.
+"""kill -9 at random moments: no cached reply is requested again, and the result is the same.
 
-A run of notebooks 03 and 05 against an endpoint in a process of its own is killed, with all its
-kernels, again and again, and then let through. Its tables must be those of a run in peace, byte by
-byte, and no request may reach the endpoint whose reply was in the cache when its run began.
+A run of notebooks 03 and 05 against an endpoint in a process of its own is killed, with all its kernels,
+again and again, and then completed. Its tables must be those of an undisturbed run, byte by byte, and no
+request may reach the endpoint whose reply was in the cache when its run began.
 """
 
 import json
@@ -51,7 +51,7 @@ def kill(process: subprocess.Popen) -> None:
 
 
 def wait_for(log: Path, n_requests: int, process: subprocess.Popen) -> None:
-    """Until the endpoint has seen so many requests and a moment of chance has passed, or the run has ended."""
+    """Wait until the endpoint has had so many requests and a random moment has passed, or the run has ended."""
     time.sleep(random.uniform(0, 5))
     while process.poll() is None and log.read_bytes().count(b"\n") < n_requests:
         time.sleep(0.02)
@@ -59,7 +59,7 @@ def wait_for(log: Path, n_requests: int, process: subprocess.Popen) -> None:
 
 
 def read_tables(folder: Path) -> dict[str, bytes]:
-    """What the run leaves for others to read, by name."""
+    """The tables of the run, by name."""
     files = (folder / "outputs" / "r").glob("0?_*/*.*")
     return {
         f"{f.parent.name}/{f.name}": f.read_bytes()
@@ -69,7 +69,7 @@ def read_tables(folder: Path) -> dict[str, bytes]:
 
 
 def read_keys(log: Path, service: str) -> list[set[str]]:
-    """For each request in the endpoint's log, the cache keys under which its reply may lie."""
+    """For each request in the endpoint's log, the cache keys that its reply may have."""
     requests = [json.loads(line)["request"] for line in log.read_text().splitlines()] if log.exists() else []
     endpoint = Endpoint(model="m", base_url=service)
     return [
@@ -84,35 +84,36 @@ def main() -> None:
     draw = random.Random(0)
     with tempfile.TemporaryDirectory() as name, start_endpoint(latency=0.15, log=f"{name}/requests") as url:
         os.environ["OPENAI_BASE_URL"] = url
-        peace, war, log = Path(name) / "peace", Path(name) / "war", Path(name) / "requests"
-        peace.mkdir(), war.mkdir()
+        undisturbed, killed, log = Path(name) / "undisturbed", Path(name) / "killed", Path(name) / "requests"
+        undisturbed.mkdir()
+        killed.mkdir()
         started = time.monotonic()
-        assert start_run(peace).wait() == 0, (peace / "log.txt").read_text()[-2000:]
-        seconds, n_peace = time.monotonic() - started, len(read_keys(log, url))
-        seen, again, kills, kept = n_peace, 0, 0, set()
+        assert start_run(undisturbed).wait() == 0, (undisturbed / "log.txt").read_text()[-2000:]
+        seconds, n_undisturbed = time.monotonic() - started, len(read_keys(log, url))
+        seen, again, kills, kept = n_undisturbed, 0, 0, set()
         for number in range(KILLS + 1):
-            process = start_run(war)
+            process = start_run(killed)
             if number < KILLS:
-                wait_for(log, seen + draw.randint(0, 3 * n_peace // KILLS // 2), process)
+                wait_for(log, seen + draw.randint(0, 3 * n_undisturbed // KILLS // 2), process)
                 kills += process.poll() is None
                 kill(process)
-            assert number < KILLS or process.wait() == 0, (war / "log.txt").read_text()[-2000:]
+            assert number < KILLS or process.wait() == 0, (killed / "log.txt").read_text()[-2000:]
             asked = read_keys(log, url)
             again += sum(bool(keys & kept) for keys in asked[seen:])
             seen, kept = (
                 len(asked),
-                {reply.key for reply in Cache(war / "outputs" / "replies.sqlite").replies()},
+                {reply.key for reply in Cache(killed / "outputs" / "replies.sqlite").replies()},
             )
-        same = read_tables(peace) == read_tables(war) and len(read_tables(peace)) > 5
+        same = read_tables(undisturbed) == read_tables(killed) and len(read_tables(undisturbed)) > 5
         leaks = [f for f in Path(name).rglob("*") if f.is_file() and KEY.encode() in f.read_bytes()]
-    print(f"{kills} kills of a run of {seconds:.0f} s and {n_peace} requests")
+    print(f"{kills} kills of a run of {seconds:.0f} s and {n_undisturbed} requests")
     print(f"  requests whose reply was kept already   {again:4}   == 0 {'holds' if again == 0 else 'FAILS'}")
     print(f"  tables the same, byte by byte           {same!s:>4}   {'holds' if same else 'FAILS'}")
     print(
         f"  files that hold the key                 {len(leaks):4}   == 0 {'holds' if not leaks else 'FAILS'}"
     )
     print(
-        f"  (requests in all {seen - n_peace}: {seen - 2 * n_peace} were under way when their run was killed)"
+        f"  (requests in all {seen - n_undisturbed}: {seen - 2 * n_undisturbed} were under way when their run was killed)"
     )
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pandas as pd
@@ -17,16 +18,15 @@ from realusersim_nb.llm.replies import CacheError, Reply, read_replies
 
 OPEN_SECONDS = 5.0  # to open a cache that other processes are creating
 METADATA = sql.MetaData()
-TEXTS, COUNTS = (
-    "model service text reasoning refusal tool_calls finish_reason",
-    "prompt_tokens completion_tokens",
-)
+COUNTS = ["prompt_tokens", "completion_tokens"]
 REPLIES = sql.Table(
     "replies",
     METADATA,
     sql.Column("key", sql.String(64), primary_key=True),
-    *(sql.Column(name, sql.Text, nullable=False) for name in TEXTS.split()),
-    *(sql.Column(name, sql.Integer, nullable=False) for name in COUNTS.split()),
+    *(
+        sql.Column(f.name, {str: sql.Text, int: sql.Integer}[f.type], nullable=False)
+        for f in fields(Reply)[1:]
+    ),
     sql.Column("created", sql.BigInteger, nullable=False),  # seconds since 1970; not in recordings
 )
 SELECT = sql.select(*(c for c in REPLIES.columns if c.name != "created"))
@@ -44,7 +44,11 @@ class Cache:
         self.url = sql.make_url(place if "://" in place else f"sqlite:///{place}")
         self.name = self.url.database if self.url.drivername == "sqlite" else self.url.render_as_string()
         with self._explain():
-            self.engine = open_database(self.url)
+            if self.url.drivername == "sqlite":
+                Path(self.name).parent.mkdir(parents=True, exist_ok=True)
+                self.engine = sql.create_engine(self.url, connect_args={"timeout": 60})
+            else:
+                self.engine = sql.create_engine(self.url, pool_pre_ping=True)
             create_table(self.engine)
             columns = {column["name"] for column in sql.inspect(self.engine).get_columns("replies")}
         if columns != set(REPLIES.columns.keys()):
@@ -95,7 +99,7 @@ class Cache:
     def stats(self) -> pd.DataFrame:
         """One row a service and model: replies, prompt and completion tokens, first and last day."""
         c, f = REPLIES.c, sql.func
-        sums = [f.sum(c[name]).label(name) for name in COUNTS.split()]
+        sums = [f.sum(c[name]).label(name) for name in COUNTS]
         dates = [f.min(c.created).label("first"), f.max(c.created).label("last")]
         query = sql.select(c.service, c.model, f.count().label("replies"), *sums, *dates)
         with self._explain(), self.engine.connect() as connection:
@@ -135,7 +139,8 @@ class Cache:
             yield
         except (sql.exc.SQLAlchemyError, OSError, ImportError) as error:
             problem = " ".join(str(getattr(error, "orig", None) or error).split())
-            raise CacheError(f"reply cache {self.name}: {problem}. {advise(problem)}{consequence}") from error
+            advice = next(text for words, text in ADVICE.items() if re.search(words, problem))
+            raise CacheError(f"reply cache {self.name}: {problem}. {advice}{consequence}") from error
 
 
 ADVICE = {
@@ -146,23 +151,9 @@ ADVICE = {
     "unable to open|Errno": "Make its folder, writable, or name another file in REALUSERSIM_CACHE.",
     "connection": "Check the URL and that the server runs; everything saved so far stays.",
     "No module named": "Install that driver (`pip install 'realusersim_nb[postgres]'` for PostgreSQL).",
+    "": "Everything saved so far stays; run again once that is corrected.",
 }
-
-
-def advise(problem: str) -> str:
-    """What to do about a database's error."""
-    for words, advice in ADVICE.items():
-        if any(word in problem for word in words.split("|")):
-            return advice
-    return "Everything saved so far stays; run again once that is corrected."
-
-
-def open_database(url: sql.URL) -> sql.Engine:
-    """An engine for the URL."""
-    if url.drivername != "sqlite":
-        return sql.create_engine(url, pool_pre_ping=True)
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    return sql.create_engine(url, connect_args={"timeout": 60})
+"""What to do about a database's error, by a pattern in its text: the first that fits."""
 
 
 def create_table(engine: sql.Engine) -> None:

@@ -40,8 +40,9 @@ class RateLimiter:
     def __init__(self, endpoint: Endpoint, max_concurrency: int):
         self.ceiling = min(max_concurrency, endpoint.max_concurrency or max_concurrency)
         self.slots: CapacityLimiter | None = None
-        self.requests = make_limiter(endpoint.requests_per_minute)
-        self.tokens = make_limiter(endpoint.tokens_per_minute)
+        self.requests, self.tokens = map(
+            make_limiter, [endpoint.requests_per_minute, endpoint.tokens_per_minute]
+        )
         self.paused_until = 0.0
         self.answered = 0  # replies so far
         self._answered_since_change = 0
@@ -223,17 +224,16 @@ async def join_events(events: AsyncIterable[dict], show: Watcher) -> dict:
     async for event in events:
         try:
             choice = (event.get("choices") or [{}])[0]
-            texts = {
-                k: v for k, v in (choice.get("delta") or {}).items() if isinstance(v, str) and k != "role"
-            }
+            delta = dict(choice.get("delta") or {})
             if choice.get("finish_reason"):
                 completion["choices"] = [{"message": message, "finish_reason": choice["finish_reason"]}]
             completion |= {"usage": event["usage"]} if event.get("usage") else {}
-        except (TypeError, AttributeError, KeyError) as error:
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise CallFailed("disconnected", f"no completion in a stream ({error})") from error
-        for name, text in texts.items():
-            message[name] = message.get(name, "") + text
-        if texts.get("content"):
+        for name, text in delta.items():
+            if isinstance(text, str) and name != "role":
+                message[name] = message.get(name, "") + text
+        if delta.get("content"):
             show(message["content"])
     return completion
 

@@ -9,11 +9,12 @@
 """
 
 import asyncio
+import base64
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from pydantic import BaseModel
@@ -27,7 +28,6 @@ from realusersim_nb.llm.errors import CallFailed, Outcome
 from realusersim_nb.llm.replies import (
     Reply,
     ToolReply,
-    parse_embeddings,
     parse_json,
     parse_text,
     parse_tool_calls,
@@ -43,15 +43,6 @@ LLMMode = Literal["live", "replay", "record"]
 TEXTS_A_CALL = 64  # of one request for embeddings
 LOG = logging.getLogger(__name__)
 EXCHANGE: ContextVar[tuple[str, str]] = ContextVar("exchange", default=("", ""))
-
-
-class Sampling(TypedDict, total=False):
-    """How a reply is drawn; ``sample`` numbers draws of the same request."""
-
-    temperature: float  # 0.7
-    max_tokens: int  # 400
-    seed: int  # 0
-    sample: int  # 0
 
 
 class Models:
@@ -94,20 +85,21 @@ class Models:
         """The newest prompt and raw reply of this task; after ``run_all``, of the task that ended last."""
         return EXCHANGE.get()
 
-    async def ask(self, model: str, prompt: Prompt, **sampling: Unpack[Sampling]) -> str:
-        """The model's reply as text.
+    async def ask(self, model: str, prompt: Prompt, **sampling: float) -> str:
+        """The reply as text; ``sampling``: temperature (0.7), max_tokens (400), seed (0), and sample (0),
+        which numbers draws of the same request.
 
         An unusable reply is asked for again where that helps (see ``repair_request``). CallFailed if there is
-        no usable one in the end, EndpointError if no call can work, BudgetReached; of the other two as well.
+        no usable one in the end, EndpointError if no call can work, BudgetReached; so also of the other two.
         """
         return await self._ask(model, prompt, parse_text, **sampling)
 
-    async def ask_json(self, model: str, prompt: Prompt, schema: type[S], **sampling: Unpack[Sampling]) -> S:
+    async def ask_json(self, model: str, prompt: Prompt, schema: type[S], **sampling: float) -> S:
         """The reply as ``schema``, to which the endpoint is made to hold it (``response_format``)."""
         return await self._ask(model, prompt, partial(parse_json, schema=schema), schema=schema, **sampling)
 
     async def ask_tools(
-        self, model: str, messages: list[dict], tools: list[dict], **sampling: Unpack[Sampling]
+        self, model: str, messages: Prompt, tools: list[dict], **sampling: float
     ) -> ToolReply:
         """The reply of a model that may call ``tools`` (in OpenAI's form; there may be none) or not."""
         return await self._ask(model, messages, parse_tool_calls, tools=tools, **sampling)
@@ -121,13 +113,12 @@ class Models:
         schema: type[BaseModel] | None = None,
         tools: list[dict] | None = None,
         sample: int = 0,
-        **sampling,
+        **sampling: float,
     ) -> R:
         connection = self._connect(model)
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        request = make_request(connection.endpoint, messages, **sampling) | (
-            {"tools": tools} if tools else {}
-        )
+        request = make_request(connection.endpoint, messages, **sampling)
+        request |= {"tools": tools} if tools else {}
         try:
             for tries in range(connection.endpoint.second_tries + 1):
                 reply = await self._reply_in_form(connection, request, schema, sample + 1_000_000 * tries)
@@ -153,7 +144,7 @@ class Models:
         batches = [texts[start : start + TEXTS_A_CALL] for start in range(0, len(texts), TEXTS_A_CALL)]
         tasks = [self._reply(connection, request | {"input": batch}, 0) for batch in batches]
         for batch, outcome in zip(batches, await self.run_all(tasks, f"embedding by {model}"), strict=True):
-            values = parse_embeddings(outcome.result) if outcome.result else np.array([])
+            values = np.frombuffer(base64.b64decode(outcome.result.text if outcome.result else ""), "<f4")
             if values.size == 0 or values.size % len(batch):
                 raise EndpointError(
                     f"{endpoint.address}, model {model!r}: no embeddings of texts {len(rows) + 1} to "
@@ -277,9 +268,8 @@ class Models:
         return not self._settling
 
     def _show_usage(self, words: str = "") -> None:
-        if self._bar is None:
-            return
-        unknown = any(c.endpoint.prices is None for c in self._connections.values())
-        texts = [str(self.usage), "some prices unknown" * unknown, words]
-        self._bar.set_postfix_str(", ".join(filter(None, texts)), refresh=False)
-        self._bar.update(0)  # draws it twice a second at most
+        if self._bar is not None:
+            unknown = any(c.endpoint.prices is None for c in self._connections.values())
+            texts = [str(self.usage), "some prices unknown" * unknown, words]
+            self._bar.set_postfix_str(", ".join(filter(None, texts)), refresh=False)
+            self._bar.update(0)  # draws it twice a second at most

@@ -111,11 +111,6 @@ def read_embeddings(answer: str, about: dict[str, str]) -> Reply:
         raise CallFailed("disconnected", f"no embeddings in the answer {answer[:200]!r}") from error
 
 
-def parse_embeddings(reply: Reply) -> np.ndarray:
-    """All values of a reply's embeddings in a row, float32."""
-    return np.frombuffer(base64.b64decode(reply.text), "<f4")
-
-
 def parse_text(reply: Reply) -> str:
     """The reply's text without the model's reasoning; CallFailed says why there is none."""
     if reply.refusal or reply.finish_reason == "content_filter":

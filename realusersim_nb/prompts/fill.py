@@ -5,18 +5,19 @@ from functools import cache
 from importlib.resources import files
 from string import Template
 
+FOLDER = files("realusersim_nb") / "prompts"
+
 
 @cache
 def read_prompt(name: str) -> Template:
     """The prompt ``prompts/<name>.md``; variables are written ``$variable``."""
-    return Template((files("realusersim_nb") / "prompts" / f"{name}.md").read_text(encoding="utf-8").strip())
+    return Template((FOLDER / f"{name}.md").read_text(encoding="utf-8").strip())
 
 
 def fill_prompt(name: str, **variables: str) -> str:
-    """Fill a prompt. A variable that is missing or not used raises ValueError.
+    """The prompt with these values, inserted as they are: a text that holds ``$goal`` stays just that.
 
-    Values are inserted as they are and never read as part of the template, so a corpus text
-    that holds ``$goal`` stays just that.
+    ValueError for a variable that is missing or not used.
     """
     template = read_prompt(name)
     wanted, given = set(template.get_identifiers()), set(variables)
@@ -28,7 +29,6 @@ def fill_prompt(name: str, **variables: str) -> str:
 
 
 def hash_prompts() -> dict[str, str]:
-    """sha256 of every prompt file, for the manifest."""
-    folder = files("realusersim_nb") / "prompts"
-    found = sorted(file.name for file in folder.iterdir() if file.name.endswith(".md"))
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in found}
+    """sha256 of every prompt file by name, for the manifest."""
+    prompts = sorted(file for file in FOLDER.iterdir() if file.name.endswith(".md"))
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in prompts}
