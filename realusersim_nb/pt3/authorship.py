@@ -81,9 +81,6 @@ def measure_differences(one: pd.DataFrame, other: pd.DataFrame, population: pd.D
     return gaps.mask(one.isna() & other.isna(), 0.0)
 
 
-# --- training ----------------------------------------------------------------------------------
-
-
 def learn_authorship(people: list[Conversation], *, seed: int) -> AuthorshipJudge:
     """A judge from two conversations of everybody who has two, of people whom it will not judge.
 

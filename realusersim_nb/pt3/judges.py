@@ -67,12 +67,6 @@ def sort_sides(case: Case, transcript: Conversation, order: Order) -> tuple[Conv
     return sides if order == "real_first" else sides[::-1]
 
 
-def write_judge_prompt(case: Case, transcript: Conversation, *, order: Order = "real_first") -> str:
-    """The prompt of the judge's first call, with our instructions; A and B in the given order."""
-    reference, candidate = map(render_judged_messages, sort_sides(case, transcript, order))
-    return fill_prompt("judge_analysis", reference=reference, candidate=candidate)
-
-
 async def judge_transcript(
     models: Models, model: str, case: Case, transcript: Conversation, settings: JudgeSettings
 ) -> Judgement:
@@ -119,9 +113,9 @@ def find_unscored_reason(transcript: Conversation) -> str | None:
 
 def make_judge_request(case: Case, transcript: Conversation, settings: JudgeSettings) -> str | list[dict]:
     """The first call: our prompt, or the released one as system message with both lists as they are."""
-    if settings.prompt is None:
-        return write_judge_prompt(case, transcript, order=settings.order)
     a, b = map(render_judged_messages, sort_sides(case, transcript, settings.order))
+    if settings.prompt is None:
+        return fill_prompt("judge_analysis", reference=a, candidate=b)
     return make_chat(settings.prompt.system, f"Conversation A:\n{a}\n\nConversation B:\n{b}")
 
 
