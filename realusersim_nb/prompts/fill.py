@@ -2,10 +2,10 @@
 
 import hashlib
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from string import Template
 
-FOLDER = files("realusersim_nb") / "prompts"
+FOLDER = Path(__file__).parent
 
 
 @cache
@@ -15,10 +15,7 @@ def read_prompt(name: str) -> Template:
 
 
 def fill_prompt(name: str, **variables: str) -> str:
-    """The prompt with these values, inserted as they are: a text that holds ``$goal`` stays just that.
-
-    ValueError for a variable that is missing or not used.
-    """
+    """The prompt with these values, never read as template; ValueError for one missing or not used."""
     template = read_prompt(name)
     wanted, given = set(template.get_identifiers()), set(variables)
     if wanted != given:
@@ -30,5 +27,4 @@ def fill_prompt(name: str, **variables: str) -> str:
 
 def hash_prompts() -> dict[str, str]:
     """sha256 of every prompt file by name, for the manifest."""
-    prompts = sorted(file for file in FOLDER.iterdir() if file.name.endswith(".md"))
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in prompts}
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(FOLDER.glob("*.md"))}
