@@ -27,9 +27,6 @@ def mark_repeats(texts: list[str]) -> list[bool]:
     return [text in texts[:i] for i, text in enumerate(texts)][1:]
 
 
-# --- copies ------------------------------------------------------------------------------------
-
-
 def split_words(text: str) -> list[str]:
     """The words and numbers of a text, in lower case."""
     return re.findall(r"\w+", text.lower())

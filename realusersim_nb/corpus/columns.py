@@ -10,15 +10,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from realusersim_nb.errors import InputError
 from realusersim_nb.files import replace_whole
 
-NAMES = {
+NAMES = {  # by which columns are recognised, the surest first
     "turns": "turns messages dialogue dialog chat history transcript thread conversation comments",
     "role": "role sender speaker author from who author_role sender_type author_type participant direction",
     "content": "content text message body utterance value msg prompt question query human input",
@@ -29,10 +30,9 @@ NAMES = {
         hashed_ip""",
     "time": "timestamp time created_at sent_at datetime date turn turn_id position index",
 }
-"""Names by which columns are recognised, the surest first."""
 USERS = """user human customer client visitor end_user enduser requester guest caller member patient
-    inbound incoming""".split()
-"""Names of the user in a column of speakers."""
+    inbound incoming""".split()  # in a column of speakers
+Speakers = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
 REQUIRED = {"role": "the speaker", "content": "the text"}
 
 
@@ -44,7 +44,6 @@ class Columns(BaseModel):
     """Which column holds what; ``users`` are the speakers who are users, ``assistants`` those who are not."""
 
     model_config = ConfigDict(extra="forbid")
-
     turns: str | None = None
     role: str | None = None
     content: str | None = None
@@ -52,8 +51,8 @@ class Columns(BaseModel):
     conversation_id: str | None = None
     user_id: str | None = None
     time: str | None = None
-    users: list[str] = []
-    assistants: list[str] = []
+    users: Speakers = []
+    assistants: Speakers = []
 
     def is_user(self, speaker: str) -> bool:
         """Whether a speaker is the user."""
@@ -174,9 +173,6 @@ def sort_by_time(rows: list[dict], time: str | None) -> list[dict]:
     return rows if order.isna().any() else [rows[i] for i in order.argsort(kind="stable")]
 
 
-# --- the columns of a file, saved beside it ------------------------------------------------------
-
-
 def find_note(path: Path) -> Path:
     """Where the columns of a file, or of a folder of files, are saved."""
     return path / "columns.yaml" if path.is_dir() else path.with_name(f"{path.name}.columns.yaml")
@@ -197,9 +193,8 @@ def read_note(path: Path) -> Columns | None:
 def parse_columns(given: dict, place: object) -> Columns:
     """Columns as a person gives them; ColumnsError names a kind that does not exist."""
     try:
-        lists = {name: [given[name]] for name in ("users", "assistants") if isinstance(given.get(name), str)}
-        return Columns(**given | lists)
-    except (ValidationError, TypeError, AttributeError) as error:
+        return Columns.model_validate(given)
+    except ValidationError as error:
         expected = f"expected some of {', '.join(Columns.model_fields)}, each with a column's name"
         raise ColumnsError(f"{place}: {expected}, got {given!r}.") from error
 

@@ -122,9 +122,6 @@ def read_systems(paths: dict[str, str], *, beside: Iterable[str] = ()) -> dict[s
     return systems
 
 
-# --- a first look ------------------------------------------------------------------------------
-
-
 def describe_corpus(corpus: str, *, columns: dict[str, str | list[str]] | None = None, n: int = 3) -> str:
     """How a corpus is understood: which column holds what, who is the user, its first conversations, as text.
 

@@ -44,9 +44,6 @@ class Shard(NamedTuple):
     on_hub: bool = False
 
 
-# --- shards ------------------------------------------------------------------------------------
-
-
 def find_shards(corpus: str, given: Columns | None = None) -> list[Shard]:
     """The shards of a corpus, in order; ``given`` columns replace saved ones. InputError for its name."""
     path = Path(corpus)
@@ -112,9 +109,6 @@ def find_columns(path: Path, given: Columns | None) -> Columns | ColumnsError | 
         return None if given is None and any(find_layout(row) for row in rows) else problem
 
 
-# --- places ------------------------------------------------------------------------------------
-
-
 def load_hub(corpus: str) -> tuple:
     """A hub corpus as a stream, whose shards are its files, and its revision; else MissingFileError."""
     from datasets import load_dataset_builder  # slow to import, and only the hub needs it
@@ -147,9 +141,6 @@ def find_files(path: Path) -> list[Path]:
     if not paths:
         raise InputError(f"corpus {str(path)!r}: expected {', '.join(READERS)} files, found none.")
     return paths
-
-
-# --- files -------------------------------------------------------------------------------------
 
 
 def read_json(path: Path, start: int, stop: int) -> Iterator[dict | str]:

@@ -27,9 +27,11 @@ def connect(*, workers: int = 1, scheduler: str | None = None) -> Iterator[Clien
     if scheduler:
         yield get_client(scheduler)
         return
-    logging.getLogger("distributed").setLevel(logging.ERROR)
-    settings = {"threads_per_worker": 1, "dashboard_address": ":0", "memory_limit": 0}
-    with LocalCluster(n_workers=workers, **settings) as cluster, Client(cluster) as client:
+    settings = {"dashboard_address": ":0", "memory_limit": 0, "silence_logs": logging.ERROR}
+    with (
+        LocalCluster(n_workers=workers, threads_per_worker=1, **settings) as cluster,
+        Client(cluster) as client,
+    ):
         yield client
 
 
