@@ -107,7 +107,7 @@ def train_judge(one: pd.DataFrame, other: pd.DataFrame, *, seed: int) -> Authors
 
 
 def shuffle_people(sides: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """The rows in another order, so that none stands in its own place."""
+    """The rows in another order, each of them in the place of another."""
     return sides.loc[list(map(assign_others(list(sides.index), seed=seed).get, sides.index))]
 
 

@@ -125,12 +125,12 @@ def test_saved_rollout_is_read_as_a_record_and_as_a_chat(endpoint, tmp_path):
 
 def test_arms_group_simulated_conversations_that_have_messages():
     keys = {"conversation_id": "x", "user_id": "a", "arm": "profile"}
-    said = make_conversation("hi").messages
-    kept = Conversation(**keys, messages=said, ended_by="close")
+    messages = make_conversation("hi").messages
+    kept = Conversation(**keys, messages=messages, ended_by="close")
     others = [
-        Conversation(**keys, messages=said),
+        Conversation(**keys, messages=messages),
         Conversation(**keys, ended_by="close"),
-        Conversation(**keys, messages=said, ended_by="error", error="empty"),
+        Conversation(**keys, messages=messages, ended_by="error", error="empty"),
     ]
     assert rollouts.group_by_arm([kept, *others]) == {"profile": [kept]}
 
