@@ -1,4 +1,4 @@
-"""How long agent runs take beside tau2-bench's own runner, on one endpoint that answers after 100 ms.
+"""How long agent runs take beside tau2-bench's runner, on one endpoint that answers after 100 ms.
 
 All 114 retail tasks, three times, 32 at once: here three arms of tau2's user with a persona, there three
 trials of that user; the same kind of agent, which calls a tool in every other step.
@@ -54,7 +54,7 @@ def run_tau2() -> tuple[float, int]:
 
 
 def measure(side: str, folder: str) -> float:
-    """Seconds of one side in a process of its own."""
+    """Seconds of one side in a separate process."""
     environment = {**os.environ, "REALUSERSIM_CACHE": str(Path(folder) / "replies.sqlite")}
     command, pipes = (
         [sys.executable, __file__, side],

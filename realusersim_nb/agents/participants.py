@@ -37,7 +37,7 @@ YOUR_TURN, DONE = "Please do the next step.", "That is all."
 
 
 class SimulatedUser(UserSimulator):
-    """A user whose messages ``write`` gives: the scenario says what they want, the persona how they write."""
+    """A user whose messages ``write`` gives, from the goal, the context and the messages so far."""
 
     def __init__(self, goal: str, context: str, write: Ask):
         super().__init__(instructions=goal)

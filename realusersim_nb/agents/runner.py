@@ -1,6 +1,6 @@
 """Runs in tau2-bench's orchestrator and environments, scored by its evaluator, with our users and agents.
 
-The scenario of a task says *what* the simulated user wants, the persona of the arm *how* they write. The
+The scenario of a task is *what* the simulated user wants, the persona of the arm *how* they write. The
 reference arms (``oracle``, ``do_nothing``) belong beside every success rate.
 
 tau2's classes are synchronous, our model calls are not: each run has a thread, and its calls are handed to
@@ -81,7 +81,7 @@ async def run_arms(
 
 
 def check_arms(simulator: Simulator, domain: domains.Domain, arms: list[str]) -> None:
-    """InputError for an arm that does not exist, or that this simulator cannot play in this domain."""
+    """InputError for an arm that does not exist, or that this simulator cannot write for in this domain."""
     conditions.check_arms(arms, known=(*get_args(AgentReferenceArm), STOCK, *conditions.ARMS))
     if domain == "telecom" and simulator.turn_format == "transcript" and set(arms) & set(conditions.ARMS):
         raise InputError("users of domain 'telecom' have tools: take turn_format 'roles' or another domain.")

@@ -13,7 +13,7 @@ from realusersim_nb.records import AgentRun
 from realusersim_nb.simulators import conditions
 
 AgentReferenceArm = Literal["oracle", "do_nothing"]
-"""Arms between which any agent's score lies: one makes a task's gold actions, the other no call."""
+"""What an agent's success is compared with: one makes a task's gold actions, the other no call."""
 STOCK = "stock"  # the arm of tau2's user as shipped
 BASELINE = "task_only"  # the arm that others are compared with
 RUN = ["simulator", "task_id", "trial"]  # names one run of an arm

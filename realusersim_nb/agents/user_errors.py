@@ -1,4 +1,4 @@
-"""Was it the user's fault? Errors of simulated users, found before an agent is blamed.
+"""Was it the user's fault? Errors of simulated users, detected before an agent is blamed.
 
 The seven kinds are tau2-bench's: a fact made up, one revealed too early, an action left out, a stop too soon,
 role confusion, another goal, a contradiction. Rules are applied to every run; they are ours, and report what

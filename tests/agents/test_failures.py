@@ -1,4 +1,4 @@
-"""Why runs fail and whose fault it was: scripted agents and users that do one thing wrong each, in tau2's own loop."""
+"""Why runs fail and whose fault it was: scripted agents and users that do one thing wrong each, in tau2's loop."""
 
 import asyncio
 import json
