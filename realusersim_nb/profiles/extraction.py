@@ -43,37 +43,30 @@ class UserFigures(NamedTuple):
 
 
 def extract_measured(
-    conversations: list[Conversation],
-    messages: pd.DataFrame | None = None,
-    percentiles: pd.DataFrame | None = None,
+    conversations: list[Conversation], messages: pd.DataFrame | None = None
 ) -> list[Profile]:
     """A profile of every user, from measurement alone.
 
     A feature becomes a command if the user's figure is in the lowest or highest fifth of the users given, and
     enough messages could show it (``Feature.min_messages``). Its evidence holds the feature's name, the
-    user's value, its percentile (0..1) in that population, and n, the messages it rests on. ``messages`` and
-    ``percentiles``: the conversations as measured, if they are (``style``).
+    user's value, its percentile (0..1) in that population, and n, the messages it rests on. ``messages``: the
+    conversations as measured, if they are (``style.measure_conversations``).
     """
     messages = style.measure_conversations(conversations) if messages is None else messages
     users = style.summarise_users(messages)
-    percentiles = style.compute_percentiles(users, users) if percentiles is None else percentiles
-    tables = [users, percentiles, style.count_observations(messages)]
+    tables = [users, style.compute_percentiles(users, users), style.count_observations(messages)]
     figures = map(UserFigures, *(table.to_numpy() for table in tables))
     texts, features = messages["text"].to_numpy(), messages[list(style.BY_NAME)].to_numpy()
     rows = messages.groupby("user_id", sort=False).indices
     sources = {
         user: [c.conversation_id for c in talks] for user, talks in group_by_user(conversations).items()
     }
-    return [
-        Profile(
-            user_id=user,
-            commands=choose_commands(texts[rows[user]], features[rows[user]], user_figures),
-            source_conversations=sources[user],
-        )
-        for user, user_figures in show_bar(
-            zip(users.index, figures, strict=True), "profiles", len(users), leave=False
-        )
-    ]
+    profiles = []
+    pairs = zip(users.index, figures, strict=True)
+    for user, user_figures in show_bar(pairs, "profiles", len(users), leave=False):
+        commands = choose_commands(texts[rows[user]], features[rows[user]], user_figures)
+        profiles.append(Profile(user_id=user, commands=commands, source_conversations=sources[user]))
+    return profiles
 
 
 def grow_profiles(messages: pd.DataFrame, user: str) -> list[Profile]:
@@ -207,15 +200,14 @@ async def extract_profiles(
     ``verification.verify_profile``, with a row and its ``error`` for a user whose reply was unusable.
     """
     users, everybody = group_by_user(conversations), population or conversations
-    messages = style.measure_conversations(everybody)
-    habits = style.summarise_users(messages)
-    percentiles = style.compute_percentiles(habits, habits)
-    model = extractor.removeprefix("hybrid:")
+    messages, model = style.measure_conversations(everybody), extractor.removeprefix("hybrid:")
     measured = {}
     if extractor == "measured" or model != extractor:
-        measured = {p.user_id: p for p in extract_measured(everybody, messages, percentiles)}
+        measured = {p.user_id: p for p in extract_measured(everybody, messages)}
     if extractor == "measured":
         return [measured[user] for user in users], tabulate_measured([measured[user] for user in users])
+    habits = style.summarise_users(messages)
+    percentiles = style.compute_percentiles(habits, habits)
     tasks = [extract_with_model(models, model, talks, seed=seed) for talks in users.values()]
     profiles, checks = [], [pd.DataFrame(columns=CHECKS)]
     for user, outcome in zip(users, await models.run_all(tasks, f"profiles by {extractor}"), strict=True):

@@ -47,15 +47,13 @@ def find_topics(
     reduce = make_pipeline(TruncatedSVD(n_dimensions, random_state=seed), Normalizer())
     embeddings = reduce.fit(words[:n_chat]).transform(words)
     clusters = KMeans(k, n_init=5, random_state=seed).fit(embeddings[:n_chat])
-    rows = pd.DataFrame(
-        {"user_id": [*chat, *reference], "system": [CHAT] * n_chat + [REFERENCE] * len(reference)}
-    )
+    systems = [CHAT] * n_chat + [REFERENCE] * len(reference)
+    rows = pd.DataFrame({"user_id": [*chat, *reference], "system": systems})
     rows = rows.assign(topic=clusters.predict(embeddings), nearest=find_nearest(words, n_chat))
     terms = name_clusters(words[:n_chat], tfidf.get_feature_names_out(), clusters.labels_)
     topics = pd.DataFrame({"terms": terms, "users": pd.Series(clusters.labels_).value_counts()})
-    shares = pd.crosstab(rows["topic"], rows["system"], normalize="columns").reindex(
-        columns=[CHAT, REFERENCE]
-    )
+    shares = pd.crosstab(rows["topic"], rows["system"], normalize="columns")
+    shares = shares.reindex(columns=[CHAT, REFERENCE])
     return rows, topics.rename_axis("topic").join(shares.fillna(0.0)).sort_values("users", ascending=False)
 
 
@@ -83,35 +81,26 @@ def find_nearest(words, n_chat: int) -> np.ndarray:
 def measure_topic_coverage(rows: pd.DataFrame) -> pd.Series:
     """How well the chat users' words cover the reference texts.
 
-    ``chat`` and ``reference``: the median similarity to the nearest (other) chat user.
-    ``covered``: the share of reference texts that have a chat user at least as near as the median
-    chat user has (0.5: as well covered as the chat users are among themselves).
+    ``chat, reference``: median similarity to the nearest other chat user. ``covered``: share of reference
+    texts with a chat user at least as near as the median chat user has (0.5: as the chat users themselves).
     """
     chat, reference = (rows.loc[rows["system"] == system, "nearest"] for system in (CHAT, REFERENCE))
     covered = (reference >= chat.median()).mean() if len(reference) else float("nan")
-    return pd.Series(
-        {
-            CHAT: chat.median(),
-            REFERENCE: reference.median(),
-            "covered": covered,
-            "n_reference": len(reference),
-        }
-    )
+    medians = {CHAT: chat.median(), REFERENCE: reference.median()}
+    return pd.Series({**medians, "covered": covered, "n_reference": len(reference)})
 
 
 def map_users(users: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Where users lie on a map of style: the two main components of their features' percentiles.
+    """The two main components of users' percentiles (unknown: 0.5), a map of style of at most 1,500 users.
 
-    At most 1,500 users. Index: user id; columns ``x, y`` (without unit). What a user did not show
-    counts as the middle. ValueError for fewer than 5 users.
+    Index: user id; columns ``x, y`` (without unit). InputError for fewer than 5 users.
     """
     if len(users) < 5:
         raise InputError(f"a map needs at least 5 users, there are {len(users)}; raise n_users.")
     shown = users.sample(min(ON_MAP, len(users)), random_state=seed)
-    points = PCA(2, random_state=seed).fit_transform(
-        style.compute_percentiles(shown, users).fillna(0.5).to_numpy()
-    )
-    return pd.DataFrame(points, index=shown.index, columns=["x", "y"])
+    percentiles = style.compute_percentiles(shown, users).fillna(0.5).to_numpy()
+    components = PCA(2, random_state=seed).fit_transform(percentiles)
+    return pd.DataFrame(components, index=shown.index, columns=["x", "y"])
 
 
 def count_demographics(profiles: list[Profile]) -> pd.DataFrame:

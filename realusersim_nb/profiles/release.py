@@ -193,11 +193,7 @@ class ReleasedCases(NamedTuple):
 
 
 def draw_released_cases(place: str, *, n_cases: int, seed: int) -> ReleasedCases:
-    """A seeded draw of the cases of a release (see ``find_release``).
-
-    A profile used on a case has no example from that case's conversation. Counted are the cases, those whose
-    conversation another case has, and the examples that were left out.
-    """
+    """A seeded draw of the cases of a release; a profile has no example from its own case's conversation."""
     rows, profiles = read_cases(find_release(place))
     safe = [remove_examples(p, c.original) for p, c in zip(profiles, rows, strict=True)]
     n_examples, n_safe = (
