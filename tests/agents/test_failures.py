@@ -1,4 +1,4 @@
-"""Why runs fail and whose fault it was: scripted agents and users that do one thing wrong each, in tau2's loop."""
+"""Why runs fail and whose fault it was: scripted agents and users that do one thing wrong, in tau2's loop."""
 
 import asyncio
 import json
@@ -55,8 +55,10 @@ def play(domain, task, lines, steps, **fields):
 
 
 def is_scripted(domain, task):
-    """Whether a task has a write that needs something of the user, no condition in its scenario, and no assertion
-    (those of domain mock raise inside tau2 when a task was not created)."""
+    """Whether a task has a write with a required slot, no condition in its scenario, and no assertion.
+
+    (Assertions of domain mock raise inside tau2 when a task was not created.)
+    """
     return (
         find_write(domain, task)
         and not task.evaluation_criteria.env_assertions
@@ -266,11 +268,7 @@ def test_disclosure_counts_what_was_stated_by_each_message():
     assert traced.to_dict() == {"zip": 3, "first_name": 2, "last_name": 2, "order_id": 3}
     assert disclosure.accumulate_disclosure(disclosure.trace_slots([run], [FIRST]))["task_only"].head(
         3
-    ).tolist() == [
-        0,
-        0.5,
-        1,
-    ]
+    ).tolist() == [0, 0.5, 1]
 
 
 def test_trace_shows_what_proves_the_finding_and_escapes_all_text():

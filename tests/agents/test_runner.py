@@ -93,10 +93,7 @@ def create_task_1():
 
 
 def test_constrained_agent_does_a_task_through_tau2(endpoint, tmp_path):
-    call = {
-        "action": "create_task",
-        "arguments": {"user_id": "user_1", "title": "Important Meeting"},
-    }
+    call = {"action": "create_task", "arguments": {"user_id": "user_1", "title": "Important Meeting"}}
     endpoint(make_reply([call, {"action": "reply", "message": "It is done."}]))
     result = run(["task_only"], create_task_1(), tmp_path)[0]
     assert (result.success, result.error, result.ended_by) == (True, None, "user_stop")
