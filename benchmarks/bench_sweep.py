@@ -1,9 +1,9 @@
 """What a sweep costs beside its notebooks, and how much faster four processes are.
 
-Notebook 03 on an endpoint that answers after a second, 6 runs one after the other and 48 on four processes; then the
-finished sweep once more. Overhead is the time that no cell of a notebook was at work, in the four processes or in the
-sweep's own comparison (notebook 06): importing, planning, starting kernels, writing files, waiting for the last run, the
-sweep's page. `python benchmarks/bench_sweep.py`
+Notebook 03 on an endpoint that answers after a second, 6 runs one after the other and 48 on four processes;
+then the finished sweep once more. Overhead is the time that no cell of a notebook was at work, in the four
+processes or in the sweep's comparison (notebook 06): importing, planning, starting kernels, writing files,
+waiting for the last run, the sweep's page. `python benchmarks/bench_sweep.py`
 """
 
 import json
@@ -49,10 +49,10 @@ def add_cells(folder: Path, pattern: str) -> float:
     return total
 
 
-def tell(what: str, value: float, bound: float, *, at_most: bool = True) -> None:
-    """A line with a figure and its bound."""
-    holds = value <= bound if at_most else value >= bound
-    print(f"  {what:<28} {value:7.2f}   {'<=' if at_most else '>='} {bound}  {'holds' if holds else 'FAILS'}")
+def report(name: str, value: float, limit: float, *, at_most: bool = True) -> None:
+    """Print a figure and whether it keeps its limit."""
+    holds = value <= limit if at_most else value >= limit
+    print(f"  {name:<28} {value:7.2f}   {'<=' if at_most else '>='} {limit}  {'holds' if holds else 'FAILS'}")
 
 
 def main() -> None:
@@ -65,12 +65,11 @@ def main() -> None:
         together = run_sweep(folder, "together", TOGETHER, "--workers", str(WORKERS))
         busy = add_cells(folder, "together/*/03_*.ipynb") / WORKERS + add_cells(folder, "together/06_*.ipynb")
         again = run_sweep(folder, "together", TOGETHER)
-    print(
-        f"{ALONE} runs {alone:.0f} s; {TOGETHER} on {WORKERS} processes {together:.0f} s, {busy:.0f} s in cells"
-    )
-    tell("overhead / cells", together / busy - 1, 0.1)
-    tell("times as fast", (alone / ALONE) / (together / TOGETHER), 3, at_most=False)
-    tell("finished, once more (s)", again, 5)
+    many = f"{TOGETHER} on {WORKERS} processes {together:.0f} s, {busy:.0f} s in cells"
+    print(f"{ALONE} runs {alone:.0f} s; {many}")
+    report("overhead / cells", together / busy - 1, 0.1)
+    report("times as fast", (alone / ALONE) / (together / TOGETHER), 3, at_most=False)
+    report("finished, once more (s)", again, 5)
 
 
 if __name__ == "__main__":

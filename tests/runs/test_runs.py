@@ -129,6 +129,14 @@ def test_records_are_taken_only_if_made_from_the_same_settings(tmp_path, monkeyp
     assert later.read_records("01_x/nothing.jsonl", Profile, made_from={}) is None
 
 
+def test_only_start_notebook_moves_to_the_project_folder(tmp_path, monkeypatch):
+    """JupyterLab starts kernels beside the notebooks; paths that users type are relative to the folder above."""
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert folders.Run("r", "01_x").folder == tmp_path / "outputs/r/01_x" and Path.cwd().name == "notebooks"
+    assert folders.start_notebook("r", "02_y").folder.is_dir() and Path.cwd() == tmp_path
+
+
 def test_damaged_record_is_named_by_file_and_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = folders.Run("r", "01_x")

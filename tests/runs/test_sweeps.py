@@ -30,6 +30,7 @@ KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "langua
 PARAMETERS = 'run_name = "run"\nseed = 1\nsimulator = "m"\nn_cases = 3\nllm_mode = "live"'
 CODE = """
 import asyncio
+from realusersim_nb.errors import InputError
 from realusersim_nb.llm import Models
 from realusersim_nb.runs import start_notebook
 run = start_notebook(run_name, "00_tiny")
@@ -37,6 +38,8 @@ models = Models(llm_mode=llm_mode)
 replies = await models.run_all([models.ask(simulator, f"{seed} {i}") for i in range(n_cases)], "asking")
 if simulator == "bad":
     raise ValueError("no such simulator")
+if simulator == "misspelt":
+    raise InputError("simulator 'misspelt' does not exist.")
 run.finish(models, gap={"arm": {"js": 0.1, "n": len(replies), "floor_high": 0.2}})
 """
 
@@ -161,6 +164,23 @@ def test_failed_runs_stop_no_other_and_finished_ones_are_not_run_again(place, ru
         "1 failed, 1 begun", "1 begun, 1 failed"
     )
     assert "1 finished" in run()[0] and len(mock.requests) == n
+
+
+def test_defect_keeps_its_trace_and_what_a_user_can_mend_is_a_sentence(place, run, endpoint, capfd):
+    endpoint(lambda r: "yes")
+    (place / "s.yaml").write_text("grid: {simulator: [bad, misspelt]}")
+    run()
+    for simulator, is_defect in (("bad", True), ("misspelt", False)):
+        folder = place / f"outputs/s/simulator={simulator}"
+        assert json.loads((folder / "failed.json").read_text())["is_defect"] is is_defect
+        assert ("Traceback" in (folder / "log.txt").read_text()) is is_defect
+        assert main(["run", "00", "-p", "simulator", simulator]) == 1
+        printed = capfd.readouterr().err
+        assert (
+            ("Traceback" in printed) is is_defect
+            and "Error: " in printed
+            and "run the same command" in printed
+        )
 
 
 def test_dry_run_lists_the_runs_and_asks_nobody(place, run, endpoint):
