@@ -65,7 +65,7 @@ def solved(workplace):
     for path in notebooks.find_notebooks():
         notebook = nbformat.read(path, as_version=4)
         notebook.cells += [new_code_cell(code) for code in read_solutions(notebook)]
-        nbformat.write(notebook, folder / path)
+        nbformat.write(notebook, folder / "notebooks" / path.name)
     (folder / "docs").symlink_to(ROOT / "docs")
     (folder / "outputs").symlink_to(workplace / "outputs")
     return folder
