@@ -93,7 +93,7 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, *
     measures = summary.read_measures(run_folder)
     table = [summary.pivot_measures(measures).to_string()] if len(measures) else []
     results = [*summary.describe_sources(run_folder), *table]
-    click.echo("\n".join(["", *lines, "", *results, "", f"Report: {page}"]))
+    click.echo("\n".join(["", *lines, "", *results, "", f"Report: {page.resolve()}"]))
 
 
 def parse_value(text: str) -> Any:
@@ -155,7 +155,7 @@ def sweep(file: Path, dry_run: bool, only: str | None, retry_failed: bool, **whe
     table = sweeps.save_sweep_table(file.stem, everything, described.tags)
     click.echo(describe_table(table))
     if todo and (table["state"] == "finished").any():
-        click.echo(f"Report: {sweeps.write_sweep_report(file.stem)}")
+        click.echo(f"Report: {sweeps.write_sweep_report(file.stem).resolve()}")
 
 
 def execute(todo: list[sweeps.PlannedRun], states: dict[str, str], **where: Any) -> None:
