@@ -46,12 +46,9 @@ def name_reader(judgement: Judgement) -> str:
 
 def pivot_readers(judgements: list[Judgement]) -> pd.DataFrame:
     """One row a verdict (index case_id, arm, dimension), one column a reader; NaN where one gave none."""
-    keys = ["case_id", "arm", "dimension"]
-    rows = [
-        (j.case_id, j.arm, dimension, name_reader(j), float(match))
-        for j in judgements
-        for dimension, match in (j.verdicts or {}).items()
-    ]
+    keys, rows = ["case_id", "arm", "dimension"], []
+    for j in judgements:
+        rows += [(j.case_id, j.arm, d, name_reader(j), float(m)) for d, m in (j.verdicts or {}).items()]
     table = pd.DataFrame(rows, columns=[*keys, "reader", "match"])
     return table.pivot_table("match", keys, "reader", sort=False)
 
@@ -82,12 +79,11 @@ def measure_validity(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     ``auc`` (0.5 chance, 1 perfect; 95 % interval by user) of ``same_user`` against ``other_user``, the match
     rates of both, and ``n_users``. ``verdicts`` as of ``scores.tabulate_verdicts``.
     """
-    real = verdicts[verdicts["arm"].isin(["same_user", "other_user"])].dropna(subset="match")
+    rows, arms = [], ["other_user", "same_user"]
+    real = verdicts[verdicts["arm"].isin(arms)].dropna(subset="match")
     groups = pd.concat([real, real.assign(dimension="index")]).groupby(["judge", "dimension"], sort=False)
-    rows = []
     for (judge, dimension), table in show_bar(groups, "judges", leave=False):
-        wide = table.pivot_table("match", "user_id", "arm")
-        wide = wide.reindex(columns=["other_user", "same_user"]).dropna()
+        wide = table.pivot_table("match", "user_id", "arm").reindex(columns=arms).dropna()
         if len(wide):
             auc = stats.measure_auc(*wide.to_numpy().T, seed=seed)
             rows.append({"judge": judge, "dimension": dimension, **auc, **wide.mean(), "n_users": len(wide)})

@@ -34,9 +34,8 @@ FEATURES_BY_DIMENSION = {
 }
 """The features by which each dimension is judged; those of D5 are logarithms of word counts."""
 FEATURES = sorted({name for features in FEATURES_BY_DIMENSION.values() for name in features})
-REGRESSION = make_pipeline(
-    SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), LogisticRegression()
-)
+IMPUTER = SimpleImputer(strategy="median", keep_empty_features=True)
+REGRESSION = make_pipeline(IMPUTER, StandardScaler(), LogisticRegression())
 
 
 @dataclass
@@ -82,10 +81,7 @@ def measure_differences(one: pd.DataFrame, other: pd.DataFrame, population: pd.D
 
 
 def learn_authorship(people: list[Conversation], *, seed: int) -> AuthorshipJudge:
-    """A judge from two conversations of everybody who has two, of people whom it will not judge.
-
-    InputError if fewer than MIN_USERS have two.
-    """
+    """A judge from two conversations a person, of people it will not judge; InputError under MIN_USERS."""
     users = {user: group for user, group in group_by_user(people).items() if len(group) > 1}
     if len(users) < MIN_USERS:
         problem = f"{len(users)} users have two conversations, {MIN_USERS} are needed"

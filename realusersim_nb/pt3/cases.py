@@ -21,25 +21,11 @@ from realusersim_nb.simulators.rollouts import roll_out_arms
 from realusersim_nb.simulators.users import Simulator
 from realusersim_nb.text import cut_at_word, list_copied_runs, measure_longest_copy, measure_overlap
 
-CaseDomain = Literal[
-    "business_finance",
-    "ecommerce",
-    "medical_health",
-    "technology_it",
-    "travel_hospitality",
-    "education_science",
-    "writing_entertainment",
-    "other",
-]
+Released = Literal["business_finance", "ecommerce", "medical_health", "technology_it", "travel_hospitality"]
+CaseDomain = Literal[Released, "education_science", "writing_entertainment", "other"]
 """The five of the released test sets, and three of ours for the rest of what people chat about."""
-TaskType = Literal[
-    "find information",
-    "get advice",
-    "write or edit a text",
-    "write or mend code",
-    "analyse or calculate",
-    "talk or play",
-]
+Writing = Literal["write or edit a text", "write or mend code"]
+TaskType = Literal["find information", "get advice", Writing, "analyse or calculate", "talk or play"]
 ReferenceArm = Literal["same_user", "other_user"]
 MIXED = "mixed_domain"  # the released name of the test set of all domains
 JUDGED_MESSAGES = 9  # the paper's: both conversations are cut to their first 9 messages
@@ -75,9 +61,6 @@ class CaseGoal(BaseModel):
         return Case(**keys, goal=goal, key_context=self.facts, **tags, original=original)
 
 
-# --- what is judged of a conversation ----------------------------------------------------------
-
-
 def list_judged_messages(conversation: Conversation) -> list[str]:
     """What a judge sees: the user's among the first 9 messages, without ``/close`` and what is then empty."""
     shown = (m for m in conversation.messages[:JUDGED_MESSAGES] if m.role == "user")
@@ -108,17 +91,12 @@ def cut_case(case: Case, n: int) -> Case:
     return case.model_copy(update={"original": cut_conversation(case.original, n)})
 
 
-# --- cases from a corpus -----------------------------------------------------------------------
-
-
 def draw_cases(held_out: list[Conversation], *, n_cases: int, seed: int) -> list[Conversation]:
     """A seeded draw of held-out conversations, one a user; all if there are fewer, InputError for none."""
     if not held_out:
-        raise InputError(
-            "no conversation was held out to make a case of, since no user of this corpus has two: profiles "
-            "(notebooks 01 and 02), agents (04) and given systems (05, simulator null) work; for the rest "
-            "give a corpus whose users come back."
-        )
+        problem = "no conversation was held out to make a case of, since no user of this corpus has two"
+        usable = "profiles (notebooks 01 and 02), agents (04) and given systems (05, simulator null) work"
+        raise InputError(f"{problem}: {usable}; for the rest give a corpus whose users come back.")
     one_each = pd.Series([conversations[0] for conversations in group_by_user(held_out).values()])
     return one_each.sample(min(n_cases, len(one_each)), random_state=seed).tolist()
 
@@ -146,10 +124,7 @@ async def make_case(models: Models, model: str, conversation: Conversation, *, s
 async def make_cases(
     models: Models, model: str, chosen: list[Conversation], *, seed: int = 0
 ) -> tuple[list[Case], pd.DataFrame]:
-    """Cases of all chosen conversations, and a table (case_id, error) of those that failed.
-
-    InputError, with the first reason, if every one failed.
-    """
+    """Cases of all chosen conversations, and a table (case_id, error) of failures; InputError if all fail."""
     outcomes = await models.run_all([make_case(models, model, c, seed=seed) for c in chosen], "goals")
     pairs = zip(chosen, outcomes, strict=True)
     failed = [(c.conversation_id, str(outcome.failure)) for c, outcome in pairs if outcome.failure]

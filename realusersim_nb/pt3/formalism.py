@@ -14,13 +14,8 @@ from realusersim_nb.profiles import style
 from realusersim_nb.records import Conversation
 
 GREETS = re.compile(rf"\W*({style.GREETING})\b", re.IGNORECASE)
-SHARES = {
-    "starts_lower": "starts lower-case",
-    "ends_stop": "ends in . ? !",
-    "please": "please",
-    "thanks": "thanks",
-    "greets": "opens with a greeting",
-}
+SHARES = {"starts_lower": "starts lower-case", "ends_stop": "ends in . ? !"}
+SHARES |= {"please": "please", "thanks": "thanks", "greets": "opens with a greeting"}
 
 
 def measure_formalism(

@@ -38,12 +38,9 @@ class Verdict(BaseModel):
     match: bool
 
 
-Analysis = create_model(
-    "Analysis", __doc__="The first call: one sentence a dimension.", **dict.fromkeys(DIMENSIONS, Finding)
-)
-Verdicts = create_model(
-    "Verdicts", __doc__="The second call: true is a match.", **dict.fromkeys(DIMENSIONS, bool)
-)
+FINDINGS, MATCHES = dict.fromkeys(DIMENSIONS, Finding), dict.fromkeys(DIMENSIONS, bool)
+Analysis = create_model("Analysis", __doc__="The first call: one sentence a dimension.", **FINDINGS)
+Verdicts = create_model("Verdicts", __doc__="The second call: true is a match.", **MATCHES)
 Judged = create_model("Judged", __doc__="Both in one call.", **dict.fromkeys(DIMENSIONS, Verdict))
 
 
@@ -138,8 +135,6 @@ async def judge_transcripts(
     return list_results(await models.run_all(tasks, f"judging by {model}"))
 
 
-# --- rules, and all judges of a study ----------------------------------------------------------
-
 Rule = Callable[[list[list[str]], list[list[str]]], pd.DataFrame]
 RULES: dict[str, Callable[..., Rule]] = {"measured": authorship.learn_authorship}
 """Judges that call no model, by name: each learns from people who are in no case (``people``, ``seed``), and
@@ -181,20 +176,15 @@ def judge_by_rule(
 ) -> list[Judgement]:
     """One judgement of a rule on each transcript, in order."""
     originals = {case.case_id: list_judged_messages(case.original) for case in cases}
-    reasons = [find_unscored_reason(t) for t in transcripts]
-    scored = [t for t, reason in zip(transcripts, reasons, strict=True) if not reason]
-    pairs = [originals[t.case_id] for t in scored], [list_judged_messages(t) for t in scored]
-    likelihoods = iter(rule(*pairs).to_dict("records") if scored else [])
-    judgements = []
-    for transcript, reason in zip(transcripts, reasons, strict=True):
-        about = transcript.model_dump(include=KEYS) | {"judge": name, "error": reason}
-        if not reason:
-            likely = next(likelihoods)
-            listed = ", ".join(f"{d} {p:.2f}" for d, p in likely.items())
-            about["verdicts"] = {d: p >= 0.5 for d, p in likely.items()}
-            about["analysis"] = f"likelihood of one person: {listed}"
-        judgements.append(Judgement(**about))
-    return judgements
+    abouts = [t.model_dump(include=KEYS) | {"error": find_unscored_reason(t)} for t in transcripts]
+    scored = [(t, about) for t, about in zip(transcripts, abouts, strict=True) if not about["error"]]
+    pairs = [originals[t.case_id] for t, _ in scored], [list_judged_messages(t) for t, _ in scored]
+    likelihoods = rule(*pairs).to_dict("records") if scored else []
+    for (_, about), likely in zip(scored, likelihoods, strict=True):
+        about["verdicts"] = {d: p >= 0.5 for d, p in likely.items()}
+        listed = ", ".join(f"{d} {p:.2f}" for d, p in likely.items())
+        about["analysis"] = f"likelihood of one person: {listed}"
+    return [Judgement(judge=name, **about) for about in abouts]
 
 
 async def judge_all(

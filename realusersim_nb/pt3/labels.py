@@ -26,14 +26,10 @@ def draw_label_pairs(
 def save_label(
     path: Path, transcript: Conversation, *, verdicts: dict[str, bool], labeller: str
 ) -> Judgement:
-    """Append one human judgement to a file, where the last one on a transcript counts.
-
-    InputError unless every dimension has a verdict.
-    """
+    """Append one judgement to a file, where a transcript's last counts; InputError without all verdicts."""
     if missing := sorted(set(DIMENSIONS) - set(verdicts)):
         raise InputError(f"no verdict on {', '.join(missing)}; choose match or no match for each.")
-    about = transcript.model_dump(include=KEYS)
-    label = Judgement(**about, judge=f"human {labeller}", verdicts=verdicts)
+    label = Judgement(**transcript.model_dump(include=KEYS), judge=f"human {labeller}", verdicts=verdicts)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(label.model_dump_json() + "\n")

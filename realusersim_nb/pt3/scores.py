@@ -20,14 +20,10 @@ from realusersim_nb.records import Case, Judgement
 
 SAME, OTHER = get_args(ReferenceArm)
 VERDICT_COLUMNS = "case_id user_id arm judge order trial domain dimension match".split()
-PLACE_COLUMNS = "normalised ci_low ci_high n_users".split()
 
 
 def tabulate_verdicts(judgements: list[Judgement], cases: list[Case] = ()) -> pd.DataFrame:
-    """One row a dimension verdict: case_id, user_id, arm, judge, order, trial, domain, dimension, match.
-
-    ``match`` is 1 or 0, NaN if unscored.
-    """
+    """One row a dimension verdict, with VERDICT_COLUMNS: ``match`` is 1 or 0, NaN if unscored."""
     domains = {case.case_id: case.domain for case in cases}
     rows = []
     for j in judgements:
@@ -65,7 +61,7 @@ def normalise_fidelity(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame
             interval = stats.bootstrap_interval(columns, place_between, seed=seed)
             rows[judge, arm] = float(place_between(*columns)), *interval, int(wide[arm].count())
     index = pd.MultiIndex.from_tuples(rows, names=["judge", "arm"])
-    return pd.DataFrame(rows.values(), index, columns=PLACE_COLUMNS)
+    return pd.DataFrame(rows.values(), index, columns="normalised ci_low ci_high n_users".split())
 
 
 def place_between(arm: np.ndarray, same: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -11,6 +11,5 @@ from realusersim_nb.simulators.rollouts import (
 )
 from realusersim_nb.simulators.users import Simulator
 
-__all__ = ["ARMS", "TRAIT_DIRECTIVES", "Simulator", "check_arms", "write_personas"]
+__all__ = ["ARMS", "TRAIT_DIRECTIVES", "Simulator", "check_arms", "tabulate_role_breaks", "write_personas"]
 __all__ += ["describe_rollouts", "group_by_arm", "roll_out", "roll_out_arms", "tabulate_rollouts"]
-__all__ += ["tabulate_role_breaks"]

@@ -43,18 +43,15 @@ ARM_ORDER = ["same_user", "oracle", *ARMS, "stock", "other_user", "do_nothing", 
 
 def check_arms(arms: Iterable[str], known: Iterable[str] = ARMS) -> None:
     """InputError for the first arm that does not exist."""
-    for arm in arms:
-        if arm not in known:
-            raise InputError(f"arm {arm!r} does not exist: expected some of {', '.join(known)}.")
+    if unknown := [arm for arm in arms if arm not in known]:
+        raise InputError(f"arm {unknown[0]!r} does not exist: expected some of {', '.join(known)}.")
 
 
 def write_personas(arm: str, cases: list[Case], profiles: dict[str, Profile], *, seed: int) -> list[Persona]:
     """The persona of each case under an arm; ``profiles`` by user, or for one case by its id."""
     others = assign_others([case.user_id for case in cases], seed=seed)
-    return [
-        ARMS[arm](profiles.get(case.case_id) or profiles[case.user_id], profiles[others[case.user_id]])
-        for case in cases
-    ]
+    pairs = [(profiles.get(c.case_id) or profiles[c.user_id], profiles[others[c.user_id]]) for c in cases]
+    return [ARMS[arm](profile, other) for profile, other in pairs]
 
 
 def find_position(name: str) -> int:

@@ -47,17 +47,11 @@ def find_role_break(texts: list[str], instructions: Iterable[str] = ()) -> RoleB
 
 
 def tabulate_role_breaks(transcripts: list[Conversation]) -> pd.DataFrame:
-    """Conversations of each arm by kind of role break: one row an arm, with ``n`` and ``any``.
-
-    Real conversations are examined by the same rules: theirs are false alarms.
-    """
-    examined = [t for t in transcripts if not t.error]
-    kinds = [
-        t.role_break or (t.ended_by == "real" and find_role_break(t.user_messages)) or "none"
-        for t in examined
-    ]
-    arms = pd.Series([t.arm for t in examined], name="arm", dtype=object)
-    counts = pd.crosstab(arms, pd.Series(kinds, dtype=object))
+    """Conversations of each arm by kind of role break: one row an arm, with ``n`` and ``any``."""
+    ended = [t for t in transcripts if not t.error]
+    kinds = [t.role_break or (t.ended_by == "real" and find_role_break(t.user_messages)) for t in ended]
+    arms = pd.Series([t.arm for t in ended], name="arm", dtype=object)
+    counts = pd.crosstab(arms, pd.Series([kind or "none" for kind in kinds], dtype=object))
     counts = counts.reindex(index=arms.unique(), columns=get_args(RoleBreak), fill_value=0)
     counts = counts.assign(any=counts.sum(axis=1)).rename_axis(columns=None)
     counts.insert(0, "n", arms.value_counts())

@@ -55,12 +55,10 @@ async def roll_out_arms(
 ) -> list[Conversation]:
     """One simulated conversation for each case under each arm, arm by arm; ``profiles`` by user id."""
     conditions.check_arms(arms)
-    tasks = [
-        roll_out(simulator, case, arm, persona)
-        for arm in arms
-        for personas in [conditions.write_personas(arm, cases, profiles, seed=simulator.seed)]
-        for case, persona in zip(cases, personas, strict=True)
-    ]
+    tasks = []
+    for arm in arms:
+        personas = conditions.write_personas(arm, cases, profiles, seed=simulator.seed)
+        tasks += [roll_out(simulator, case, arm, p) for case, p in zip(cases, personas, strict=True)]
     return list_results(await simulator.models.run_all(tasks, "rollouts"))
 
 
