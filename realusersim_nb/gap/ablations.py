@@ -112,7 +112,8 @@ def compare_ranks(varied: pd.DataFrame) -> pd.DataFrame:
     """
     wide = varied.pivot_table("js", ["choice", "variant"], "system", sort=False)
     base = wide.loc[("", BASE)]
-    ranks = wide.rank(axis=1).T.corrwith(base.rank()) if len(base) > 2 else float("nan")
+    with np.errstate(invalid="ignore"):  # of equal JS there is no order
+        ranks = wide.rank(axis=1).T.corrwith(base.rank()) if len(base) > 2 else float("nan")
     moved = (wide - base).abs().mean(axis=1)
     columns = {"rank_correlation": ranks, "smallest": wide.min(axis=1), "largest": wide.max(axis=1)}
     return pd.DataFrame({**columns, "moved": moved}, index=wide.index)
