@@ -16,8 +16,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-StyleDimension = Literal["capitalization", "punctuation", "message length", "formality", "filler/hesitation"]
-Dimension = Literal[StyleDimension, "repetition", "multi-turn behaviour", "requests for alternatives"]
+Dimension = Literal[
+    "capitalization",
+    "punctuation",
+    "message length",
+    "formality",
+    "filler/hesitation",
+    "repetition",
+    "multi-turn behaviour",
+    "requests for alternatives",
+]
 """The eight command dimensions of an Executable Persona Manual (RealUserSim, profiles)."""
 CLOSE = "/close"  # what a simulated user writes when they have what they want
 Order = Literal["real_first", "simulated_first"]  # which conversation a judge is shown first

@@ -131,7 +131,7 @@ def postgres(tmp_path_factory):
         pytest.skip("no PostgreSQL here (Debian: apt-get install postgresql)")
     folder = tmp_path_factory.mktemp("postgres", numbered=True)
     owner = "postgres" if os.geteuid() == 0 else None  # PostgreSQL does not run as root
-    for path in (folder, *folder.parents[:2]):
+    for path in (folder, *folder.parents[:3]):  # of a worker of pytest-xdist too
         path.chmod(0o755)
     if owner:
         shutil.chown(folder, owner)

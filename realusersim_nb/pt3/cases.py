@@ -24,8 +24,14 @@ from realusersim_nb.text import cut_at_word, list_copied_runs, measure_longest_c
 Released = Literal["business_finance", "ecommerce", "medical_health", "technology_it", "travel_hospitality"]
 CaseDomain = Literal[Released, "education_science", "writing_entertainment", "other"]
 """The five of the released test sets, and three of ours for the rest of what people chat about."""
-Writing = Literal["write or edit a text", "write or mend code"]
-TaskType = Literal["find information", "get advice", Writing, "analyse or calculate", "talk or play"]
+TaskType = Literal[
+    "find information",
+    "get advice",
+    "write or edit a text",
+    "write or mend code",
+    "analyse or calculate",
+    "talk or play",
+]
 ReferenceArm = Literal["same_user", "other_user"]
 MIXED = "mixed_domain"  # the released name of the test set of all domains
 JUDGED_MESSAGES = 9  # the paper's: both conversations are cut to their first 9 messages
