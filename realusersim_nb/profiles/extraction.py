@@ -161,11 +161,12 @@ class WrittenProfile(BaseModel):
 async def extract_with_model(
     models: Models, model: str, conversations: list[Conversation], *, seed: int = 0
 ) -> Profile:
-    """One user's profile as a model writes it from their messages (paper: GPT-4o, all messages).
+    """One user's profile as a model writes it from their messages, long ones cut (paper: GPT-4o, all).
 
     Not yet verified: see ``extract_profiles``. Raises CallFailed if the reply is unusable.
     """
-    prompt = write_extraction_prompt(conversations)
+    messages = [cut_at_word(m, 400) for c in conversations for m in c.user_messages]
+    prompt = fill_prompt("extract_profile", messages="\n".join(f"- {m}" for m in messages)[:READ_CHARS])
     settings = {"temperature": 0.001, "max_tokens": 1200, "seed": seed}
     written = await models.ask_json(model, prompt, WrittenProfile, **settings)
     facts = {d.name: Demographic(**d.model_dump(exclude={"name"})) for d in written.demographics}
@@ -177,12 +178,6 @@ async def extract_with_model(
         source_conversations=[c.conversation_id for c in conversations],
         extractor=model,
     )
-
-
-def write_extraction_prompt(conversations: list[Conversation]) -> str:
-    """The prompt that asks a model for a profile; long messages and long lists are cut."""
-    messages = [cut_at_word(m, 400) for c in conversations for m in c.user_messages]
-    return fill_prompt("extract_profile", messages="\n".join(f"- {m}" for m in messages)[:READ_CHARS])
 
 
 async def extract_profiles(

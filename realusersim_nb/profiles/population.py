@@ -70,12 +70,10 @@ def name_clusters(weights: spmatrix, terms: np.ndarray, labels: np.ndarray) -> p
     return pd.Series(names, dtype=object)
 
 
-def find_nearest(words, n_chat: int) -> np.ndarray:
-    """Cosine similarity of each text to the nearest of the first ``n_chat``, itself apart."""
-    chat = NearestNeighbors(n_neighbors=2, metric="cosine").fit(words[:n_chat])
-    distances, _ = chat.kneighbors(words)
-    is_chat = np.arange(words.shape[0]) < n_chat
-    return 1 - np.where(is_chat, distances[:, 1], distances[:, 0])  # oneself is the nearest
+def find_nearest(words: spmatrix, n_chat: int) -> np.ndarray:
+    """Cosine similarity of each text to the nearest of the first ``n_chat``, except itself."""
+    distances, _ = NearestNeighbors(n_neighbors=2, metric="cosine").fit(words[:n_chat]).kneighbors(words)
+    return 1 - np.where(np.arange(words.shape[0]) < n_chat, distances[:, 1], distances[:, 0])
 
 
 def measure_topic_coverage(rows: pd.DataFrame) -> pd.Series:

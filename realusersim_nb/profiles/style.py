@@ -4,8 +4,7 @@ One worked record: the message ``"ok now in python"`` after ``"write a sort func
 ``starts_lower=1, ends_stop=0, words=4, opens_with_filler=1, follows_up=0, repeats=0.0, ...``.
 A feature that a message cannot show (no letters, no earlier message) is NaN, never 0.
 
-Every feature is simple enough to be checked by eye; none needs a model. The choice of features is
-ours: the paper names the dimensions, not how to measure them.
+The choice of features is ours: the paper names the dimensions, not how to measure them.
 """
 
 import csv
@@ -96,11 +95,6 @@ def is_question(text: str, previous: str | None) -> float:
     return float("?" in text or ASKS.match(text) is not None)
 
 
-def count_words(text: str, previous: str | None) -> float:
-    """Number of words, split at white space."""
-    return float(len(text.split()))
-
-
 def repeats(text: str, previous: str | None) -> float:
     """Share of the different words of >= 4 letters that the previous message also holds."""
     if previous is None:
@@ -162,7 +156,7 @@ FEATURES = [
     Feature("lower_i", "capitalization", lower_i),
     Feature("ends_stop", "punctuation", ends_stop),
     Feature("unmarked_question", "punctuation", unmarked_question),
-    Feature("words", "message length", count_words),
+    Feature("words", "message length", lambda text, previous: float(len(text.split()))),
     Feature("please", "formality", has("please|kindly")),
     Feature("thanks", "formality", has("thanks?|thank you|thx"), 8),
     Feature("shorthand", "formality", has(SHORTHAND), 12),
