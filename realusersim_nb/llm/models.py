@@ -25,13 +25,7 @@ from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.client import Connection
 from realusersim_nb.llm.endpoints import EndpointError, find_endpoint
 from realusersim_nb.llm.errors import CallFailed, Outcome
-from realusersim_nb.llm.replies import (
-    Reply,
-    ToolReply,
-    parse_json,
-    parse_text,
-    parse_tool_calls,
-)
+from realusersim_nb.llm.replies import Reply, ToolReply, parse_json, parse_text, parse_tool_calls
 from realusersim_nb.llm.requests import add_schema, make_request, repair_request, request_key
 from realusersim_nb.llm.usage import Budget, Usage
 from realusersim_nb.parallel.bars import show_bar
