@@ -73,9 +73,14 @@ def read_keys(log: Path, service: str) -> list[set[str]]:
     requests = [json.loads(line)["request"] for line in log.read_text().splitlines()] if log.exists() else []
     endpoint = Endpoint(model="m", base_url=service)
     return [
-        {request_key(endpoint, request, sample) for sample in (0, 1_000_000, 2_000_000)}
+        {request_key(endpoint, request, sample) for sample in (0, 1, 1_000_000, 1_000_001, 2_000_000)}
         for request in requests
     ]
+
+
+def read_cache(folder: Path) -> set[str]:
+    """The keys of all replies in the cache of the run in this folder."""
+    return {reply.key for reply in Cache(folder / "outputs" / "replies.sqlite").replies()}
 
 
 def main() -> None:
@@ -90,7 +95,7 @@ def main() -> None:
         started = time.monotonic()
         assert start_run(undisturbed).wait() == 0, (undisturbed / "log.txt").read_text()[-2000:]
         seconds, n_undisturbed = time.monotonic() - started, len(read_keys(log, url))
-        seen, again, kills, kept = n_undisturbed, 0, 0, set()
+        seen, again, kills, kept, expected = n_undisturbed, 0, 0, set(), read_cache(undisturbed)
         for number in range(KILLS + 1):
             process = start_run(killed)
             if number < KILLS:
@@ -99,11 +104,8 @@ def main() -> None:
                 kill(process)
             assert number < KILLS or process.wait() == 0, (killed / "log.txt").read_text()[-2000:]
             asked = read_keys(log, url)
-            again += sum(bool(keys & kept) for keys in asked[seen:])
-            seen, kept = (
-                len(asked),
-                {reply.key for reply in Cache(killed / "outputs" / "replies.sqlite").replies()},
-            )
+            again += sum((keys & expected) <= kept for keys in asked[seen:])
+            seen, kept = len(asked), read_cache(killed)
         same = read_tables(undisturbed) == read_tables(killed) and len(read_tables(undisturbed)) > 5
         leaks = [f for f in Path(name).rglob("*") if f.is_file() and KEY.encode() in f.read_bytes()]
     print(f"{kills} kills of a run of {seconds:.0f} s and {n_undisturbed} requests")
