@@ -8,7 +8,8 @@ measurement does not contradict, and measured ones where the model has none. Fro
 """
 
 from collections import Counter
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -34,14 +35,6 @@ READ_CHARS = 6000  # of a user's messages, by a model that writes their profile
 # --- measured ----------------------------------------------------------------------------------
 
 
-class UserFigures(NamedTuple):
-    """One user's figures, percentiles (0..1) in the population and n, in the order of ``style.FEATURES``."""
-
-    values: np.ndarray
-    percentiles: np.ndarray
-    counts: np.ndarray
-
-
 def extract_measured(
     conversations: list[Conversation], messages: pd.DataFrame | None = None
 ) -> list[Profile]:
@@ -53,20 +46,23 @@ def extract_measured(
     conversations as measured, if they are (``style.measure_conversations``).
     """
     messages = style.measure_conversations(conversations) if messages is None else messages
-    users = style.summarise_users(messages)
-    tables = [users, style.compute_percentiles(users, users), style.count_observations(messages)]
-    figures = map(UserFigures, *(table.to_numpy() for table in tables))
-    texts, features = messages["text"].to_numpy(), messages[list(style.BY_NAME)].to_numpy()
-    rows = messages.groupby("user_id", sort=False).indices
-    sources = {
-        user: [c.conversation_id for c in talks] for user, talks in group_by_user(conversations).items()
-    }
-    profiles = []
-    pairs = zip(users.index, figures, strict=True)
-    for user, user_figures in show_bar(pairs, "profiles", len(users), leave=False):
-        commands = choose_commands(texts[rows[user]], features[rows[user]], user_figures)
-        profiles.append(Profile(user_id=user, commands=commands, source_conversations=sources[user]))
-    return profiles
+    habits = style.summarise_users(messages)
+    return list(profile_users(messages, habits, style.compute_percentiles(habits, habits)))
+
+
+def profile_users(
+    messages: pd.DataFrame, habits: pd.DataFrame, percentiles: pd.DataFrame
+) -> Iterator[Profile]:
+    """The profile of each user of the messages, from their figures (``habits``) and these as percentiles."""
+    columns = messages["text"], messages["conversation_id"], messages[list(style.BY_NAME)]
+    texts, sources, features = (column.to_numpy() for column in columns)
+    positions = messages.groupby("user_id", sort=False).indices  # arrays, since a table a user is slow
+    users = zip(habits.index, habits.to_numpy(), percentiles.to_numpy(), strict=True)
+    for user, *figures in show_bar(users, "profiles", len(habits), leave=False, disable=len(habits) < 2):
+        rows = positions[user]
+        commands = choose_commands(texts[rows], features[rows], *figures)
+        conversations = list(dict.fromkeys(sources[rows]))
+        yield Profile(user_id=user, commands=commands, source_conversations=conversations)
 
 
 def grow_profiles(messages: pd.DataFrame, user: str) -> list[Profile]:
@@ -78,49 +74,43 @@ def grow_profiles(messages: pd.DataFrame, user: str) -> list[Profile]:
     population, user_messages = style.summarise_users(messages), messages[messages["user_id"] == user]
     profiles = []
     for n in range(1, len(user_messages) + 1):
-        read = user_messages.head(n)
-        habits = style.summarise_users(read)
-        tables = [habits, style.compute_percentiles(habits, population), style.count_observations(read)]
-        figures = UserFigures(*(table.to_numpy()[0] for table in tables))
-        commands = choose_commands(read["text"].to_numpy(), read[list(style.BY_NAME)].to_numpy(), figures)
-        sources = list(read["conversation_id"].unique())
-        profiles.append(Profile(user_id=user, commands=commands, source_conversations=sources))
+        habits = style.summarise_users(user_messages.head(n))
+        percentiles = style.compute_percentiles(habits, population)
+        profiles += profile_users(user_messages.head(n), habits, percentiles)
     return profiles
 
 
-def choose_commands(texts: np.ndarray, features: np.ndarray, figures: UserFigures) -> list[Command]:
+def choose_commands(
+    texts: np.ndarray, features: np.ndarray, values: np.ndarray, percentiles: np.ndarray
+) -> list[Command]:
     """The commands of one user, the most extreme figure first: at most 2 a dimension and 15 in all.
 
-    ``features`` has a row for each of the user's texts and a column for each of ``style.FEATURES``.
+    ``features`` has a row for each of the user's texts and a column for each of ``style.FEATURES``, in whose
+    order ``values`` are the user's figures and ``percentiles`` (0..1) their places in the population.
     """
-    distance = np.abs(figures.percentiles - 0.5)
-    extreme = np.flatnonzero((figures.counts >= MIN_MESSAGES) & (distance >= 0.5 - EXTREME))
+    distance, counts = np.abs(percentiles - 0.5), np.isfinite(features).sum(axis=0)
+    extreme = np.flatnonzero((counts >= MIN_MESSAGES) & (distance >= 0.5 - EXTREME))
     per_dimension: Counter = Counter()
     commands = []
     for i in sorted(extreme, key=lambda i: -distance[i]):
-        feature, is_high = style.FEATURES[i], bool(figures.percentiles[i] > 0.5)
+        feature, is_high = style.FEATURES[i], bool(percentiles[i] > 0.5)
         template = style.COMMANDS[feature.name][0 if is_high else 1]
         if template is None or per_dimension[feature.dimension] == MAX_PER_DIMENSION:
             continue
         per_dimension[feature.dimension] += 1
-        value = float(figures.values[i])
-        rounded = {"value": round(value, 3), "percentile": round(float(figures.percentiles[i]), 3)}
-        command = Command(
-            dimension=feature.dimension,
-            command=template.format(value=value),
-            examples=choose_examples(texts, features[:, i], value if feature.is_count else None, is_high),
-            evidence={"feature": feature.name, **rounded, "n": int(figures.counts[i])},
-        )
-        commands.append(command)
+        value, text = float(values[i]), template.format(value=values[i])
+        examples = choose_examples(texts, features[:, i], value if feature.is_count else None, is_high)
+        rounded = {"value": round(value, 3), "percentile": round(float(percentiles[i]), 3)}
+        evidence = {"feature": feature.name, **rounded, "n": int(counts[i])}
+        command = {"dimension": feature.dimension, "command": text, "examples": examples}
+        commands.append(Command(**command, evidence=evidence))
     return commands[:MAX_COMMANDS]
 
 
-def choose_examples(
-    texts: np.ndarray, measured: np.ndarray, target: float | None, is_high: bool
-) -> list[str]:
+def choose_examples(texts: np.ndarray, measured: np.ndarray, target: float | None, high: bool) -> list[str]:
     """The messages that show a trait most or, for a count, are nearest to ``target``; cut at a word."""
     if target is None:
-        order = np.flatnonzero(measured == (np.nanmax if is_high else np.nanmin)(measured))
+        order = np.flatnonzero(measured == (np.nanmax if high else np.nanmin)(measured))
     else:
         order = np.argsort(np.abs(measured - target), kind="stable")
     typed = (style.typed_text(texts[i]).split("\n\n")[0] for i in order if "```" not in texts[i])
@@ -165,8 +155,8 @@ async def extract_with_model(
 
     Not yet verified: see ``extract_profiles``. Raises CallFailed if the reply is unusable.
     """
-    messages = [cut_at_word(m, 400) for c in conversations for m in c.user_messages]
-    prompt = fill_prompt("extract_profile", messages="\n".join(f"- {m}" for m in messages)[:READ_CHARS])
+    messages = "\n".join(f"- {cut_at_word(m, 400)}" for c in conversations for m in c.user_messages)
+    prompt = fill_prompt("extract_profile", messages=messages[:READ_CHARS])
     settings = {"temperature": 0.001, "max_tokens": 1200, "seed": seed}
     written = await models.ask_json(model, prompt, WrittenProfile, **settings)
     facts = {d.name: Demographic(**d.model_dump(exclude={"name"})) for d in written.demographics}
@@ -194,15 +184,15 @@ async def extract_profiles(
     needed). ``population`` (None: these conversations) is what users are compared with. The table is that of
     ``verification.verify_profile``, with a row and its ``error`` for a user whose reply was unusable.
     """
-    users, everybody = group_by_user(conversations), population or conversations
-    messages, model = style.measure_conversations(everybody), extractor.removeprefix("hybrid:")
-    measured = {}
-    if extractor == "measured" or model != extractor:
-        measured = {p.user_id: p for p in extract_measured(everybody, messages)}
-    if extractor == "measured":
-        return [measured[user] for user in users], tabulate_measured([measured[user] for user in users])
+    users, messages = group_by_user(conversations), style.measure_conversations(population or conversations)
     habits = style.summarise_users(messages)
     percentiles = style.compute_percentiles(habits, habits)
+    model, measured = extractor.removeprefix("hybrid:"), {}
+    if extractor == "measured" or model != extractor:
+        measured = {p.user_id: p for p in profile_users(messages, habits, percentiles)}
+    if extractor == "measured":
+        profiles = [measured[user] for user in users]
+        return profiles, tabulate_measured(profiles)
     tasks = [extract_with_model(models, model, talks, seed=seed) for talks in users.values()]
     profiles, checks = [], [pd.DataFrame(columns=CHECKS)]
     for user, outcome in zip(users, await models.run_all(tasks, f"profiles by {extractor}"), strict=True):
@@ -217,12 +207,8 @@ async def extract_profiles(
 
 def tabulate_measured(profiles: list[Profile]) -> pd.DataFrame:
     """The checks of measured profiles, which hold by construction (see ``verify_profile``)."""
-    rows = [
-        (p.user_id, c.dimension, len(c.examples), len(c.examples), True, False, None)
-        for p in profiles
-        for c in p.commands
-    ]
-    return pd.DataFrame(rows, columns=CHECKS)
+    counts = [(p.user_id, c.dimension, *[len(c.examples)] * 2) for p in profiles for c in p.commands]
+    return pd.DataFrame([(*row, True, False, None) for row in counts], columns=CHECKS)
 
 
 def complete_profile(written: Profile, measured: Profile, extractor: str) -> Profile:

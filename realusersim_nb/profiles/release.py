@@ -7,12 +7,11 @@ one for each dimension.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from string import Template
-from typing import NamedTuple, get_args
+from typing import NamedTuple, TypeVar, get_args
 
 import huggingface_hub
 import pandas as pd
@@ -25,14 +24,11 @@ from realusersim_nb.profiles.persona import render_profile, tabulate_commands
 from realusersim_nb.profiles.verification import remove_examples
 from realusersim_nb.records import Case, Command, Conversation, Demographic, Dimension, JudgePrompt, Profile
 
+R = TypeVar("R")
 PROFILES = Path("profiles/consolidated_user_profiles.jsonl")
 CASES = Path("evaluation/test_sets")
 JUDGE_PROMPT = Path("evaluation/judge_prompt.txt")
 OURS = "realusersim_nb"  # the key of what the layout has no place for
-MALFORMED = (KeyError, TypeError, AttributeError, ValidationError)  # raised by a row of another form
-
-
-# --- profiles ----------------------------------------------------------------------------------
 
 
 def export_profiles(
@@ -58,18 +54,12 @@ def export_profiles(
 
 def write_data_card(profiles: list[Profile], *, corpus: str, licence: str) -> str:
     """A data card for exported profiles, in Markdown (``data_card.md``)."""
-    commands = [command for profile in profiles for command in profile.commands]
+    commands = tabulate_commands(profiles)
     template = (files("realusersim_nb.profiles") / "data_card.md").read_text(encoding="utf-8")
-    return Template(template).substitute(
-        corpus=corpus,
-        licence=licence,
-        n_profiles=f"{len(profiles):,}",
-        n_commands=f"{len(commands):,}",
-        n_examples=f"{sum(len(command.examples) for command in commands):,}",
-        version=version("realusersim_nb"),
-        extractor=profiles[0].extractor if profiles else "none",
-        file=PROFILES.as_posix(),
-    )
+    counts = {"n_commands": len(commands), "n_examples": commands["examples"].sum()}
+    source = {"corpus": corpus, "licence": licence, "file": PROFILES.as_posix()}
+    maker = {"extractor": profiles[0].extractor if profiles else "none", "version": version("realusersim_nb")}
+    return template.format(n_profiles=len(profiles), **counts, **source, **maker)
 
 
 def to_released_profile(profile: Profile) -> dict:
@@ -86,11 +76,16 @@ def to_released_profile(profile: Profile) -> dict:
 def read_profiles(folder: str | Path) -> Iterator[Profile]:
     """Profiles of a folder in the released layout, or of such a file; InputError names a malformed line."""
     path = Path(folder)
-    for place, row in read_lines(path / PROFILES if path.is_dir() else path):
+    path = path / PROFILES if path.is_dir() else path
+    return parse_lines(path, parse_released_profile, "user_ip, demographics and linguistic_profile")
+
+
+def parse_lines(path: Path, parse: Callable[[dict], R], expected: str) -> Iterator[R]:
+    """Each line, parsed; InputError names a line of another form."""
+    for place, row in read_lines(path):
         try:
-            yield parse_released_profile(row)
-        except MALFORMED as error:
-            expected = "user_ip, demographics and linguistic_profile"
+            yield parse(row)
+        except (KeyError, TypeError, AttributeError, ValidationError) as error:
             raise InputError(f"{place}: expected {expected}, got {error!r}.") from error
 
 
@@ -123,9 +118,6 @@ def read_commands(profile: dict | list) -> Iterator[Command]:
             yield Command(**{**fields, "dimension": known.get(dimension, "formality")})
 
 
-# --- cases -------------------------------------------------------------------------------------
-
-
 def write_cases(
     cases: list[Case], profiles: dict[str, Profile], folder: str | Path, *, name: str = "mixed_domain"
 ) -> Path:
@@ -151,28 +143,19 @@ def to_released_case(case: Case, profile: dict) -> dict:
 
 
 def read_cases(folder: str | Path) -> tuple[list[Case], list[Profile]]:
-    """Cases and their users' profiles from test sets of the released layout (a folder, or one file).
-
-    InputError names a malformed line.
-    """
+    """Cases and their users' profiles of a folder in the released layout, or of one of its test sets."""
     path = Path(folder)
     paths = sorted((path / CASES).glob("*.jsonl")) if path.is_dir() else [path]
-    cases, profiles = [], []
-    for place, row in (line for file in paths for line in read_lines(file)):
-        try:
-            cases.append(parse_released_case(row))
-            profiles.append(parse_released_profile({"user_ip": row["user_ip"], **row["user_profile"]}))
-        except MALFORMED as error:
-            expected = "a case with original_messages, problem_desc and user_profile"
-            raise InputError(f"{place}: expected {expected}, got {error!r}.") from error
-    return cases, profiles
+    expected = "a case with original_messages, problem_desc and user_profile"
+    pairs = [pair for file in paths for pair in parse_lines(file, parse_released_case, expected)]
+    return [case for case, _ in pairs], [profile for _, profile in pairs]
 
 
-def parse_released_case(row: dict) -> Case:
-    """The case in one line of a test set; empty messages are left out."""
+def parse_released_case(row: dict) -> tuple[Case, Profile]:
+    """The case in one line of a test set, without empty messages, and its user's profile."""
     case_id, user_id = str(row["test_id"]), row["user_ip"]
     messages = [{n: m[n] for n in ("role", "content")} for m in row["original_messages"] if m["content"]]
-    return Case(
+    case = Case(
         case_id=case_id,
         user_id=user_id,
         goal=row["problem_desc"],
@@ -181,6 +164,7 @@ def parse_released_case(row: dict) -> Case:
         task_type=row.get("task_type") or "",
         original=Conversation(conversation_id=case_id, user_id=user_id, messages=messages),
     )
+    return case, parse_released_profile({"user_ip": user_id, **row["user_profile"]})
 
 
 class ReleasedCases(NamedTuple):
@@ -196,9 +180,7 @@ def draw_released_cases(place: str, *, n_cases: int, seed: int) -> ReleasedCases
     """A seeded draw of the cases of a release; a profile has no example from its own case's conversation."""
     rows, profiles = read_cases(find_release(place))
     safe = [remove_examples(p, c.original) for p, c in zip(profiles, rows, strict=True)]
-    n_examples, n_safe = (
-        sum(len(c.examples) for p in group for c in p.commands) for group in (profiles, safe)
-    )
+    n_examples, n_safe = (tabulate_commands(group)["examples"].sum() for group in (profiles, safe))
     by_id = {p.user_id: p for p in profiles} | {c.case_id: p for c, p in zip(rows, safe, strict=True)}
     cases = list({case.case_id: case for case in rows}.values())  # a test set of all may repeat the others'
     twice = len(cases) - len({str(case.original.messages) for case in cases})
@@ -218,13 +200,13 @@ def find_judge_prompt(place: str | None) -> JudgePrompt | None:
         return None
     heading = re.compile(r"^[^\n\w]*(SYSTEM PROMPT|FORMATTING PROMPT)\b[^\n]*$", re.MULTILINE)
     _, *pieces = heading.split(path.read_text(encoding="utf-8"))
-    sections = {
-        name: text.strip().strip("=-#").strip() for name, text in zip(*[iter(pieces)] * 2, strict=True)
-    }
-    if not all(sections.get(name) for name in ("SYSTEM PROMPT", "FORMATTING PROMPT")):
+    texts = [text.strip().strip("=-#").strip() for text in pieces[1::2]]
+    sections = dict(zip(pieces[::2], texts, strict=True))
+    system, formatting = map(sections.get, ("SYSTEM PROMPT", "FORMATTING PROMPT"))
+    if not (system and formatting):
         seen = sorted(sections) or "none"
         raise InputError(f"{path}: expected the sections SYSTEM PROMPT and FORMATTING PROMPT, found {seen}.")
-    return JudgePrompt(system=sections["SYSTEM PROMPT"], formatting=sections["FORMATTING PROMPT"])
+    return JudgePrompt(system=system, formatting=formatting)
 
 
 def find_release(place: str) -> Path:

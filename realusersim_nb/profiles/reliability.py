@@ -11,7 +11,7 @@ SIZES = (1, 2, 3, 5, 8, 12, 20)
 STABLE = 0.3  # r of two halves from which a feature becomes a command (ours)
 MIN_USERS = 30  # for a correlation
 TOP_K = (1, 5)
-ATTRIBUTION_COLUMNS = ["rate", "ci_low", "ci_high", "chance", "n_users"]
+ATTRIBUTION_COLUMNS = "rate ci_low ci_high chance n_users".split()
 
 
 def measure_split_half(
@@ -58,9 +58,8 @@ def attribute_authorship(
     population, unseen = style.summarise_users(messages), style.summarise_users(unseen)
     users = unseen.index.intersection(population.index)
     if len(users) < n_candidates:
-        raise InputError(
-            f"{len(users)} users have held-out messages, {n_candidates} are needed; raise n_users."
-        )
+        expected = f"{n_candidates} are needed; raise n_users"
+        raise InputError(f"{len(users)} users have held-out messages, {expected}.")
     halves = measure_split_half(messages, sizes=(3,), seed=seed).set_index("feature")["r"].astype(float)
     weights = halves.clip(lower=0).reindex(list(style.BY_NAME)).fillna(0).to_numpy()
     profiles, queries = (

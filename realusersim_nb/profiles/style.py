@@ -56,16 +56,16 @@ def typed_text(text: str) -> str:
 # --- measures of one message -------------------------------------------------------------------
 
 
-def has(pattern: str) -> Measure:
-    """1 if the text holds the pattern as a word, else 0."""
-    compiled = re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE)
-    return lambda text, previous: float(compiled.search(text) is not None)
+def has(pattern: str, *, later: bool = False) -> Measure:
+    """1 if the text holds the pattern as a word, else 0; with ``later``, NaN for a first message."""
+    search = re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE).search
+    return lambda text, previous: NAN if later and previous is None else float(search(text) is not None)
 
 
 def opens_with(pattern: str) -> Measure:
     """1 if a later message begins with the pattern; NaN for the first one."""
-    compiled = re.compile(rf"\W*(?:{pattern})\b", re.IGNORECASE)
-    return lambda text, previous: NAN if previous is None else float(compiled.match(text) is not None)
+    match = re.compile(rf"\W*(?:{pattern})\b", re.IGNORECASE).match
+    return lambda text, previous: NAN if previous is None else float(match(text) is not None)
 
 
 def starts_lower(text: str, previous: str | None) -> float:
@@ -103,17 +103,11 @@ def repeats(text: str, previous: str | None) -> float:
     return len(words & {w.lower() for w in WORD.findall(previous)}) / len(words) if words else NAN
 
 
-ALTERNATIVES = has(
+asks_again = has(  # for another version, or for more
     r"another|alternatives?|different|other (?:one|option|way|idea|version|example|name)s?|\d+ more"
-    r"|more (?:option|idea|example|version|name|suggestion)s?|instead|again|re-?write|redo|rephrase|try again"
+    r"|more (?:option|idea|example|version|name|suggestion)s?|instead|again|re-?write|redo|rephrase",
+    later=True,
 )
-
-
-def asks_again(text: str, previous: str | None) -> float:
-    """1 if a later message asks for another version or for more; NaN for the first one."""
-    return NAN if previous is None else ALTERNATIVES(text, previous)
-
-
 SHORTHAND = (
     r"u|ur|pls|plz|thx|gonna|wanna|gimme|dont|doesnt|didnt|cant|wont|isnt|im|ive|whats|thats|idk"
     r"|btw|lol|bc|cuz|ya|yeah|yep|nah"
@@ -133,7 +127,7 @@ is no trait (most people never say "please"). ``{value}`` stands for the user's 
 
 @dataclass(frozen=True)
 class Feature:
-    """One measurable trait: a share (0..1) of a user's messages or, of ``words``, a median count.
+    """One measurable trait: a share (0..1) of a user's messages or, if ``is_count``, a median count.
 
     ``min_messages`` must be able to show it before a user's figure is trusted: the least number at which two
     halves of a user's messages agree with r >= 0.3 over the users of ShareGPT
@@ -144,11 +138,7 @@ class Feature:
     dimension: Dimension
     measure: Measure
     min_messages: int = 3
-
-    @property
-    def is_count(self) -> bool:
-        """Whether it is a count of words and no share."""
-        return self.name == "words"
+    is_count: bool = False
 
 
 FEATURES = [
@@ -156,7 +146,7 @@ FEATURES = [
     Feature("lower_i", "capitalization", lower_i),
     Feature("ends_stop", "punctuation", ends_stop),
     Feature("unmarked_question", "punctuation", unmarked_question),
-    Feature("words", "message length", lambda text, previous: float(len(text.split()))),
+    Feature("words", "message length", lambda text, previous: float(len(text.split())), is_count=True),
     Feature("please", "formality", has("please|kindly")),
     Feature("thanks", "formality", has("thanks?|thank you|thx"), 8),
     Feature("shorthand", "formality", has(SHORTHAND), 12),
@@ -172,14 +162,8 @@ BY_NAME = {feature.name: feature for feature in FEATURES}
 
 def describe_features() -> pd.DataFrame:
     """One row a feature (index): its dimension, the commands at its two ends, the messages it needs."""
-    rows = [
-        (
-            f.dimension,
-            *((end or "(none)").replace("{value:.0f}", "N") for end in COMMANDS[f.name]),
-            f.min_messages,
-        )
-        for f in FEATURES
-    ]
+    ends = [[(end or "(none)").replace("{value:.0f}", "N") for end in COMMANDS[name]] for name in BY_NAME]
+    rows = [(f.dimension, *pair, f.min_messages) for f, pair in zip(FEATURES, ends, strict=True)]
     columns = ["dimension", "command at the high end", "at the low end", "messages needed"]
     return pd.DataFrame(rows, pd.Index(BY_NAME, name="feature"), columns)
 
@@ -223,14 +207,8 @@ def measure_batch(conversations: list[Conversation], *, first: int | None) -> li
 
 def summarise_users(messages: pd.DataFrame, by: str | list[str] = "user_id") -> pd.DataFrame:
     """One row a user (or conversation): mean of the shares, median of the word counts."""
-    return messages.groupby(by, sort=False).agg(
-        {f.name: "median" if f.is_count else "mean" for f in FEATURES}
-    )
-
-
-def count_observations(messages: pd.DataFrame) -> pd.DataFrame:
-    """How many messages of each user could show each feature (its n)."""
-    return messages.groupby("user_id", sort=False)[list(BY_NAME)].count()
+    averages = {f.name: "median" if f.is_count else "mean" for f in FEATURES}
+    return messages.groupby(by, sort=False).agg(averages)
 
 
 def compute_percentiles(users: pd.DataFrame, population: pd.DataFrame) -> pd.DataFrame:

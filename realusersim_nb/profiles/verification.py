@@ -35,7 +35,7 @@ CLAIMS = {
 NEGATION = re.compile(
     r"\b(avoid|never|no|not|don'?t|do not|without|skip|omit|rarely|seldom|hardly)\b[^.,;]{0,25}$", re.I
 )
-CHECKS = ["user_id", "dimension", "written", "verbatim", "checked", "contradicted", "error"]
+CHECKS = "user_id dimension written verbatim checked contradicted error".split()
 
 
 def verify_profile(
@@ -66,12 +66,10 @@ def verify_profile(
 
 def remove_examples(profile: Profile, conversation: Conversation) -> Profile:
     """The profile without examples from a conversation (the paper's control against leaks into a case)."""
-    commands = [
-        c.model_copy(
-            update={"examples": [e for e in c.examples if not is_quoted(e, conversation.user_messages)]}
-        )
-        for c in profile.commands
-    ]
+    messages, commands = conversation.user_messages, []
+    for command in profile.commands:
+        examples = [example for example in command.examples if not is_quoted(example, messages)]
+        commands.append(command.model_copy(update={"examples": examples}))
     return profile.model_copy(update={"commands": commands})
 
 
