@@ -25,10 +25,10 @@ def estimate_rate(values: pd.Series, clusters: pd.Series, *, is_share: bool = Tr
     sums, counts = by_cluster["sum"].to_numpy(), by_cluster["count"].to_numpy()
     mean = float(sums.sum() / counts.sum()) if counts.sum() else NAN
     if len(sums) > 1 and is_share and mean in (0.0, 1.0):
-        low, high = binomtest(round(mean * len(sums)), len(sums)).proportion_ci()
+        ends = binomtest(round(mean * len(sums)), len(sums)).proportion_ci()
     else:
-        low, high = bootstrap_interval((sums, counts), divide_sums, seed=seed)
-    return {"rate": mean, "ci_low": low, "ci_high": high, "n": int(counts.sum())}
+        ends = bootstrap_interval((sums, counts), lambda s, n, axis: s.sum(axis) / n.sum(axis), seed=seed)
+    return {"rate": mean, "ci_low": ends[0], "ci_high": ends[1], "n": int(counts.sum())}
 
 
 def tabulate_rates(
@@ -62,11 +62,6 @@ def bootstrap_interval(
         result = bootstrap(columns, statistic, paired=True, n_resamples=draws, method="percentile", rng=seed)
     low, high = map(float, result.confidence_interval)
     return (low, high) if low < high else (NAN, NAN)
-
-
-def divide_sums(sums: np.ndarray, counts: np.ndarray, axis: int = -1) -> np.ndarray:
-    """The mean over clusters of different size."""
-    return sums.sum(axis=axis) / counts.sum(axis=axis)
 
 
 def resample_sums(counts: np.ndarray, n: int, rng: np.random.Generator, *, draws: int) -> np.ndarray:
@@ -110,8 +105,7 @@ def compare_paired(
     gaps = (wide[arm] - wide[baseline]).astype(float)
     mean, low, high, n = estimate_rate(gaps, gaps.index.to_series(), is_share=False, seed=seed).values()
     p, effect = compute_permutation_p(gaps, seed=seed), find_minimum_detectable_effect(gaps)
-    values = arm, baseline, mean, low, high, p, n, gaps.std(), effect
-    return dict(zip(PAIRED_COLUMNS, values, strict=True))
+    return dict(zip(PAIRED_COLUMNS, (arm, baseline, mean, low, high, p, n, gaps.std(), effect), strict=True))
 
 
 def find_minimum_detectable_effect(gaps: pd.Series | np.ndarray) -> float:

@@ -33,6 +33,5 @@ __all__ += ["FLOOR", "MEASURES", "choose_k", "cluster_embeddings", "summarise_be
 __all__ += ["compare_features", "compare_systems", "compute_divergences", "draw_floor", "measure_gap"]
 __all__ += ["embed_texts", "measure_mixtures", "project_to_plane", "smooth", "warn_of_size"]
 __all__ += ["REAL", "drop_failed", "join_facets", "list_systems", "make_facets", "reduce_dimensions"]
-__all__ += ["measure_coverage", "measure_dice", "measure_probe"]
+__all__ += ["measure_coverage", "measure_dice", "measure_probe", "tabulate_answers"]
 __all__ += ["ask_annotator", "draw_triplets", "measure_kappa", "read_answers", "score_answers"]
-__all__ += ["tabulate_answers"]

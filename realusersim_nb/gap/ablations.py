@@ -48,9 +48,8 @@ def draw_rows(index: pd.MultiIndex, *, most: int = MOST, seed: int = 0) -> np.nd
     places, rng = pd.Series(range(len(index)), index), np.random.default_rng(seed)
     systems = [rows.to_numpy() for _, rows in places.groupby(level="system", sort=False)]
     n = most // len(systems)
-    return np.concatenate(
-        [rows if len(rows) <= n else np.sort(rng.choice(rows, n, replace=False)) for rows in systems]
-    )
+    draws = [rows if len(rows) <= n else np.sort(rng.choice(rows, n, replace=False)) for rows in systems]
+    return np.concatenate(draws)
 
 
 async def vary_choices(
@@ -72,13 +71,11 @@ async def vary_choices(
     plan = [("", BASE, {}), *(("seed", str(other), {"seed": other}) for other in range(seed + 1, seed + 6))]
     plan += [("k", str(n), {"k": n}) for n in (k // 2, 2 * k) if 2 <= n <= len(rows)]
     plan += [("clusterer", name, {"clusterer": name}) for name in CLUSTERERS if name != KMEANS]
-    gaps = {
-        (choice, variant): measure_variant(embeddings, users, replace(base, **changed))
-        for choice, variant, changed in show_bar(plan, "other choices", leave=False)
-    }
-    variants = list_texts(listed.loc[described.index], described, choices.embedder)
-    for choice, variant, embedder, texts in variants:
-        other = await embed_texts(embedder, texts, described.index, models=models, seed=seed)
+    gaps = {}
+    for choice, variant, changed in show_bar(plan, "other choices", leave=False):
+        gaps[choice, variant] = measure_variant(embeddings, users, replace(base, **changed))
+    for choice, variant, by, texts in list_texts(listed.loc[described.index], described, choices.embedder):
+        other = await embed_texts(by, texts, described.index, models=models, seed=seed)
         gaps[choice, variant] = measure_variant(other, users, base)
     return pd.concat(gaps, names=["choice", "variant"]).reset_index([0, 1]).reset_index(drop=True)
 
@@ -114,6 +111,5 @@ def compare_ranks(varied: pd.DataFrame) -> pd.DataFrame:
     base = wide.loc[("", BASE)]
     with np.errstate(invalid="ignore"):  # of equal JS there is no order
         ranks = wide.rank(axis=1).T.corrwith(base.rank()) if len(base) > 2 else float("nan")
-    moved = (wide - base).abs().mean(axis=1)
     columns = {"rank_correlation": ranks, "smallest": wide.min(axis=1), "largest": wide.max(axis=1)}
-    return pd.DataFrame({**columns, "moved": moved}, index=wide.index)
+    return pd.DataFrame({**columns, "moved": (wide - base).abs().mean(axis=1)}, index=wide.index)

@@ -23,14 +23,12 @@ def compare_behaviours(labels: pd.Series, system: str, *, k: int) -> pd.DataFram
     smaller side, so that chance alone could empty it. ``ratio`` is simulated over real.
     """
     real, simulated = (np.bincount(labels.loc[name], minlength=k) for name in (REAL, system))
-    table = pd.DataFrame({"real": smooth(real), "simulated": smooth(simulated)})
-    table = table.assign(n_real=real, n_simulated=simulated, ratio=table["simulated"] / table["real"])
-    expected = table[["real", "simulated"]].max(axis=1) * min(real.sum(), simulated.sum())
-    is_missed = table["simulated"] * FOLD <= table["real"]
-    is_invented = table["real"] * FOLD <= table["simulated"]
-    cases = [expected < EXPECTED, is_missed, is_invented]
-    table["kind"] = np.select(cases, ["rare", "missed", "invented"], "captured")
-    return table.rename_axis("cluster")
+    p, q = smooth(real), smooth(simulated)
+    expected = np.maximum(p, q) * min(real.sum(), simulated.sum())
+    cases = [expected < EXPECTED, q * FOLD <= p, p * FOLD <= q]
+    kind = np.select(cases, ["rare", "missed", "invented"], "captured")
+    columns = {"real": p, "simulated": q, "n_real": real, "n_simulated": simulated, "ratio": q / p}
+    return pd.DataFrame({**columns, "kind": kind}).rename_axis("cluster")
 
 
 def compare_all_behaviours(labels: pd.Series, texts: list[str], *, k: int) -> pd.DataFrame:
@@ -50,13 +48,10 @@ def summarise_behaviours(compared: pd.DataFrame) -> pd.DataFrame:
 def name_terms(texts: list[str], labels: np.ndarray) -> pd.Series:
     """The terms that distinguish each cluster's facets (see ``population.name_clusters``)."""
     vectorizer = make_vectorizer(len(texts), longest=1)
-    weights = vectorizer.fit_transform(texts)
-    return name_clusters(weights, vectorizer.get_feature_names_out(), labels)
+    return name_clusters(vectorizer.fit_transform(texts), vectorizer.get_feature_names_out(), labels)
 
 
-def find_central_examples(
-    embeddings: np.ndarray, labels: pd.Series, cluster: int, *, n: int = 3
-) -> pd.MultiIndex:
+def find_central_examples(embeddings: np.ndarray, labels: pd.Series, cluster: int, *, n: int = 3) -> pd.Index:
     """The conversations (system, id) nearest to the mean of a cluster."""
     inside = np.flatnonzero(labels.to_numpy() == cluster)
     middle = embeddings[inside].mean(axis=0)

@@ -16,6 +16,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from numpy.random import Generator
 from scipy.optimize import minimize
 from scipy.special import rel_entr
 from sklearn.cluster import KMeans, kmeans_plusplus
@@ -83,26 +84,21 @@ def measure_gap(labels: pd.Series, users: pd.Series, *, k: int, seed: int) -> pd
     ``labels`` and ``users`` are of every conversation, index (system, conversation_id). One row a system and
     one for ``real_floor`` (n of the smallest system). Columns: ``n``, the three divergences, ``ci_low`` and
     ``ci_high`` of JS (95 %, users of both sides resampled; the bias of resampling is subtracted), ``floor``
-    and ``floor_high`` (mean and 97.5th percentile of ``draw_floor`` at that n), ``above_floor`` (excess JS:
-    js - floor).
+    and ``floor_high`` (mean and 97.5th percentile of ``draw_floor`` at that n), ``above_floor`` (js - floor).
     """
     rng = np.random.default_rng(seed)
-    systems = labels.index.unique("system")
-    counts = {name: count_by_user(labels.loc[name], users.loc[name], k) for name in systems}
+    counts = {s: count_by_user(labels.loc[s], users.loc[s], k) for s in labels.index.unique("system")}
     real = counts.pop(REAL)
     sizes = {name: int(simulated.sum()) for name, simulated in counts.items()}
     people = labels.loc[REAL], users.loc[REAL]
     floors = {n: draw_floor(*people, k=k, n=n, rng=rng) for n in sorted(set(sizes.values()))}
     rows = {name: describe_gap(real, counts[name], floors[n], rng=rng) for name, n in sizes.items()}
-    smallest = min(sizes.values())
-    floor = floors[smallest]
+    smallest, floor = next(iter(floors.items()))  # sorted by n
     rows[FLOOR] = {"n": smallest, **floor.mean(), **describe_floor(floor), "above_floor": 0.0}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
 
 
-def describe_gap(
-    real: np.ndarray, simulated: np.ndarray, floor: pd.DataFrame, *, rng: np.random.Generator
-) -> dict[str, float]:
+def describe_gap(real: np.ndarray, simulated: np.ndarray, floor: pd.DataFrame, *, rng: Generator) -> dict:
     """One row of ``measure_gap`` from counts by user."""
     sides = real, simulated
     gap = compute_divergences(*(smooth(side.sum(axis=0)) for side in sides))
@@ -121,9 +117,7 @@ def describe_floor(floor: pd.DataFrame) -> dict[str, float]:
     return {"floor": floor["js"].mean(), "floor_high": floor["js"].quantile(0.975)}
 
 
-def draw_floor(
-    labels: pd.Series, users: pd.Series, *, k: int, n: int, rng: np.random.Generator
-) -> pd.DataFrame:
+def draw_floor(labels: pd.Series, users: pd.Series, *, k: int, n: int, rng: Generator) -> pd.DataFrame:
     """Divergences of n conversations of some real users from all those of others: 200 draws, one row each.
 
     ``labels`` and ``users`` are of real conversations only. Where these do not suffice, both sides are users
@@ -164,8 +158,7 @@ def compare_systems(labels: pd.Series, *, k: int) -> pd.DataFrame:
 def compare_features(systems: dict[str, list[Conversation]], *, first: int) -> pd.DataFrame:
     """Mean of each style feature by system, and its ``shift`` from real users, in their standard deviations.
 
-    Columns ``system, feature, mean, shift``; of a conversation the ``first`` so many user messages are
-    measured.
+    Columns ``system, feature, mean, shift``; only the ``first`` user messages of a conversation count.
     """
     measured = {name: style.measure_conversations(rows, first=first) for name, rows in systems.items()}
     by_conversation = {name: style.summarise_users(m, by="conversation_id") for name, m in measured.items()}
@@ -188,8 +181,7 @@ def measure_mixtures(labels: pd.Series, users: pd.Series, *, k: int, seed: int) 
     (best_alone - js). Empty with fewer than two systems.
     """
     fitted, tested = split_shares(labels, users, k=k, seed=seed)
-    names = [name for name in fitted if name != REAL]
-    rows = []
+    names, rows = [name for name in fitted if name != REAL], []
     for group in [*combinations(names, 2), *([tuple(names)] if len(names) > 2 else [])]:
         weights = find_weights(fitted[REAL], np.stack([fitted[name] for name in group]))
         alone = np.stack([tested[name] for name in group])

@@ -38,8 +38,7 @@ async def embed_texts(
     """One row a text: by ``lsa``, ``words`` (LSA of single words), a file, or an endpoint's embedding model.
 
     A file is .npy (rows in the order of ``index``) or .npz (``points``, ``ids`` as
-    ``system/conversation_id``). InputError if its rows do not fit, or for ``embedded``, which is no embedding
-    model.
+    ``system/conversation_id``). InputError if its rows do not fit, or for ``embedded``, which embeds nothing.
     """
     if embedder in LSA:
         return embed_by_lsa(texts, longest=LSA[embedder], seed=seed)
@@ -75,24 +74,17 @@ def match_rows(path: Path, rows: np.ndarray, ids: list[str], index: pd.MultiInde
     places = pd.Series(range(len(ids)), ids).reindex(["/".join(key) for key in index])
     absent = places.index[places.isna()]
     if len(absent):
-        raise InputError(
-            f"{path}: no embedding of {absent[0]!r} nor of {len(absent) - 1} others; "
-            "expected one of each conversation in table facets."
-        )
+        problem = f"no embedding of {absent[0]!r} nor of {len(absent) - 1} others"
+        raise InputError(f"{path}: {problem}; expected one of each conversation in table facets.")
     return rows[places.astype(int)]
 
 
 def reduce_dimensions(embeddings: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """The paper's steps before clustering: L2, then PCA to 90 % of the variance; float32.
-
-    InputError naming the first row with a value that is no number.
-    """
+    """L2, then PCA to 90 % of the variance: float32; InputError names the first row that has no number."""
     broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(broken):
-        raise InputError(
-            f"the embedding in row {broken[0] + 1} holds something that is no number, "
-            f"{len(broken)} rows do; embed them anew."
-        )
+        problem = f"the embedding in row {broken[0] + 1} holds something that is no number"
+        raise InputError(f"{problem}, {len(broken)} rows do; embed them anew.")
     unit = normalize(embeddings.astype(np.float32, copy=False))
     if np.ptp(unit, axis=0).max() == 0:  # all conversations are the same: nothing varies
         return unit[:, :1]

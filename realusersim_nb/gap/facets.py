@@ -34,8 +34,7 @@ def list_systems(systems: dict[str, list[Conversation]], *, first: int) -> pd.Da
     """Every conversation of every system: index (system, conversation_id), ``user_id``, user ``messages``.
 
     Only the ``first`` so many messages are kept, so that length alone does not identify a system; repeated
-    ids are numbered. InputError without ``real``, without any other system, or for a system without
-    conversations.
+    ids are numbered. InputError without ``real`` or another system, or for one without conversations.
     """
     if REAL not in systems:
         expected = f"expected the real conversations beside {', '.join(systems)}"
@@ -43,14 +42,10 @@ def list_systems(systems: dict[str, list[Conversation]], *, first: int) -> pd.Da
     if len(systems) == 1:
         mend = "name transcripts of others in `systems`, or a `simulator` that makes them"
         raise InputError(f"there are only real users: {mend}.")
-    rows = []
-    for name, conversations in systems.items():
-        written = [c for c in conversations if c.user_messages]
-        if not written:
-            raise InputError(
-                f"system {name!r}: no conversation to describe; check its file or its roll-outs."
-            )
-        rows += [(name, c.conversation_id, c.user_id, c.user_messages[:first]) for c in written]
+    written = {name: [c for c in rows if c.user_messages] for name, rows in systems.items()}
+    for name in [name for name, rows in written.items() if not rows]:
+        raise InputError(f"system {name!r}: no conversation to describe; check its file or its roll-outs.")
+    rows = [(s, c.conversation_id, c.user_id, c.user_messages[:first]) for s in written for c in written[s]]
     table = pd.DataFrame(rows, columns=["system", "conversation_id", "user_id", "messages"])
     again = table.groupby(["system", "conversation_id"]).cumcount()
     table["conversation_id"] += ("#" + again.astype(str)).where(again > 0, "")
@@ -108,11 +103,10 @@ def name_length(words: float) -> str:
 
 def describe_acts(texts: list[str]) -> str:
     """What each message does, in order: ``first-ask then-accept then-order``."""
-    words, previous = [], None
-    for text in texts:
+    words = []
+    for previous, text in pairwise([None, *texts]):
         done = [act for act, measure in ACTS.items() if measure(text, previous) > 0] or ["order"]
         words += [f"{'first' if previous is None else 'then'}-{act}" for act in done]
-        previous = text
     return " ".join(words)
 
 
@@ -141,20 +135,16 @@ class ConversationFacets(BaseModel):
     communication_style: str = Field(min_length=10, max_length=240)
 
 
-DAMSL = (
-    "statement, opinion, yes-no question, open question, action directive, commit, offer, accept, reject, "
-    "acknowledge, thanking, apology, opening, closing, other"
-)
-SGD = (
-    "inform, inform intent, request, request alternatives, affirm, negate, select, thank you, goodbye, other"
-)
+DAMSL = "statement|opinion|yes-no question|open question|action directive|commit|offer|accept|reject"
+DAMSL += "|acknowledge|thanking|apology|opening|closing|other"
+SGD = "inform|inform intent|request|request alternatives|affirm|negate|select|thank you|goodbye|other"
 
 
 class UtteranceActs(BaseModel):
     """The dialog acts of one message of the user."""
 
-    damsl: Literal[tuple(DAMSL.split(", "))]
-    sgd: Literal[tuple(SGD.split(", "))]
+    damsl: Literal[tuple(DAMSL.split("|"))]
+    sgd: Literal[tuple(SGD.split("|"))]
 
 
 @cache

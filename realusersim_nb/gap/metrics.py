@@ -82,9 +82,7 @@ def measure_coverage(embeddings: np.ndarray, users: pd.Series, *, seed: int = 0)
     real, codes = unit[systems == REAL], pd.factorize(users[systems == REAL])[0]
     for name in systems.unique().drop(REAL):
         simulated, distances = unit[systems == name], []
-        n = min(
-            len(simulated), int(0.45 * len(real))
-        )  # below half: the user drawn last may be on neither side
+        n = min(len(simulated), int(0.45 * len(real)))  # below half: the last user may be on neither side
         for _ in range(DRAWS if n else 0):
             drawn, rest = stats.draw_disjoint(codes, n, rng)
             one, invented = real[drawn], simulated[rng.choice(len(simulated), n, replace=False)]

@@ -45,8 +45,7 @@ class Answer(BaseModel):
 def draw_triplets(labels: pd.Series, listed: pd.DataFrame, *, n: int, seed: int) -> list[Triplet]:
     """Up to n triplets: two conversations of a cluster, one of another, shuffled; no conversation twice.
 
-    Clusters are drawn in proportion to their sizes, as they count in the gap. Fewer than n where clusters run
-    out of conversations.
+    Clusters are drawn in proportion to their sizes, as they count in the gap; fewer where they run out.
     """
     rng, triplets = np.random.default_rng(seed), []
     left = {c: list(rng.permutation(np.flatnonzero(labels.to_numpy() == c))) for c in sorted(labels.unique())}
@@ -81,14 +80,12 @@ async def ask_annotator(models: Models, model: str, triplets: list[Triplet], *, 
         return await models.ask_json(model, prompt, Choice, temperature=0.001, max_tokens=200, seed=seed)
 
     outcomes = await models.run_all([ask(triplet) for triplet in triplets], f"odd one out by {model}")
-    fields = [
-        {"chosen": o.result.odd_one - 1, "why": o.result.why}
+    return [
+        Answer(triplet_id=t.triplet_id, annotator=model, chosen=o.result.odd_one - 1, why=o.result.why)
         if o.result
-        else {"chosen": None, "error": str(o.failure)}
-        for o in outcomes
+        else Answer(triplet_id=t.triplet_id, annotator=model, chosen=None, error=str(o.failure))
+        for t, o in zip(triplets, outcomes, strict=True)
     ]
-    pairs = zip(triplets, fields, strict=True)
-    return [Answer(triplet_id=triplet.triplet_id, annotator=model, **values) for triplet, values in pairs]
 
 
 def write_person(texts: list[str]) -> str:

@@ -8,12 +8,8 @@ from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_styles,
 from realusersim_nb.runs.leaderboard import MEASURES
 
 OUTSIDE = {"fontsize": 8, "loc": "upper left", "bbox_to_anchor": (1, 1)}  # a legend beside the last panel
-TITLES = {
-    "fidelity": "fidelity",
-    "normalised": "between stranger (0)\nand person (1)",
-    "above_floor": "gap above floor (JS)",
-    "shift": "shift of agent success",
-}
+TITLES = {"fidelity": "fidelity", "normalised": "between stranger (0)\nand person (1)"}
+TITLES |= {"above_floor": "gap above floor (JS)", "shift": "shift of agent success"}
 
 
 def plot_agreement(table: pd.DataFrame, x: str, y: list[str]) -> Axes:
@@ -61,9 +57,8 @@ def name_row(row: pd.Series, settings: pd.DataFrame) -> str:
 def plot_sizes(sized: pd.DataFrame) -> Axes:
     """Fidelity over the size of the model, logarithmic, with intervals (see ``runs.list_sizes``)."""
     axes = plt.subplots(figsize=(WIDTH, 3.4))[1]
-    title = f"Does a bigger model simulate better? (n = {len(sized)} runs)"
-    axes.set(ylim=(0, 1.05), xscale="log", title=title)
-    axes.set(xlabel="billions of parameters", ylabel="fidelity, 95 % interval")
+    axes.set_title(f"Does a bigger model simulate better? (n = {len(sized)} runs)")
+    axes.set(ylim=(0, 1.05), xscale="log", xlabel="billions of parameters", ylabel="fidelity, 95 % interval")
     for name, (colour, marker) in find_styles(list(sized["simulator"].unique())).items():
         rows = sized[sized["simulator"] == name]
         axes.vlines(rows["size"], rows["fidelity_low"], rows["fidelity_high"], color=colour, lw=2, alpha=0.5)

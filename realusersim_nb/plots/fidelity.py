@@ -20,11 +20,9 @@ def plot_rates(table: pd.DataFrame, value: str, n: str, *, title: str) -> Axes:
     styles = find_styles(arms)
     for axes, judge in zip(panes, judges, strict=True):
         rows = table.loc[judge] if judge else table
-        for y, arm in enumerate(arms):
-            row = rows.loc[arm]
+        for y, (arm, row) in enumerate(rows.loc[arms].iterrows()):
             if row[n]:
-                text = f"{row[value]:.0%} (n = {row[n]:.0f})"
-                draw_row(axes, y, row, value, style=styles[arm], text=text)
+                draw_row(axes, y, row, value, style=styles[arm], text=f"{row[value]:.0%} (n = {row[n]:.0f})")
             else:
                 axes.annotate("none scored", (0.5, y), ha="center", fontsize=8)
         axes.set(xlim=(-0.12, 1.15), xticks=[0, 0.5, 1])
@@ -39,10 +37,8 @@ def plot_dimensions(rates: pd.DataFrame, names: dict[str, str]) -> Axes:
     grid = rates.pivot(index=["judge", "arm"], columns="dimension", values="rate")
     grid = grid.loc[order[order.isin(grid.index)]]
     axes = plt.subplots(figsize=(WIDTH, 0.36 * len(grid) + 1.2))[1]
-    labels = {
-        "yticklabels": [f"{judge}: {arm}" for judge, arm in grid.index],
-        "xticklabels": [f"{d}\n{names[d].split()[0]}" for d in grid],
-    }
+    labels = {"yticklabels": [f"{judge}: {arm}" for judge, arm in grid.index]}
+    labels["xticklabels"] = [f"{d}\n{names[d].split()[0]}" for d in grid]
     shades = {"vmin": 0, "vmax": 1, "cmap": "Greys", "linewidths": 1, "cbar": False}
     sns.heatmap(grid.to_numpy(), annot=True, fmt=".0%", ax=axes, **shades, **labels)
     axes.set(xlabel="", ylabel="", title="Share of cases judged to match, by dimension")
@@ -76,8 +72,7 @@ def plot_formalism(table: pd.DataFrame) -> Axes:
     xlabel, height = "share of messages, 95 % interval", 0.16 * len(systems) + 0.2
     [axes] = make_rows(features, title="The Formalism Ceiling", xlabel=xlabel, height=height)
     for _, row in shown.iterrows():
-        offset = (systems.index(row["system"]) - (len(systems) - 1) / 2) * step
-        y = features.index(row["feature"]) + offset
+        y = features.index(row["feature"]) + (systems.index(row["system"]) - (len(systems) - 1) / 2) * step
         draw_row(axes, y, row, "share", style=styles[row["system"]])
     users = shown.groupby("system")["n_users"].max()
     for name, (colour, marker) in styles.items():

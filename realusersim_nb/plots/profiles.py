@@ -36,10 +36,8 @@ def plot_reliability(curve: pd.DataFrame, *, needed: float) -> Axes:
     """Split-half agreement by number of messages: a line a feature, the median bold (``reliability``)."""
     axes = plt.subplots(figsize=(WIDTH, 4.2))[1]
     ends = curve.sort_values("n_messages").groupby("feature").last().sort_values("r")
-    height, style = (
-        -1.0,
-        {"fontsize": 7, "va": "center", "arrowprops": {"arrowstyle": "-", "lw": 0.4, "color": GREY}},
-    )
+    height, arrow = -1.0, {"arrowstyle": "-", "lw": 0.4, "color": GREY}
+    style = {"fontsize": 7, "va": "center", "arrowprops": arrow}
     for feature, last in ends.iterrows():
         line = curve[curve["feature"] == feature]
         axes.plot(line["n_messages"], line["r"], color=BLUE, alpha=0.3, lw=1)
@@ -49,11 +47,10 @@ def plot_reliability(curve: pd.DataFrame, *, needed: float) -> Axes:
     axes.plot(median.index, median["r"], "o-", color="black", lw=2, label="median feature")
     axes.axhline(needed, color=GREY, ls="--", lw=1, label=f"enough for a command ({needed:g})")
     labels = [f"{m}\n({n:,.0f})" for m, n in median["n"].items()]
-    axes.set_xscale("log")
+    axes.set(xscale="log", title="How many messages make a habit")
     axes.set_xticks(median.index, labels, fontsize=7)
     axes.minorticks_off()
     axes.set(xlabel="messages in each half (users)", ylabel="Spearman r of the two halves", ylim=(-0.05, 1.1))
-    axes.set_title("How many messages make a habit")
     axes.legend(loc="upper left", fontsize=8)
     axes.margins(x=0.2)
     return axes
@@ -90,8 +87,7 @@ def plot_user_map(points: pd.DataFrame, values: pd.Series, *, title: str) -> Axe
 
 def plot_topics(topics: pd.DataFrame, n_chat: int, n_reference: int) -> Axes:
     """Share of chat users and of reference texts in each topic (columns terms, chat, reference)."""
-    labels, title = list(topics["terms"]), "What they write about"
-    [axes] = make_rows(labels, title=title, xlabel="share of users", height=0.3)
+    [axes] = make_rows([*topics["terms"]], title="What they write about", xlabel="share of users", height=0.3)
     places = range(len(topics))
     axes.hlines(places, topics["chat"], topics["reference"], color="#cccccc", lw=2)
     axes.plot(topics["chat"], places, "o", color=BLUE, label=f"chat users (n = {n_chat:,})")

@@ -42,9 +42,7 @@ def find_styles(names: list[str]) -> dict[str, Style]:
     return {name: known.get(name) or next(others) for name in names}
 
 
-def make_rows(
-    labels: list[str], *, title: str, xlabel: str, height: float = 0.42, panels: int = 1
-) -> list[Axes]:
+def make_rows(labels: list[str], *, title: str, xlabel: str, height: float, panels: int = 1) -> list[Axes]:
     """Axes with one row a label, the first on top; ``panels`` of them side by side."""
     size = (WIDTH, height * len(labels) + 1.1)
     panes = list(plt.subplots(1, panels, sharey=True, squeeze=False, figsize=size)[1][0])

@@ -6,6 +6,5 @@ from realusersim_nb.widgets.cases import browse_cases, label_pairs
 from realusersim_nb.widgets.profiles import browse_profiles, watch_profile
 from realusersim_nb.widgets.stage import Stage, compare_openings
 
-__all__ = ["browse_behaviours", "browse_runs", "find_odd_ones", "show_run"]
-__all__ += ["browse_cases", "browse_profiles", "label_pairs", "watch_profile"]
-__all__ += ["Stage", "compare_openings"]
+__all__ = ["Stage", "browse_behaviours", "browse_cases", "browse_profiles", "browse_runs"]
+__all__ += ["compare_openings", "find_odd_ones", "label_pairs", "show_run", "watch_profile"]

@@ -15,12 +15,9 @@ from realusersim_nb.widgets.page import ask_one_by_one, browse, render
 def browse_cases(cases: list[Case], transcripts: list[Conversation], judgements: list[Judgement]) -> None:
     """One case under one arm (see ``show_case``); without widgets, the first of both."""
     by_id = {case.case_id: case for case in cases}
-    arms = list(dict.fromkeys(transcript.arm for transcript in transcripts))
-    controls = [
-        Dropdown(options=list(by_id), description="case"),
-        Dropdown(options=arms, description="beside"),
-    ]
-    browse(controls, lambda case_id, arm: show_case(by_id[case_id], arm, transcripts, judgements))
+    names = Dropdown(options=list(by_id), description="case")
+    arms = Dropdown(options=list(dict.fromkeys(t.arm for t in transcripts)), description="beside")
+    browse([names, arms], lambda case_id, arm: show_case(by_id[case_id], arm, transcripts, judgements))
 
 
 def show_case(case: Case, arm: str, transcripts: list[Conversation], judgements: list[Judgement]) -> str:

@@ -23,7 +23,6 @@ WRITTEN = list(UserTurn.model_fields)[-1]  # the field of a reply that is the me
 PACE = 0.1  # seconds between two pictures of a reply that is coming
 QUESTION = "Could one person have written both?"
 ANSWERS = SAME, OTHER = "same person", "somebody else"
-MAX_USER_MESSAGES = 3
 Openings = dict[str, Outcome[str]]  # by arm, what its user wrote first or why there is nothing
 
 
@@ -80,7 +79,7 @@ class Stage:
                 next_draw = time.monotonic() + PACE
 
         self.verdict.value, self.page.value = None, show_beside(self.case, arm, messages, "")
-        simulator = replace(self.simulator, max_user_messages=MAX_USER_MESSAGES)
+        simulator = replace(self.simulator, max_user_messages=3)
         with watch_replies(draw):
             self.transcript = await roll_out(simulator, self.case, arm, self.personas[arm], live=messages)
         self.page.value = show_beside(self.case, arm, messages)
