@@ -80,7 +80,10 @@ def match_rows(path: Path, rows: np.ndarray, ids: list[str], index: pd.MultiInde
 
 
 def reduce_dimensions(embeddings: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """L2, then PCA to 90 % of the variance: float32; InputError names the first row that has no number."""
+    """The paper's steps before clustering: L2, then PCA to 90 % of the variance; float32.
+
+    InputError naming the first row with a value that is no number.
+    """
     broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(broken):
         problem = f"the embedding in row {broken[0] + 1} holds something that is no number"
