@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import nbformat
-import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -21,10 +20,7 @@ from realusersim_nb import files
 from realusersim_nb.__main__ import main
 from realusersim_nb.errors import InputError, StudyError
 from realusersim_nb.parallel import cluster
-from realusersim_nb.plots.comparison import plot_board
-from realusersim_nb.runs import estimate, leaderboard, notebooks, summary, sweeps
-from realusersim_nb.runs.comparison import compare_runs
-from realusersim_nb.runs.folders import Run
+from realusersim_nb.runs import estimate, sweeps
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
 PARAMETERS = 'run_name = "run"\nseed = 1\nsimulator = "m"\nn_cases = 3\nllm_mode = "live"'
@@ -47,18 +43,13 @@ run.finish(models, gap={"arm": {"js": 0.1, "n": len(replies), "floor_high": 0.2}
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A folder with one small notebook, in which the test goes on."""
-    cells = [
-        nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell(CODE),
-    ]
+    tags = {"tags": ["parameters"]}
+    cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata=tags), nbformat.v4.new_code_cell(CODE)]
     (tmp_path / "notebooks").mkdir()
-    nbformat.write(
-        nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), tmp_path / "notebooks" / "00_tiny.ipynb"
-    )
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=KERNEL)
+    nbformat.write(notebook, tmp_path / "notebooks" / "00_tiny.ipynb")
     monkeypatch.chdir(tmp_path)
-    notebooks.read_parameters.cache_clear()
-    yield tmp_path
-    notebooks.read_parameters.cache_clear()
+    return tmp_path
 
 
 def plan(**content):
@@ -73,13 +64,10 @@ def test_every_combination_is_a_run_in_a_folder_that_says_what_varies(place):
         "s/simulator=c,seed=1",
         "s/simulator=c,seed=2",
     ]
-    assert planned[1].parameters == {"n_cases": 2, "simulator": "a/b", "seed": 2} and planned[
-        1
-    ].notebooks == ["00"]
-    assert [run.name for run in plan(runs=[{"simulator": "a"}, {"n_cases": 9}])] == [
-        "s/simulator=a",
-        "s/n_cases=9",
-    ]
+    assert planned[1].parameters == {"n_cases": 2, "simulator": "a/b", "seed": 2}
+    assert planned[1].notebooks == ["00"]
+    listed = plan(runs=[{"simulator": "a"}, {"n_cases": 9}])
+    assert [run.name for run in listed] == ["s/simulator=a", "s/n_cases=9"]
     assert [run.varied["seed"] for run in sweeps.choose_runs(planned, "*b,seed=*")] == [1, 2]
     table = sweeps.save_sweep_table(
         "s", plan(runs=[{"simulator": "a"}, {"simulator": None}, {"n_cases": 9}]), ["t"]
@@ -148,9 +136,7 @@ def test_failed_runs_stop_no_other_and_finished_ones_are_not_run_again(place, ru
     mock = endpoint(lambda r: "yes")
     (place / "s.yaml").write_text("grid: {simulator: [m, bad]}\ntags: [pilot]")
     out, err, status = run()
-    assert status == 0 and "1 failed, 1 finished" in out.replace(
-        "1 finished, 1 failed", "1 failed, 1 finished"
-    )
+    assert status == 0 and "1 failed" in out and "1 finished" in out
     table = pd.read_parquet(place / "outputs/s/sweep.parquet").set_index("simulator")
     assert table.loc["m", ["state", "calls", "tags"]].tolist() == ["finished", 3, "pilot"]
     assert "no such simulator" in table.loc["bad", "error"] and "no such simulator" in out + err
@@ -160,9 +146,8 @@ def test_failed_runs_stop_no_other_and_finished_ones_are_not_run_again(place, ru
     run("--retry-failed")
     assert len(mock.requests) == n  # replies were kept
     (place / "outputs/s/simulator=m/manifest.json").write_text("{")  # half-written
-    assert "2 runs: 1 begun, 1 failed" in run("--only", "bad")[0].replace(
-        "1 failed, 1 begun", "1 begun, 1 failed"
-    )
+    out = run("--only", "bad")[0]
+    assert "2 runs: " in out and "1 begun" in out and "1 failed" in out
     assert "1 finished" in run()[0] and len(mock.requests) == n
 
 
@@ -327,99 +312,3 @@ def test_example_fits_the_notebooks(path, monkeypatch):
     monkeypatch.chdir(path.parents[2])
     runs = sweeps.plan_runs(sweeps.read_sweep(path), path.stem)
     assert len(runs) > 2 and all(run.varied for run in runs)
-
-
-# --- side by side ------------------------------------------------------------------------------
-
-
-def write_run(name, *, parameters, fidelity, js):
-    """A run as its notebooks would leave it, with two arms of these figures."""
-    made = Run(name, "03_benchmark_fidelity")
-    rows = [
-        {
-            "judge": "measured",
-            "arm": arm,
-            "rate": rate,
-            "ci_low": rate - 0.1,
-            "ci_high": rate + 0.1,
-            "n_cases": 9,
-            "n_failed": 0,
-        }
-        for arm, rate in fidelity.items()
-    ]
-    made.save_table(pd.DataFrame(rows), "fidelity")
-    made.save_table(pd.DataFrame(rows).rename(columns={"rate": "normalised"}), "normalised")
-    by_arm = {
-        arm: {"rate": rate, "ci_low": rate - 0.1, "ci_high": rate + 0.1, "n_cases": 9, "n_failed": 0}
-        for arm, rate in fidelity.items()
-    }
-    made.finish(fidelity_by_judge={"measured": by_arm})
-    gap = Run(name, "05_measure_gap")
-    gap.save_table(
-        pd.DataFrame(
-            [
-                {"system": arm, "above_floor": js, "floor": 0.1, "ci_low": js, "ci_high": js + 0.2}
-                for arm in fidelity
-            ]
-        ),
-        "gap",
-    )
-    gap.finish()
-    manifest = {
-        "parameters": {"03_benchmark_fidelity": parameters},
-        "prompts": {"a.md": "1" * 64},
-        "versions": {"pandas": "2"},
-        "git_commit": None,
-    }
-    files.write_json(made.run_folder / "manifest.json", manifest)
-    return made.run_folder
-
-
-def test_settings_are_compared_between_runs_that_are_alike_in_all_else(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for simulator, bonus in (("big-70b", 0.3), ("small-7b", 0.0)):
-        for seed in (1, 2):
-            rates = {"task_only": 0.2 + bonus, "profile": 0.3 + bonus + seed / 100}
-            write_run(
-                f"s/{simulator}{seed}",
-                parameters={"simulator": simulator, "seed": seed, "n": 5, "run_name": simulator},
-                fidelity=rates,
-                js=0.2 - bonus / 2,
-            )
-    folders = summary.find_runs("s")
-    settings = leaderboard.read_settings(folders)
-    assert list(settings) == ["simulator", "seed"]
-    board = leaderboard.rank_simulators(folders, settings)
-    assert board.index[0] == ("s/big-70b2", "profile") and len(board) == 8
-    assert board.loc[("s/small-7b1", "profile"), "above_floor"] == 0.2
-    changed = leaderboard.compare_settings(board, settings, "fidelity").set_index("setting")
-    assert changed.loc["simulator", ["baseline", "value", "n_pairs"]].tolist() == ["big-70b", "small-7b", 2]
-    assert changed.loc["simulator", "difference"] == pytest.approx(-0.3)
-    assert changed.loc["seed", "difference"] == pytest.approx(0.005)
-    assert leaderboard.compare_settings(board, settings, "shift").empty
-    ranks = leaderboard.compare_measures(board, arm="profile").set_index(["one", "other"])
-    assert ranks.loc[("fidelity", "normalised"), ["tau", "n"]].tolist() == [pytest.approx(1), 4]
-    assert ranks.loc[("fidelity", "above_floor"), "tau"] > 0.7  # a smaller gap is more like people
-    assert leaderboard.list_sizes(board, settings, arm="profile")["size"].tolist() == [7, 7, 70, 70]
-    assert plot_board(board, settings) is not None
-    assert [leaderboard.read_size(name) for name in ("mixtral-8x7b-v0.1", "Qwen2.5-1.5B")] == [56, 1.5]
-    assert np.isnan(leaderboard.read_size("gpt-4o"))
-
-
-def test_two_runs_are_compared_by_what_made_them_and_what_they_measured(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    one = write_run(
-        "one", parameters={"simulator": "<a>", "run_name": "one", "n": 5}, fidelity={"profile": 0.4}, js=0.1
-    )
-    two = write_run(
-        "two", parameters={"simulator": "b", "run_name": "two", "n": 5}, fidelity={"profile": 0.5}, js=0.1
-    )
-    manifests, results = compare_runs(one, two).values()
-    assert manifests.to_numpy().tolist() == [["parameter", "03 simulator", "<a>", "b"]]
-    results = results.set_index(["measure", "arm"])
-    assert results.loc[("fidelity by measured", "profile"), "change"] == pytest.approx(0.1)
-    for folder in (one, two):
-        (folder / "03_x.ipynb").touch()
-    assert main(["report", str(one), str(two)]) == 0 and "03 simulator" in capsys.readouterr().out
-    (one / "manifest.json").write_text("{")
-    assert main(["report", str(one), str(two)]) == 2 and "not complete" in capsys.readouterr().err
