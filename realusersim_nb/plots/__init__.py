@@ -1,11 +1,31 @@
 """Figures: one function a figure, a DataFrame in, matplotlib axes out."""
 
-from .agents import plot_amplification, plot_disclosure, plot_mechanisms
-from .comparison import plot_agreement, plot_board, plot_ceiling, plot_settings, plot_sizes
-from .fidelity import plot_differences, plot_dimensions, plot_formalism, plot_rates
-from .gap import plot_behaviours, plot_between, plot_conversation_map, plot_facets, plot_gaps, plot_shifts
-from .profiles import plot_coverage, plot_funnel, plot_reliability, plot_spread, plot_topics, plot_user_map
-from .theme import find_styles, set_style
+from realusersim_nb.plots.agents import plot_amplification, plot_disclosure, plot_mechanisms
+from realusersim_nb.plots.comparison import (
+    plot_agreement,
+    plot_board,
+    plot_ceiling,
+    plot_settings,
+    plot_sizes,
+)
+from realusersim_nb.plots.fidelity import plot_differences, plot_dimensions, plot_formalism, plot_rates
+from realusersim_nb.plots.gap import (
+    plot_behaviours,
+    plot_between,
+    plot_conversation_map,
+    plot_facets,
+    plot_gaps,
+    plot_shifts,
+)
+from realusersim_nb.plots.profiles import (
+    plot_coverage,
+    plot_funnel,
+    plot_reliability,
+    plot_spread,
+    plot_topics,
+    plot_user_map,
+)
+from realusersim_nb.plots.theme import find_styles, set_style
 
 __all__ = ["plot_amplification", "plot_disclosure", "plot_mechanisms"]
 __all__ += ["plot_agreement", "plot_board", "plot_ceiling", "plot_settings", "plot_sizes"]
