@@ -48,13 +48,7 @@ async def play_all(models) -> dict[str, tuple[str, str]]:
     openings = await simulator.open(case, personas)
     judge, left_out = judges.make_judges(None, "embedded", [], seed=1)
     assert list(judge) == ["embedded"] and "0 users have two conversations" in left_out[0]
-    stage = Stage(
-        case=case,
-        personas=personas,
-        openings=openings,
-        simulator=simulator,
-        judge=judge,
-    )
+    stage = Stage(case=case, personas=personas, openings=openings, simulator=simulator, judge=judge)
     pages = {}
     for arm in arms:
         stage.arm.value = arm
