@@ -69,7 +69,7 @@ def measure(side: str, folder: str) -> float:
 def main() -> None:
     """Print both and their ratio."""
     with start_endpoint(latency=LATENCY) as url, tempfile.TemporaryDirectory() as folder:
-        os.environ |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any", "REALUSERSIM_OWNER": "bench"}
+        os.environ |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any", "REALUSERSIM_HEADLESS": "1"}
         ours, theirs = measure("ours", folder), measure("tau2", folder)
     runs, ratio = f"{114 * REPEATS} agent runs, {CONCURRENCY} at once", ours / theirs
     print(f"{runs}, calls of {LATENCY * 1000:.0f} ms: {ours:.0f} s, tau2's runner {theirs:.0f} s")

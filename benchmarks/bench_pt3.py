@@ -60,7 +60,7 @@ def judge_ratio(ratio: float) -> str:
 def main() -> None:
     """Print the ratios."""
     with start_endpoint(latency=LATENCY) as url, tempfile.TemporaryDirectory() as folder:
-        os.environ |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any", "REALUSERSIM_OWNER": "bench"}
+        os.environ |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any", "REALUSERSIM_HEADLESS": "1"}
         small, large = measure(150, folder), measure(600, folder)
     calls = f"{large[2]:,.0f} calls of {LATENCY * 1000:.0f} ms at {CONCURRENCY}"
     print(f"600 cases x all arms, {calls}: {large[0]:.0f} s")
