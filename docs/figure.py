@@ -1,6 +1,6 @@
-"""The figure of README.md, made anew: `make figure`. A test compares what it was made from with what would be made now.
+"""The figure of README.md (`make figure`).
 
-The picture holds, as text of its file, a digest of its numbers and of the code that drew it.
+The file holds a digest of its numbers and of the code that drew it; a test compares it with a new one.
 """
 
 import hashlib
@@ -16,12 +16,11 @@ SEED = 1
 
 
 def measure() -> tuple:
-    """The habits of ShareGPT's users, and of users to whom the same messages are dealt out by chance (notebook 02)."""
+    """Habits of ShareGPT's users, and of users to whom its messages are assigned at random (notebook 02)."""
     profiled, _ = splits.hold_out(loading.load_corpus("sharegpt").conversations, seed=SEED)
     messages = style.measure_conversations(profiled)
-    return style.summarise_users(messages), style.summarise_users(
-        reliability.shuffle_users(messages, seed=SEED)
-    )
+    dealt = reliability.shuffle_users(messages, seed=SEED)
+    return style.summarise_users(messages), style.summarise_users(dealt)
 
 
 def digest(users, dealt) -> str:
@@ -33,7 +32,6 @@ def digest(users, dealt) -> str:
 if __name__ == "__main__":
     theme.set_style()
     users, dealt = measure()
-    profiles.plot_spread(users, dealt).figure.savefig(
-        PATH, dpi=110, metadata={"Made from": digest(users, dealt)}
-    )
+    made_from = {"Made from": digest(users, dealt)}
+    profiles.plot_spread(users, dealt).figure.savefig(PATH, dpi=110, metadata=made_from)
     print(PATH)

@@ -177,7 +177,7 @@ class ReleasedCases(NamedTuple):
 
 
 def draw_released_cases(place: str, *, n_cases: int, seed: int) -> ReleasedCases:
-    """A seeded draw of the cases of a release; a profile has no example from its own case's conversation."""
+    """A seeded draw of the cases of a release; a profile has no example from its case's conversation."""
     rows, profiles = read_cases(find_release(place))
     safe = [remove_examples(p, c.original) for p, c in zip(profiles, rows, strict=True)]
     n_examples, n_safe = (tabulate_commands(group)["examples"].sum() for group in (profiles, safe))
@@ -186,7 +186,7 @@ def draw_released_cases(place: str, *, n_cases: int, seed: int) -> ReleasedCases
     twice = len(cases) - len({str(case.original.messages) for case in cases})
     counts = (
         f"{len(cases)} released cases of {len({c.user_id for c in cases})} users, {twice} on a conversation"
-        f" counted before; {n_examples - n_safe} examples from a case's own conversation left out of its"
+        f" counted before; {n_examples - n_safe} examples from a case's conversation left out of its"
         " profile"
     )
     drawn = pd.Series(cases).sample(min(n_cases, len(cases)), random_state=seed).tolist()

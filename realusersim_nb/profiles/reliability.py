@@ -79,7 +79,7 @@ def attribute_authorship(
 def rank_true_author(
     queries: np.ndarray, profiles: np.ndarray, weights: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """For each query, how many profiles are nearer than its own row's (0: none), equals in random order."""
+    """For each query, how many profiles are nearer than its row's (0: none), equals in random order."""
     differences = np.abs(queries[:, None, :] - profiles[None, :, :])
     weight = np.where(np.isnan(differences), 0, weights)
     distance = (np.nan_to_num(differences) * weight).sum(2) / np.maximum(weight.sum(2), 1e-9)

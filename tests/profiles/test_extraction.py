@@ -79,7 +79,7 @@ LETTER = (
         (f"{LETTER}\n\n{LETTER}", f"{LETTER}\n\n{LETTER}"),
     ],
 )
-def test_what_was_pasted_is_told_from_what_was_typed(text, typed):
+def test_what_was_pasted_and_what_was_typed_are_separated(text, typed):
     assert style.typed_text(text) == typed
 
 
@@ -91,19 +91,19 @@ def test_percentiles_are_middle_ranks():
 
 
 def test_only_what_sets_a_user_apart_becomes_a_command():
-    found = {p.user_id: p for p in extraction.extract_measured(population())}
-    assert "Begin your messages with a lower-case letter." in {c.command for c in found["low"].commands}
-    assert "Say please when you ask for something." in {c.command for c in found["formal"].commands}
-    for command in found["low"].commands:
+    extracted = {p.user_id: p for p in extraction.extract_measured(population())}
+    assert "Begin your messages with a lower-case letter." in {c.command for c in extracted["low"].commands}
+    assert "Say please when you ask for something." in {c.command for c in extracted["formal"].commands}
+    for command in extracted["low"].commands:
         assert command.evidence["percentile"] <= 0.2 or command.evidence["percentile"] >= 0.8
         assert command.evidence["n"] >= 3
 
 
 def test_every_example_of_a_measured_profile_is_verbatim():
     conversations = loading.load_corpus(str(SAMPLE)).conversations
-    own = splits.group_by_user(conversations)
+    talks_of = splits.group_by_user(conversations)
     for profile in extraction.extract_measured(conversations):
-        verified, checks = verification.verify_profile(profile, own[profile.user_id])
+        verified, checks = verification.verify_profile(profile, talks_of[profile.user_id])
         assert verified == profile and (checks["written"] == checks["verbatim"]).all()
 
 

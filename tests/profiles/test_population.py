@@ -47,7 +47,7 @@ def test_map_has_a_place_for_each_user_and_is_the_same_again():
 
 def test_demographics_are_counted_by_source():
     fact = {"value": "x", "confidence": 1.0}
-    found = [
+    extracted = [
         Profile(
             user_id="u",
             demographics={
@@ -56,7 +56,7 @@ def test_demographics_are_counted_by_source():
             },
         )
     ]
-    assert population.count_demographics(found).loc["age"].tolist() == [1, 0]
+    assert population.count_demographics(extracted).loc["age"].tolist() == [1, 0]
     assert population.count_demographics([Profile(user_id="u")]).empty
 
 
@@ -69,15 +69,17 @@ TALKS = [
 
 
 def test_browser_escapes_what_people_wrote_and_marks_the_evidence(capsys):
-    found = extraction.extract_measured(TALKS)
-    page = profiles.show_profiles(found[:1], group_by_user(TALKS))
+    extracted = extraction.extract_measured(TALKS)
+    page = profiles.show_profiles(extracted[:1], group_by_user(TALKS))
     assert "<b>now" not in page and "&lt;b&gt;now" in page
     assert "<mark>" in page and "more than" in page and "the prompt, to copy" in page
-    profiles.browse_profiles(found, group_by_user(TALKS))
+    profiles.browse_profiles(extracted, group_by_user(TALKS))
 
 
 def test_browser_filters_by_dimension_and_word():
-    found, users = extraction.extract_measured(TALKS), group_by_user(TALKS)
-    assert [p.user_id for p in profiles.filter_profiles(found, users, word="SO IT")] == ["low"]
-    assert "low" in {p.user_id for p in profiles.filter_profiles(found, users, dimension="capitalization")}
-    assert profiles.filter_profiles(found, users, word="nobody says this") == []
+    extracted, users = extraction.extract_measured(TALKS), group_by_user(TALKS)
+    assert [p.user_id for p in profiles.filter_profiles(extracted, users, word="SO IT")] == ["low"]
+    assert "low" in {
+        p.user_id for p in profiles.filter_profiles(extracted, users, dimension="capitalization")
+    }
+    assert profiles.filter_profiles(extracted, users, word="nobody says this") == []

@@ -16,27 +16,29 @@ FACTS = {"age": Demographic(value="30", source="extracted", confidence=0.9, quot
 
 
 def test_profiles_read_back_the_same_and_have_a_card(tmp_path):
-    found = extraction.extract_measured(CONVERSATIONS)
-    found[0] = found[0].model_copy(update={"demographics": FACTS, "background": "Ünïcode"})
-    path = release.export_profiles(found, tmp_path, corpus="sample", licence="CC0")
+    extracted = extraction.extract_measured(CONVERSATIONS)
+    extracted[0] = extracted[0].model_copy(update={"demographics": FACTS, "background": "Ünïcode"})
+    path = release.export_profiles(extracted, tmp_path, corpus="sample", licence="CC0")
     assert path == tmp_path / "profiles" / "consolidated_user_profiles.jsonl"
-    assert list(release.read_profiles(tmp_path)) == found
+    assert list(release.read_profiles(tmp_path)) == extracted
     assert {"user_ip", "demographics", "linguistic_profile"} <= set(
         json.loads(path.read_text().splitlines()[0])
     )
-    assert f"{len(found):,} executable profiles" in (tmp_path / "README.md").read_text()
+    assert f"{len(extracted):,} executable profiles" in (tmp_path / "README.md").read_text()
 
 
 def test_profiles_are_there_for_other_tools_too(tmp_path):
-    found = extraction.extract_measured(CONVERSATIONS)
-    release.export_profiles(found, tmp_path)
+    extracted = extraction.extract_measured(CONVERSATIONS)
+    release.export_profiles(extracted, tmp_path)
     table = pd.read_csv(tmp_path / "profiles.csv")
-    assert len(table) == sum(len(p.commands) for p in found)
-    assert table.loc[0, "examples"].splitlines() == next(p for p in found if p.commands).commands[0].examples
+    assert len(table) == sum(len(p.commands) for p in extracted)
+    assert (
+        table.loc[0, "examples"].splitlines() == next(p for p in extracted if p.commands).commands[0].examples
+    )
     personas = [json.loads(line)["user_scenario"] for line in (tmp_path / "tau2_personas.jsonl").open()]
     [task] = environment.load_tasks("mock", 1)
-    told = type(task.user_scenario)(**personas[0], instructions=task.user_scenario.instructions)
-    assert told.persona == persona.render_profile(found[0]) and len(personas) == len(found)
+    scenario = type(task.user_scenario)(**personas[0], instructions=task.user_scenario.instructions)
+    assert scenario.persona == persona.render_profile(extracted[0]) and len(personas) == len(extracted)
 
 
 def test_the_same_profiles_make_the_same_bytes(tmp_path):
@@ -48,18 +50,18 @@ def test_the_same_profiles_make_the_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "written",
     [
         [{"command": "Be brief.", "examples": ["ok"]}],
         {"formality": [{"command": "Be brief.", "examples": ["ok"]}]},
         {"commands": [{"dimension": "Formality", "command": "Be brief.", "examples": ["ok"], "rank": 1}]},
     ],
 )
-def test_commands_are_read_in_other_forms(tmp_path, told):
+def test_commands_are_read_in_other_forms(tmp_path, written):
     row = {
         "user_ip": "u",
         "demographics": {"age": {"value": None}, "gender": {"value": "f"}},
-        "linguistic_profile": told,
+        "linguistic_profile": written,
     }
     (tmp_path / "p.jsonl").write_text(json.dumps(row))
     (profile,) = release.read_profiles(tmp_path / "p.jsonl")
@@ -111,11 +113,11 @@ def test_released_cases_and_judge_prompt_are_taken_and_doubles_are_counted(tmp_p
         for i, t in enumerate(talks)
     ]
     leaky = [Command(dimension="formality", command="x", examples=["now in reverse", "well well"])]
-    own = {
+    profile_of = {
         f"t{i}": Profile(user_id=t.user_id, background=f"of t{i}", commands=leaky, extractor="released")
         for i, t in enumerate(talks)
     }
-    release.write_cases(cases, own, tmp_path)
+    release.write_cases(cases, profile_of, tmp_path)
     (tmp_path / release.JUDGE_PROMPT).write_text(
         "## SYSTEM PROMPT ##\nCompare {a}.\n\n## FORMATTING PROMPT ##\nGive JSON.\n"
     )

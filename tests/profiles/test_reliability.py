@@ -8,18 +8,18 @@ from realusersim_nb.profiles import reliability, style
 
 
 def make_users(n_users: int, n_messages: int, *, number: int = 0, like_themselves: bool = True):
-    """Users who each write in lower case, long or with a full stop with chances of their own, or of nobody's."""
-    found = []
+    """Users who write in lower case or with "please" by chances of each user, or of nobody."""
+    conversations = []
     for user in range(n_users):
-        own = np.random.default_rng(user).random(2) if like_themselves else [0.5, 0.5]
+        chances = np.random.default_rng(user).random(2) if like_themselves else [0.5, 0.5]
         draw = np.random.default_rng([user, number, 1])
         texts = [
-            ("do it now" if draw.random() < own[0] else "Do it now")
-            + (" please" if draw.random() < own[1] else "")
+            ("do it now" if draw.random() < chances[0] else "Do it now")
+            + (" please" if draw.random() < chances[1] else "")
             for _ in range(n_messages)
         ]
-        found.append(make_conversation(*texts, user=f"u{user}", number=number))
-    return found
+        conversations.append(make_conversation(*texts, user=f"u{user}", number=number))
+    return conversations
 
 
 def test_stable_traits_agree_more_the_more_messages_and_chance_does_not():
@@ -45,6 +45,6 @@ def test_nearest_profile_finds_its_user_above_chance_and_not_where_users_are_ali
     assert table.loc[1, "ci_low"] <= table.loc[1, "chance"]
 
 
-def test_too_few_users_is_said():
+def test_too_few_users_are_an_error():
     with pytest.raises(ValueError, match="3 users have held-out messages, 50 are needed"):
         identify(make_users(3, 4), make_users(3, 4, number=1))

@@ -50,7 +50,7 @@ def test_command_that_measurement_denies_is_flagged_and_others_are_not():
     assert checks["contradicted"].tolist() == [True, False]
 
 
-def test_fact_that_is_said_to_be_stated_must_quote_its_words():
+def test_fact_marked_as_stated_must_quote_its_words():
     stated = {"source": "extracted", "confidence": 1.0}
     facts = {
         "occupation": Demographic(value="tester", quote="add a test", **stated),
