@@ -21,7 +21,7 @@ import pandas as pd
 
 from realusersim_nb import stats
 from realusersim_nb.agents.scores import BASELINE, list_user_texts
-from realusersim_nb.profiles.style import has, starts_lower, typed_text
+from realusersim_nb.profiles.style import GREETING, has, starts_lower, typed_text
 from realusersim_nb.records import AgentRun, Conversation
 
 TRAIT_QUANTILE = 0.9  # of users by a trait, from which they have it
@@ -43,7 +43,7 @@ def mark_anger(text: str, previous: str | None) -> float:
     return float(shouts or ANGER(text, previous) > 0)
 
 
-POLITE = has(r"please|kindly|thanks?|thank you|hello|hi|dear|good (?:morning|day|evening)|appreciate")
+POLITE = has(rf"please|kindly|thanks?|thank you|appreciate|dear|good day|{GREETING}")
 HASTE = has(r"now|asap|hurry|quick(?:ly)?|fast|immediately|urgent(?:ly)?|right away|at once|waiting|waited")
 ANGER = has(
     r"angry|furious|ridiculous|unacceptable|terrible|awful|horrible|outrageous|fed up|sick of|worst"
