@@ -1,8 +1,7 @@
 """Texts: cut, without code, and compared with the texts they may copy.
 
-Copies are runs of words, without regard to case and punctuation. They are a leak control for goals
-(which should say what a person wants, not how they put it), and a check on simulated users (who
-should write like the examples of a profile, not repeat them).
+Copies are runs of words, whatever their case and punctuation: a leak control for goals (what a person wants,
+not how they put it), a check on simulated users (who should write like a profile's examples, not copy them).
 """
 
 import re

@@ -3,13 +3,5 @@
 from realusersim_nb.corpus.loading import describe_corpus, load_corpus, read_systems, read_transcripts
 from realusersim_nb.corpus.splits import draw_users, group_by_user, hold_out, split_users
 
-__all__ = [
-    "describe_corpus",
-    "draw_users",
-    "group_by_user",
-    "hold_out",
-    "load_corpus",
-    "read_systems",
-    "read_transcripts",
-    "split_users",
-]
+__all__ = ["describe_corpus", "load_corpus", "read_systems", "read_transcripts"]
+__all__ += ["draw_users", "group_by_user", "hold_out", "split_users"]

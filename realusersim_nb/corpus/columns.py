@@ -2,8 +2,7 @@
 
 A row is a message (``role`` and ``content``), an exchange (``content`` and ``reply``), or a conversation with
 a list of either in the field ``turns``. Where no column identifies conversations, a file is one. Common names
-are recognised; others are given once to ``loading.describe_corpus`` and saved beside the file
-(``mine.csv.columns.yaml``, or ``columns.yaml`` for a folder).
+are recognised; ``describe_corpus`` saves others in ``mine.csv.columns.yaml`` (a folder's: ``columns.yaml``).
 """
 
 import re
@@ -33,7 +32,6 @@ NAMES = {  # by which columns are recognised, the surest first
 USERS = """user human customer client visitor end_user enduser requester guest caller member patient
     inbound incoming""".split()  # in a column of speakers
 Speakers = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
-REQUIRED = {"role": "the speaker", "content": "the text"}
 
 
 class ColumnsError(InputError):
@@ -69,13 +67,11 @@ def normalise_name(name: object) -> str:
 def complete_columns(given: Columns, rows: list[dict]) -> Columns:
     """All columns of these rows: the given ones, and the rest by their names.
 
-    ColumnsError if a given one is not there, a required one is not recognised, or none or all of the
-    speakers are the user.
+    ColumnsError: a given one is missing, a required one not recognised, or none or all speakers are users.
     """
     columns = given.model_copy()
-    lists = [
-        k for row in rows for k, v in row.items() if v and isinstance(v, list) and isinstance(v[0], dict)
-    ]
+    fields = [field for row in rows for field in row.items()]
+    lists = [name for name, v in fields if v and isinstance(v, list) and isinstance(v[0], dict)]
     columns.turns = given.turns or pick_column("turns", lists)
     outer = list(dict.fromkeys(name for row in rows for name in row if name != columns.turns))
     inner = list(dict.fromkeys(name for turn in list_turns(rows, columns) for name in turn))
@@ -115,7 +111,7 @@ def quote_names(names: Iterable) -> str:
 def check_columns(columns: Columns, names: list, rows: list[dict]) -> None:
     """ColumnsError for what is missing."""
     todo = "in `columns` of describe_corpus, or with `-c {} NAME` of the command look"
-    for kind, content in REQUIRED.items():
+    for kind, content in {"role": "the speaker", "content": "the text"}.items():
         if getattr(columns, kind) is None and not (kind == "role" and columns.reply):
             question = f"which column holds {content}? The columns are {quote_names(names)}"
             raise ColumnsError(f"{question}; name it as {kind!r} {todo.format(kind)}.")
@@ -124,16 +120,12 @@ def check_columns(columns: Columns, names: list, rows: list[dict]) -> None:
         if len({columns.is_user(speaker) for speaker in speakers}) < 2:
             who = quote_names(speaker for speaker, _ in speakers.most_common(6))
             question = f"column {columns.role!r} holds {who}: which of them are the user?"
-            raise ColumnsError(
-                f"{question} Name them as 'users' (or others as 'assistants') {todo.format('users')}."
-            )
+            answer = f"Name them as 'users' (or others as 'assistants') {todo.format('users')}."
+            raise ColumnsError(f"{question} {answer}")
 
 
 def group_rows(rows: Iterable[dict | str], columns: Columns, *, file: str) -> Iterator[dict | str]:
-    """Rows of the layout ``messages``, one a conversation; a row that belongs to none comes as a reason.
-
-    ``file`` names the conversations that have no name of their own.
-    """
+    """A row of the layout ``messages`` a conversation, nameless ones by ``file``; of a stray row a reason."""
     groups: dict[str, list[dict]] = {}
     for number, row in enumerate(rows):
         name = row.get(columns.conversation_id) if isinstance(row, dict) and columns.conversation_id else None

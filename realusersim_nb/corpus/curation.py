@@ -1,7 +1,6 @@
 """Curation: named, ordered, counted steps from raw rows to conversations worth learning from.
 
-The steps are RealUserSim's where its source states what they need, and ours after that. Each can be
-left out by its name.
+RealUserSim's steps where its source states what they need, then ours; each can be left out by its name.
 """
 
 import hashlib
@@ -20,11 +19,9 @@ from realusersim_nb.errors import InputError
 from realusersim_nb.records import Conversation, Message
 from realusersim_nb.text import strip_code
 
-ENGLISH = 0.7  # probability (the paper's)
 PLEASANTRY = re.compile(
-    r"^\W*(hi|hello|hey|greetings|good (morning|afternoon|evening|day)|thanks?|thank you|thx|ty"
-    r"|cheers|bye|goodbye|good ?night|have a (nice|good|great) \w+)\b",
-    re.IGNORECASE,
+    r"(?i)^\W*(hi|hello|hey|greetings|good (morning|afternoon|evening|day)|thanks?|thank you|thx|ty"
+    r"|cheers|bye|goodbye|good ?night|have a (nice|good|great) \w+)\b"
 )
 
 # --- steps -------------------------------------------------------------------------------------
@@ -49,7 +46,7 @@ def keep_english(conversation: Conversation) -> Conversation | None:
     """Keep it if fastText's lid.176 gives English a probability of at least 0.7."""
     text = " ".join(strip_code(m[:2000]) for m in conversation.user_messages)[:2000].replace("\n", " ")
     best = detect(text, model="lite", k=1)
-    is_english = best and best[0]["lang"] == "en" and best[0]["score"] >= ENGLISH
+    is_english = best and best[0]["lang"] == "en" and best[0]["score"] >= 0.7  # the paper's
     return conversation if is_english else None
 
 

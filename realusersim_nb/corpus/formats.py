@@ -18,12 +18,7 @@ END_MARKS = re.compile(r"###(?:STOP|TRANSFER|OUT-OF-SCOPE)###")
 
 def layout(field: str) -> Callable[[Parse], Parse]:
     """Register a parser of rows with this field, which gives (fields of ``Conversation``, [(role, text)])."""
-
-    def register(parse: Parse) -> Parse:
-        LAYOUTS[field] = parse
-        return parse
-
-    return register
+    return lambda parse: LAYOUTS.update({field: parse}) or parse
 
 
 def find_layout(row: dict) -> Parse | None:
@@ -40,8 +35,7 @@ def parse_row(row: dict | str, *, simulated: bool = False) -> Conversation | str
         return row if isinstance(row, str) else "the row is not an object"
     if simulated and "simulated_messages" in row:
         row = {**row, "real_messages": row["simulated_messages"]}
-    parse = find_layout(row)
-    if parse is None:
+    if (parse := find_layout(row)) is None:
         return f"no field {' or '.join(map(repr, LAYOUTS))}"
     try:
         fields, turns = parse(row)
@@ -54,9 +48,8 @@ def parse_row(row: dict | str, *, simulated: bool = False) -> Conversation | str
 
 def clean_text(text: str) -> str:
     """The text without NUL bytes and half characters, which no file and no endpoint takes."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
+    is_clean = text.isascii() and "\0" not in text
+    return text if is_clean else text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def list_turns(messages: list[dict]) -> list[tuple]:

@@ -1,8 +1,7 @@
 """Load a curated corpus, read transcripts as they are, and describe how a corpus is understood.
 
-A corpus is named (``sharegpt``, ``wildchat``, a hub id such as ``allenai/WildChat-4.8M``) or is
-a path to JSONL, JSON, parquet or CSV, or a folder of them, in a layout of ``formats`` or with
-columns that ``columns`` recognises or is given.
+A corpus is a name (``sharegpt``, ``wildchat``, a hub id such as ``allenai/WildChat-4.8M``) or the path of
+JSONL, JSON, parquet or CSV (file or folder), in a layout of ``formats`` or with columns as of ``columns``.
 """
 
 from collections import Counter
@@ -32,9 +31,8 @@ DEFAULT_SKIPPED = ("assistant is GPT-4o",)  # few corpora but WildChat-4.8M woul
 class Corpus:
     """Curated conversations and what became of the rest.
 
-    ``funnel``: one row a curation step, with the conversations and users left after it.
-    ``unreadable``: rows that could not be read, counted by reason. ``digest`` changes with whatever decides
-    which conversations are left: the source, the steps, their code, ``max_conversations``.
+    ``funnel``: a row a step, what it left. ``unreadable``: rows that could not be read, counted by reason.
+    ``digest`` changes with all that decides what is left: source, steps, their code, ``max_conversations``.
     """
 
     name: str
@@ -82,18 +80,14 @@ def explain_empty(funnel: Funnel) -> str:
         reasons = "; ".join(reason for reason, _ in funnel.unreadable.most_common(2)) or "it is empty"
         return f"no conversation could be read: {reasons}"
     step = next(name for name in funnel.names if not funnel.left[name])
+    layouts = "help(realusersim_nb.corpus.formats)"
+    todo = f"leave that step out with skip_steps, or check the layout against {layouts}"
     unreadable = dict(funnel.unreadable) or "none"
-    todo = (
-        "leave that step out with skip_steps, or check the layout against help(realusersim_nb.corpus.formats)"
-    )
     return f"curation step {step!r} left none of them (unreadable: {unreadable}); {todo}."
 
 
 def read_transcripts(path: str) -> list[Conversation]:
-    """Conversations at a path as they are, without curation: transcripts of simulated users.
-
-    InputError if none can be read, with the reasons.
-    """
+    """Transcripts of simulated users at a path, uncurated; InputError with the reasons if there is none."""
     parsed = [parse_row(row, simulated=True) for row in read_rows(path)]
     transcripts = [c for c in parsed if isinstance(c, Conversation) and c.user_messages]
     if not transcripts:
@@ -106,8 +100,7 @@ def read_systems(paths: dict[str, str], *, beside: Iterable[str] = ()) -> dict[s
     """The transcripts of several simulators by name, none of which may be one of ``beside``.
 
     InputError for such a name, and where two systems of the paired layout (``real_messages``,
-    ``simulated_messages``) do not play the same conversations, since a gap between what was asked of them
-    would be taken for one between them.
+    ``simulated_messages``) play different conversations: a gap between those would be taken for theirs.
     """
     if taken := sorted({*paths} & {*beside}):
         raise InputError(f"systems: the name {taken[0]!r} is taken here; give those transcripts another.")
@@ -125,9 +118,8 @@ def read_systems(paths: dict[str, str], *, beside: Iterable[str] = ()) -> dict[s
 def describe_corpus(corpus: str, *, columns: dict[str, str | list[str]] | None = None, n: int = 3) -> str:
     """How a corpus is understood: which column holds what, who is the user, its first conversations, as text.
 
-    ``columns`` (names by field of ``columns.Columns``) are saved beside the corpus, where every reader finds
-    them. Only the first 2,000 rows are read. MissingFileError or InputError if the corpus is not there or the
-    columns do not fit; nothing is saved then.
+    ``columns`` (by field of ``Columns``) are saved beside the corpus for readers. Only the first 2,000 rows
+    are read. MissingFileError or InputError (nothing is saved) if there is no such corpus or columns misfit.
     """
     given = parse_columns(columns, f"columns of {corpus}") if columns else None
     shards = find_shards(corpus, given)

@@ -10,10 +10,9 @@ import re
 PATTERNS = {
     "email": re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,9}\.[A-Za-z]{2,24}"),
     "key": re.compile(
-        r"\b(?:sk|pk|rk|ghp|gho|ghs|xox[abps]|hf|glpat|AKIA|AIza)[-_]?[A-Za-z0-9_-]{16,}"
+        r"(?s)\b(?:sk|pk|rk|ghp|gho|ghs|xox[abps]|hf|glpat|AKIA|AIza)[-_]?[A-Za-z0-9_-]{16,}"
         r"|\bey[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,2000}"
-        r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-        re.DOTALL,
+        r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     ),
     "card": re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-]|\.\d)"),
     "phone": re.compile(

@@ -1,7 +1,6 @@
 """Curation of a large corpus in shards, by several processes or machines, each shard once.
 
-The result of a shard is written when it is whole, so that an interrupted curation continues where it
-was; memory holds the counts and signatures, not the conversations.
+Each result is written whole, so an interrupted curation continues; memory holds counts and signatures only.
 """
 
 import hashlib
@@ -41,8 +40,7 @@ def curate_shards(
 ) -> tuple[Iterator[Conversation], Funnel]:
     """The conversations that are left, one by one, and the funnel.
 
-    Results are in ``outputs/corpora/<corpus and digest>``, made by the workers of a scheduler if one is
-    named (``batches``), else by so many processes (None: one a core).
+    In ``outputs/corpora/<corpus and digest>``, by a scheduler's workers (``batches``) or so many processes.
     """
     name = re.sub(r"\W+", "-", Path(corpus).name)[:40] + "-" + digest_curation(shards, skip_steps)
     folder = files.outputs_folder() / "corpora" / name
@@ -55,8 +53,7 @@ def curate_shards(
         with ProcessPoolExecutor(n, mp_context=spawn) if n > 1 else nullcontext() as processes:
             pool = open_pool() or processes
             results = pool.map(work, todo) if pool else map(work, todo)
-            for _ in show_bar(results, "curating", len(todo), unit="shard"):
-                pass
+            list(show_bar(results, "curating", len(todo), unit="shard"))
         files.download(folder)
     return merge_shards(folder, len(shards), skip_steps)
 
@@ -85,15 +82,10 @@ def curate_shard(numbered: tuple[int, Shard], *, name: str, skip_steps: tuple[st
         files.upload(folder / f"{number:05}.{kind}")
 
 
-def merge_shards(
-    folder: Path, n_shards: int, skip_steps: Collection[str]
-) -> tuple[Iterator[Conversation], Funnel]:
-    """The conversations of all shards without near-duplicates, one by one, and the whole funnel.
-
-    The funnel is complete at once, since near-duplicates are found by the signatures alone.
-    """
+def merge_shards(folder: Path, n: int, skip_steps: Collection[str]) -> tuple[Iterator[Conversation], Funnel]:
+    """Conversations of n shards, one by one, no near-duplicates; the funnel is whole at once (signatures)."""
     funnel, chosen = Funnel(skip_steps), []
-    for number in range(n_shards):
+    for number in range(n):
         with np.load(folder / f"{number:05}.npz") as saved:
             funnel.add(**json.loads(str(saved["counts"])), users=dict(saved["passed"].tolist()))
             pairs = zip(saved["signatures"], saved["users"].tolist(), strict=True)

@@ -24,7 +24,6 @@ from realusersim_nb.records import Conversation
 
 HUB = {"wildchat": "allenai/WildChat-1M"}
 BLOCK = 64_000_000  # bytes of one shard
-PEEK = 200  # rows by which a file's columns are recognised
 MORE = "\0more"  # the key of CSV fields without a name
 
 
@@ -72,31 +71,26 @@ def split_file(path: Path, given: Columns | None) -> list[Shard]:
 
 
 def read_shard(shard: Shard) -> Iterator[dict | str]:
-    """Yield the raw rows of a shard; a row that is not an object comes as a reason (str)."""
+    """The raw rows of a shard; a row that is not an object comes as a reason (str)."""
     if shard.on_hub:
-        yield from load_hub(shard.source)[0].shard(num_shards=shard.stop, index=shard.start)
-        return
+        return iter(load_hub(shard.source)[0].shard(num_shards=shard.stop, index=shard.start))
     path, columns = Path(shard.source), shard.columns
     rows = READERS[path.suffix](path, shard.start, shard.stop)
     if isinstance(columns, Columns):
         rows = group_rows(rows, columns, file=path.stem)
     elif columns:
         rows = (row if isinstance(row, str) else str(columns) for row in rows)
-    yield from rows
+    return rows
 
 
 def read_rows(corpus: str) -> Iterator[dict | str]:
-    """Yield the raw rows of a whole corpus."""
-    for shard in find_shards(corpus):
-        yield from read_shard(shard)
+    """The raw rows of a whole corpus."""
+    return (row for shard in find_shards(corpus) for row in read_shard(shard))
 
 
 def find_columns(path: Path, given: Columns | None) -> Columns | ColumnsError | None:
-    """Which column holds what, as given or saved, else by name; None if the file has a known layout.
-
-    A ColumnsError comes as a value: it names what has to be given.
-    """
-    head = islice(READERS[path.suffix](path, 0, path.stat().st_size), PEEK)
+    """Columns as given or saved, else by name; None for a known layout. A ColumnsError comes as a value."""
+    head = islice(READERS[path.suffix](path, 0, path.stat().st_size), 200)  # enough to recognise columns
     rows = [row for row in head if isinstance(row, dict)]
     try:
         given = given or read_note(path)
@@ -137,10 +131,9 @@ def find_files(path: Path) -> list[Path]:
         todo = "give a path, 'sharegpt', 'wildchat' or a hub id"
         raise MissingFileError(f"corpus {str(path)!r}: no such file or folder; {todo}.")
     paths = sorted(path.rglob("*")) if path.is_dir() else [path]
-    paths = [path for path in paths if path.suffix in READERS]
-    if not paths:
+    if not (readable := [p for p in paths if p.suffix in READERS]):
         raise InputError(f"corpus {str(path)!r}: expected {', '.join(READERS)} files, found none.")
-    return paths
+    return readable
 
 
 def read_json(path: Path, start: int, stop: int) -> Iterator[dict | str]:
@@ -170,10 +163,9 @@ def read_jsonl(path: Path, start: int, stop: int) -> Iterator[dict | str]:
             file.seek(start - 1)
             file.readline()
         while file.tell() < stop and (line := file.readline()):
-            if not line.strip():
-                continue
             try:
-                yield json.loads(line.decode("utf-8-sig", errors="replace"))
+                if line.strip():
+                    yield json.loads(line.decode("utf-8-sig", errors="replace"))
             except ValueError:
                 yield "the line is not JSON"
 

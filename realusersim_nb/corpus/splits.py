@@ -1,6 +1,5 @@
 """Conversations grouped by user, users drawn, and conversations held out for the benchmark."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -10,13 +9,15 @@ from realusersim_nb.corpus.curation import replace_messages, split_turns
 from realusersim_nb.errors import InputError
 from realusersim_nb.records import Conversation
 
+Split = tuple[list[Conversation], list[Conversation]]
+
 
 def group_by_user(conversations: Iterable[Conversation]) -> dict[str, list[Conversation]]:
     """Conversations of each user, in corpus order."""
-    groups = defaultdict(list)
+    groups = {}
     for conversation in conversations:
-        groups[conversation.user_id].append(conversation)
-    return dict(groups)
+        groups.setdefault(conversation.user_id, []).append(conversation)
+    return groups
 
 
 def draw_users(conversations: list[Conversation], n_users: int | None, *, seed: int) -> list[Conversation]:
@@ -28,15 +29,12 @@ def draw_users(conversations: list[Conversation], n_users: int | None, *, seed: 
     return [c for c in conversations if c.user_id in drawn]
 
 
-def hold_out(
-    conversations: Iterable[Conversation], *, seed: int, most: int | None = None
-) -> tuple[list[Conversation], list[Conversation]]:
+def hold_out(conversations: Iterable[Conversation], *, seed: int, most: int | None = None) -> Split:
     """Split into (for profiles, held out for cases): one conversation of each user who has more.
 
-    Profiles never see a held-out conversation, so no example can leak into a case. Users with a
-    single conversation keep it for their profile and give no case; nor do users whose conversations
-    all continue earlier ones, since a case begins where a conversation begins. Profiles get only the
-    first ``most`` messages of each user (None: all).
+    Profiles never see a held-out conversation, so no example can leak into a case. A user's only one is
+    for the profile, and none that continues an earlier one is held out, since a case begins where one begins.
+    Profiles get only the first ``most`` messages of each user (None: all).
     """
     rng = np.random.default_rng(seed)
     profiled, held_out = [], []
@@ -60,23 +58,17 @@ def cut_to_messages(conversations: Iterable[Conversation], most: int | None) -> 
             left -= len(turns)
 
 
-def split_users(
-    conversations: Iterable[Conversation], *, share: float = 0.5, seed: int
-) -> tuple[list[Conversation], list[Conversation]]:
+def split_users(conversations: Iterable[Conversation], *, share: float = 0.5, seed: int) -> Split:
     """Two sets of conversations that have no user in common, the first with this share of the users."""
     groups = group_by_user(conversations)
     order = np.random.default_rng(seed).permutation(list(groups))
     first = set(order[: round(share * len(order))])
-    return tuple(
-        [c for user in groups if (user in first) == side for c in groups[user]] for side in (True, False)
-    )
+    sides = ([user for user in groups if (user in first) == side] for side in (True, False))
+    return tuple([c for user in users for c in groups[user]] for users in sides)
 
 
 def assign_others(users: list[str], *, seed: int) -> dict[str, str]:
-    """Give every user another one, each once: a random cyclic order (a derangement).
-
-    InputError for fewer than two users.
-    """
+    """Give every user another one, each once (a random cycle); InputError for fewer than two users."""
     users = list(dict.fromkeys(users))
     if len(users) < 2:
         raise InputError("each user is paired with another one, and there is only one; raise n_cases.")

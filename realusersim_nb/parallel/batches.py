@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor
-from itertools import chain
 from typing import TypeVar
 
 from realusersim_nb.parallel import cluster
@@ -27,4 +26,4 @@ def map_batches(work: Callable[[list[Item]], list[Result]], items: list[Item], n
         return work(items) if items else []
     pool = open_pool()
     results = pool.map(work, batches) if pool else map(work, batches)
-    return list(chain.from_iterable(show_bar(results, name, len(batches), leave=False)))
+    return [result for batch in show_bar(results, name, len(batches), leave=False) for result in batch]

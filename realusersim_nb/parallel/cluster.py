@@ -15,9 +15,7 @@ from distributed.scheduler import KilledWorker
 from realusersim_nb import files
 from realusersim_nb.errors import StudyError
 
-TIMEOUT = 10  # seconds for a scheduler to answer
 PROBE = ".seen"  # a file in outputs/ that a worker reads, to show that it has the same outputs
-TRIES = 4  # workers that may die over an item before it counts as failed (Dask's default)
 _clients: dict[str, Client] = {}  # by address: the connection of this process, at most one
 
 
@@ -28,10 +26,7 @@ def connect(*, workers: int = 1, scheduler: str | None = None) -> Iterator[Clien
         yield get_client(scheduler)
         return
     settings = {"dashboard_address": ":0", "memory_limit": 0, "silence_logs": logging.ERROR}
-    with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, **settings) as cluster,
-        Client(cluster) as client,
-    ):
+    with LocalCluster(n_workers=workers, threads_per_worker=1, **settings) as here, Client(here) as client:
         yield client
 
 
@@ -45,7 +40,7 @@ def get_client(scheduler: str) -> Client:
     disconnect()
     logging.getLogger("distributed").setLevel(logging.ERROR)
     try:
-        client = Client(scheduler, timeout=TIMEOUT)
+        client = Client(scheduler, timeout=10)  # seconds to answer
     except (OSError, TimeoutError, ValueError) as error:
         todo = "check the address, or leave --scheduler out"
         raise StudyError(f"scheduler {scheduler}: nobody answers there ({error}); {todo}.") from error
@@ -119,6 +114,6 @@ def read_result(future: Future) -> object:
     try:
         return future.result()
     except KilledWorker:
-        return RuntimeError(f"{TRIES} workers died over it")
+        return RuntimeError("4 workers died over it")  # as many as Dask lets die by default
     except (Exception, CancelledError) as error:
         return error
