@@ -32,9 +32,6 @@ EXAMPLES, EXAMPLE_CHARS = 2, 160
 READ_CHARS = 6000  # of a user's messages, by a model that writes their profile
 
 
-# --- measured ----------------------------------------------------------------------------------
-
-
 def extract_measured(
     conversations: list[Conversation], messages: pd.DataFrame | None = None
 ) -> list[Profile]:
@@ -115,9 +112,6 @@ def choose_examples(texts: np.ndarray, measured: np.ndarray, target: float | Non
         order = np.argsort(np.abs(measured - target), kind="stable")
     typed = (style.typed_text(texts[i]).split("\n\n")[0] for i in order if "```" not in texts[i])
     return list(dict.fromkeys(filter(None, (cut_at_word(text, EXAMPLE_CHARS) for text in typed))))[:EXAMPLES]
-
-
-# --- written by a model ------------------------------------------------------------------------
 
 
 class WrittenDemographic(BaseModel):

@@ -53,9 +53,6 @@ def typed_text(text: str) -> str:
     return "\n\n".join(paragraphs[:first_long] + paragraphs[last_long + 1 :])
 
 
-# --- measures of one message -------------------------------------------------------------------
-
-
 def has(pattern: str, *, later: bool = False) -> Measure:
     """1 if the text holds the pattern as a word, else 0; with ``later``, NaN for a first message."""
     search = re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE).search
@@ -116,8 +113,6 @@ FILLER = r"ok|okay|so|well|hmm+|um+|uh+|alright|oh|ah|great|cool|nice|perfect|go
 HEDGE = r"maybe|perhaps|i think|i guess|kind of|sort of|probably|not sure|i mean|you know|i believe"
 FOLLOW_UP = r"and|also|but|then|next|what about|how about|what if|can you also"
 
-
-# --- features of a user ------------------------------------------------------------------------
 
 with (files("realusersim_nb.profiles") / "commands.csv").open(encoding="utf-8", newline="") as table:
     COMMANDS = {row["feature"]: (row["high"], row["low"] or None) for row in csv.DictReader(table)}
