@@ -18,7 +18,12 @@ END_MARKS = re.compile(r"###(?:STOP|TRANSFER|OUT-OF-SCOPE)###")
 
 def layout(field: str) -> Callable[[Parse], Parse]:
     """Register a parser of rows with this field, which gives (fields of ``Conversation``, [(role, text)])."""
-    return lambda parse: LAYOUTS.update({field: parse}) or parse
+
+    def register(parse: Parse) -> Parse:
+        LAYOUTS[field] = parse
+        return parse
+
+    return register
 
 
 def find_layout(row: dict) -> Parse | None:

@@ -52,8 +52,6 @@ def list_systems(systems: dict[str, list[Conversation]], *, first: int) -> pd.Da
     return table.set_index(["system", "conversation_id"])
 
 
-# --- without a model ---------------------------------------------------------------------------
-
 ACTS: dict[str, style.Measure] = {
     "greet": has(style.GREETING),
     "thank": has(r"thanks?|thank you|thx|appreciate"),
@@ -121,9 +119,6 @@ def describe_pace(texts: list[str]) -> str:
 def read_raw(listed: pd.DataFrame) -> pd.DataFrame:
     """The user's messages as the only facet, ``raw``."""
     return listed[["user_id"]].assign(raw=["\n".join(texts) for texts in listed["messages"]])
-
-
-# --- by a model --------------------------------------------------------------------------------
 
 
 class ConversationFacets(BaseModel):
