@@ -66,7 +66,7 @@ def main() -> None:
                 other.kill()
     for when, here, default in zip(("idle", "busy"), figures["here"], figures["default"], strict=True):
         print(
-            f"  {when}: {here:.1f} s for {WORDS} tokens, {default:.1f} s by default, ratio {here / default:.2f}"
+            f"  {when}: {here:.1f} s for {WORDS} tokens, default {default:.1f} s, ratio {here / default:.2f}"
         )
 
 

@@ -51,7 +51,7 @@ def kill(process: subprocess.Popen) -> None:
 
 
 def wait_for(log: Path, n_requests: int, process: subprocess.Popen) -> None:
-    """Wait until the endpoint has had so many requests and a random moment has passed, or the run has ended."""
+    """Wait until the endpoint has had so many requests, and a random moment more, or the run has ended."""
     time.sleep(random.uniform(0, 5))
     while process.poll() is None and log.read_bytes().count(b"\n") < n_requests:
         time.sleep(0.02)
@@ -115,7 +115,8 @@ def main() -> None:
         f"  files that hold the key                 {len(leaks):4}   == 0 {'holds' if not leaks else 'FAILS'}"
     )
     print(
-        f"  (requests in all {seen - n_undisturbed}: {seen - 2 * n_undisturbed} were under way when their run was killed)"
+        f"  (requests in all {seen - n_undisturbed}: {seen - 2 * n_undisturbed} were in flight "
+        "when their run was killed)"
     )
 
 

@@ -48,7 +48,7 @@ class Server(ThreadingHTTPServer):
 class MockEndpoint:
     """An OpenAI-compatible server on loopback, played by ``reply(request)``.
 
-    It gives a text, an HTTP status, a status with headers, (a dict) fields of the choice, (a list) embeddings,
+    It gives a text, an HTTP status, a status with headers, (a dict) fields of the choice, (a list) vectors,
     or (bytes) the whole body.
     """
 
