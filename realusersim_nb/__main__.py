@@ -42,12 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
     except PapermillExecutionError as error:
         if not notebooks.is_user_error(error):
             click.echo("\n".join(error.traceback), err=True)
-        kept = "What was done is kept; mend that and run the same command again to go on from there."
+        kept = "What was done is kept; fix that and run the same command again to go on from there."
         return complain(f"notebook stopped: {error.ename}: {error.evalue}\n{kept}", 1)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS):  # others are defects
             raise
-        return complain(f"{error}; mend that and run the same command again to go on.", 1)
+        return complain(f"{error}; fix that and run the same command again to go on.", 1)
     return 0
 
 

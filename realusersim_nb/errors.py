@@ -1,6 +1,6 @@
 """Errors that a user can mend, and how a notebook shows them: as one sentence, without a stack trace.
 
-The text of a ``StudyError`` says what, which item, what was expected and what to do. Any other exception
+The text of a ``StudyError`` names what, which item, what was expected and what to do. Any other exception
 is a defect of the package or of a library, and keeps its trace.
 """
 

@@ -18,7 +18,7 @@ from realusersim_nb.runs.summary import collect_table, name_run, read_manifest
 from realusersim_nb.simulators.conditions import REFERENCE_ARMS
 
 MEASURES = {"fidelity": 1, "normalised": 1, "above_floor": -1, "shift": None}
-"""Columns of the leaderboard that say how real users are, and whether more is better (1) or worse (-1)."""
+"""Columns that measure how real simulated users are, and whether more is better (1) or worse (-1)."""
 SOURCES = {
     "fidelity": ("03_benchmark_fidelity/fidelity", "arm", "rate"),
     "normalised": ("03_benchmark_fidelity/normalised", "arm", "normalised"),

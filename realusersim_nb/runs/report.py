@@ -1,7 +1,7 @@
 """One HTML page of a run or a sweep: the headline numbers, then every executed notebook with its code folded.
 
 The page contains its figures and needs no network; the files that a cell saved are linked under it, by paths
-beside the page. Its form is ``templates/report.html``, on nbconvert's own page.
+beside the page. Its form is ``templates/report.html``, which extends nbconvert's.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Every notebook, through the project's own runner, on replies recorded from the embedded model.
+"""Every notebook, through the project's runner, on replies recorded from the embedded model.
 
 `make record` records them anew (the conversations are the invented ones of data/sample.jsonl).
 """
@@ -210,12 +210,12 @@ def test_user_error_is_shown_as_a_sentence_and_not_by_a_stack_trace(workplace):
     with pytest.raises(papermill.PapermillExecutionError):
         papermill.execute_notebook(
             workplace / "notebooks/02_explore_profiles.ipynb",
-            workplace / "mistake.ipynb",
+            workplace / "wrong.ipynb",
             parameters={"corpus": "data/nothing.csv"},
             cwd=workplace,
             progress_bar=False,
         )
-    cells = nbformat.read(workplace / "mistake.ipynb", as_version=4).cells
+    cells = nbformat.read(workplace / "wrong.ipynb", as_version=4).cells
     [shown] = [
         output.traceback
         for cell in cells
