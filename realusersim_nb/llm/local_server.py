@@ -103,7 +103,9 @@ def find_server(folder: Path) -> str | None:
     """URL of the server that answers, if there is one."""
     try:
         url = json.loads((folder / "server.json").read_text())["url"]
-        httpx.get(f"{url}/health", timeout=ANSWER_SECONDS, trust_env=False).raise_for_status()  # never by a proxy
+        httpx.get(
+            f"{url}/health", timeout=ANSWER_SECONDS, trust_env=False
+        ).raise_for_status()  # never by a proxy
         return url
     except (OSError, ValueError, KeyError, httpx.HTTPError):
         return None

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 sys.modules["openvino_telemetry"] = None  # so that OpenVINO sends nothing
 
+# isort: split
 from realusersim_nb.llm.endpoints import EMBEDDED
 from realusersim_nb.llm.local_engine.engine import convert_model
 from realusersim_nb.llm.local_engine.routes import Server
@@ -30,7 +31,9 @@ async def serve(model: Path, folder: Path, port: int) -> None:
     while True:
         await asyncio.sleep(1)
         try:
-            with FileLock(folder / "lock").acquire(timeout=0):  # nobody can begin to use a server about to end
+            with FileLock(folder / "lock").acquire(
+                timeout=0
+            ):  # nobody can begin to use a server about to end
                 if not list(living_holders(folder)):
                     address.unlink(missing_ok=True)
                     os._exit(0)  # there is nothing to save

@@ -1,4 +1,4 @@
-"""OpenVINO's continuous batching of the embedded model: token ids in, tokens out, many requests side by side."""
+"""OpenVINO's continuous batching of the embedded model: tokens in, tokens out, many requests at once."""
 
 import asyncio
 import itertools
@@ -8,6 +8,7 @@ import traceback
 from collections.abc import AsyncIterator
 from functools import cached_property
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import openvino
@@ -18,7 +19,9 @@ PROPERTIES = {"KV_CACHE_PRECISION": "f16", "ENABLE_CPU_PINNING": False}
 """Keys and values at the precision they are computed in: so a text gets the same probabilities in one piece
 or in two, and from the prefix cache or not. Threads that may move are as fast on an idle machine, and much
 faster where another program takes a core (``benchmarks/bench_embedded.py``)."""
-Output = tuple[list[int], list[float], str]  # new tokens, their log-probabilities, the reason of the end or ""
+Output = tuple[
+    list[int], list[float], str
+]  # new tokens, their log-probabilities, the reason of the end or ""
 
 
 def convert_model(gguf: Path) -> Path:
@@ -37,7 +40,21 @@ def convert_model(gguf: Path) -> Path:
     tokenizer = genai.Tokenizer(work / gguf.name, **options)
     genai.ContinuousBatchingPipeline(work / gguf.name, tokenizer, make_scheduler(), "CPU", **options)
     (work / gguf.name).unlink()
+    lift_limit(work / "openvino_tokenizer.xml")
     return work.replace(folder)
+
+
+def lift_limit(tokenizer: Path) -> None:
+    """Let the tokenizer read texts of any length: as converted it keeps the last 8,192 tokens only."""
+    graph = ElementTree.parse(tokenizer)
+    (limit,) = (
+        graph.find(f"./edges/edge[@to-layer='{layer.get('id')}'][@to-port='1']").get("from-layer")
+        for layer in graph.iterfind("./layers/layer[@type='Minimum']")
+    )
+    place = int(graph.find(f"./layers/layer[@id='{limit}']/data").get("offset"))
+    with tokenizer.with_suffix(".bin").open("r+b") as weights:
+        weights.seek(place)
+        weights.write((2**30).to_bytes(4, "little"))
 
 
 def make_scheduler(*, prefix_caching: bool = False) -> genai.SchedulerConfig:

@@ -2,7 +2,6 @@
 
 import codecs
 import json
-import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +14,7 @@ from aiohttp import web
 from realusersim_nb.llm.local_engine.engine import CONTEXT, Engine, Vocabulary
 
 SAMPLING = {"top_k": 40, "top_p": 0.95, "min_p": 0.05}  # where a request names none
-TOOL_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+CALL_MARKS = [("<tool_call>\n", "\n</tool_call>"), ("", "")]  # small models often forget them
 
 
 class Server:
@@ -55,7 +54,7 @@ class Server:
         text, reason, usage = await self.collect(ids, config)
         message = {"role": "assistant", "content": text}
         if tools:
-            message |= read_tool_calls(text)
+            message |= read_tool_call(text)
             reason = "tool_calls" if message["tool_calls"] else reason
         choice = {"index": 0, "message": message, "finish_reason": reason}
         return web.json_response(about | {"choices": [choice], "usage": usage})
@@ -68,11 +67,14 @@ class Server:
         await response.prepare(request)
 
         async def send(event: dict | str) -> None:
-            await response.write(f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n".encode())
+            await response.write(
+                f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n".encode()
+            )
 
         about |= {"object": "chat.completion.chunk"}
-        shown = ""
-        async for text, reason, usage in self.read_texts(ids, config):
+        shown, usage = "", {}
+        async for text, reason, used in self.read_texts(ids, config):
+            usage = used
             choice = {"index": 0, "delta": {"content": text[len(shown) :]}, "finish_reason": reason or None}
             shown = text
             await send(about | {"choices": [choice]})
@@ -81,7 +83,7 @@ class Server:
         return response
 
     async def complete_text(self, request: web.Request) -> web.Response:
-        """``/v1/completions``; with ``echo`` and ``logprobs`` the log-probability of each prompt token too."""
+        """``/v1/completions``; ``echo`` and ``logprobs`` give the log-probability of each prompt token."""
         body = await request.json()
         prompt, about = body["prompt"], self.describe("text_completion")
         ids = self.vocabulary.encode(prompt) if isinstance(prompt, str) else prompt
@@ -109,7 +111,9 @@ class Server:
         """The fields that every answer begins with."""
         return {"id": uuid.uuid4().hex, "object": kind, "created": int(time.time()), "model": self.model}
 
-    def read_config(self, body: dict, ids: list[int], constraint: dict | None = None) -> genai.GenerationConfig:
+    def read_config(
+        self, body: dict, ids: list[int], constraint: dict | None = None
+    ) -> genai.GenerationConfig:
         """How to write the reply to a request; ValueError if that cannot be done."""
         if not 0 < len(ids) < CONTEXT:
             raise ValueError(
@@ -124,7 +128,9 @@ class Server:
                 setattr(config, name, body.get(name, default))
         if stops := body.get("stop"):
             config.stop_strings = {stops} if isinstance(stops, str) else set(stops)
-            config.include_stop_str_in_output = True  # else the library drops the whole token that it begins in
+            config.include_stop_str_in_output = (
+                True  # else the library drops the whole token that it begins in
+            )
         if constraint:
             tags = json.dumps({"type": "structural_tag", "format": constraint})
             config.structured_output_config = genai.StructuredOutputConfig(structural_tags_config=tags)
@@ -142,10 +148,7 @@ class Server:
 
     async def collect(self, ids: list[int], config: genai.GenerationConfig) -> tuple[str, str, dict]:
         """The whole reply, why it ended, and the tokens used."""
-        result = "", "", {}
-        async for result in self.read_texts(ids, config):
-            pass
-        return result
+        return [result async for result in self.read_texts(ids, config)][-1]
 
 
 def constrain_reply(body: dict, tools: list[dict] | None) -> dict | None:
@@ -159,27 +162,27 @@ def constrain_reply(body: dict, tools: list[dict] | None) -> dict | None:
         return None
     tags = [
         {
-            "begin": f'<tool_call>\n{{"name": "{tool["function"]["name"]}", "arguments": ',
-            "content": {
-                "type": "json_schema",
-                "json_schema": tool["function"].get("parameters") or {"type": "object"},
-            },
-            "end": "}\n</tool_call>",
+            "begin": f'{begin}{{"name": "{tool["function"]["name"]}", "arguments": ',
+            "content": {"type": "json_schema", "json_schema": tool["function"].get("parameters") or {}},
+            "end": f"}}{end}",
         }
         for tool in tools
+        for begin, end in CALL_MARKS
     ]
-    triggers = {"type": "triggered_tags", "triggers": ["<tool_call>"], "tags": tags}
+    triggers = {"type": "triggered_tags", "triggers": ["<tool_call>", '{"name":'], "tags": tags}
     return triggers | {"at_least_one": False, "stop_after_first": True}
 
 
-def read_tool_calls(text: str) -> dict:
-    """The message of a reply that may call tools: ``tool_calls`` in OpenAI's form, and the text before them."""
-    calls = []
-    for found in TOOL_CALL.findall(text):
-        call = json.loads(found)
+def read_tool_call(text: str) -> dict:
+    """The message of a reply that may call a tool; ``tool_calls`` is empty if it does not."""
+    before, begin, call = text.partition('{"name": ')
+    try:
+        call, _ = json.JSONDecoder().raw_decode(begin + call)
         function = {"name": call["name"], "arguments": json.dumps(call["arguments"], ensure_ascii=False)}
-        calls.append({"id": f"call_{uuid.uuid4().hex[:8]}", "type": "function", "function": function})
-    return {"content": TOOL_CALL.sub("", text).strip() or None, "tool_calls": calls}
+    except (ValueError, KeyError):  # none, or one that is cut off
+        return {"content": text, "tool_calls": []}
+    calls = [{"id": f"call_{uuid.uuid4().hex[:8]}", "type": "function", "function": function}]
+    return {"content": before.removesuffix(CALL_MARKS[0][0]).strip() or None, "tool_calls": calls}
 
 
 def describe_tokens(pieces: list[bytes], scores: list[float | None]) -> dict:
@@ -206,7 +209,7 @@ def cut_at(text: str, stops: set[str]) -> str:
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Callable) -> web.StreamResponse:
-    """A request that is wrong is answered in OpenAI's form; any other error is a defect and ends up in the log."""
+    """A request that is wrong is answered as OpenAI does; any other error is a defect, for the log."""
     try:
         return await handler(request)
     except (ValueError, KeyError, TypeError) as error:
