@@ -1,6 +1,7 @@
 """The reply cache: committed before use, shared by processes, the same on SQLite and PostgreSQL."""
 
 import gzip
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -29,6 +30,39 @@ def test_first_reply_to_a_key_stays_and_is_what_everybody_gets(place):
     one.put([reply("a", "red")])
     assert [r.text for r in other.put([reply("b", "blue"), reply("a", "green")])] == ["blue", "red"]
     assert [r.text for r in one.replies()] == ["red", "blue"]
+
+
+HOLDER = """
+import sys
+from realusersim_nb.llm.cache import Cache
+cache = Cache(sys.argv[1])
+print(cache.get(["a"]), flush=True)
+sys.stdin.read()
+"""
+WRITER = """
+import sys
+from realusersim_nb.llm.cache import Cache
+from realusersim_nb.llm.replies import Reply
+Cache(sys.argv[1]).put([Reply(key="b", model="m", text="blue")])
+"""
+
+
+@pytest.mark.parametrize("others", [False, True], ids=["alone", "open elsewhere"])
+def test_copy_of_the_file_alone_has_every_reply(tmp_path, others):
+    """After a run, which calls ``checkpoint``, and after a process that used the cache has ended."""
+    path, run = tmp_path / "r.sqlite", [sys.executable, "-c"]
+    holder = others and subprocess.Popen([*run, HOLDER, path], stdin=-1, stdout=-1)
+    if holder:
+        holder.stdout.readline()
+    cache = Cache(path)
+    cache.put([reply("a")])
+    cache.checkpoint()
+    copies = [shutil.copy(path, tmp_path / "one.sqlite")]
+    subprocess.run([*run, WRITER, path], check=True)
+    copies += [shutil.copy(path, tmp_path / "two.sqlite")]
+    assert [[r.key for r in Cache(copy).replies()] for copy in copies] == [["a"], ["a", "b"]]
+    if holder:
+        holder.communicate()
 
 
 PROCESS = """
