@@ -163,6 +163,32 @@ def test_notebook_takes_only_names_that_rooms_list(path):
     assert sorted((room, name) for room, name in taken if not hasattr(modules[room], name)) == []
 
 
+def list_calls(tree: ast.AST) -> list[tuple[str, set[str | None]]]:
+    """Every call of a function, of the same module or of another: its name and its keywords."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    modules = {path.stem for path in MODULES}
+    return [
+        (getattr(call.func, "id", None) or call.func.attr, {keyword.arg for keyword in call.keywords})
+        for call in calls
+        if isinstance(call.func, ast.Name)
+        or (isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", None) in modules)
+    ]
+
+
+def test_seed_is_used_by_what_takes_one_and_always_given_to_it():
+    functions = [
+        node
+        for tree in TREES.values()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    seeded = {f.name: f for f in functions if "seed" in {arg.arg for arg in f.args.kwonlyargs}}
+    uses = {name: {n.id for n in ast.walk(f) if isinstance(n, ast.Name)} for name, f in seeded.items()}
+    assert [name for name in seeded if "seed" not in uses[name]] == []
+    calls = [(path.stem, *call) for path, tree in TREES.items() for call in list_calls(tree)]
+    assert [c for c in calls if c[1] in seeded and not c[2] & {"seed", None}] == []
+
+
 def test_every_room_lists_what_it_offers():
     for room in sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()):
         module = importlib.import_module(f"realusersim_nb.{room}")

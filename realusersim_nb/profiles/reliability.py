@@ -71,7 +71,8 @@ def attribute_authorship(
     ranks = np.concatenate([rank_true_author(queries[g], profiles[g], weights, rng) for g in groups])
     rows = {}
     for top in TOP_K:
-        accuracy = stats.estimate_rate(pd.Series(ranks < top, dtype=float), pd.Series(np.arange(len(ranks))))
+        is_right, user = pd.Series(ranks < top, dtype=float), pd.Series(np.arange(len(ranks)))
+        accuracy = stats.estimate_rate(is_right, user, seed=seed)
         rows[top] = {**accuracy, "chance": top / n_candidates, "n_users": len(ranks)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("top")[ATTRIBUTION_COLUMNS]
 
