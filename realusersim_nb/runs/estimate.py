@@ -100,7 +100,7 @@ def plan_agent_runs(p: dict) -> Iterator[Planned]:
     from realusersim_nb.agents.environment import load_tasks  # here: it needs the extra agents
 
     arms = [arm for arm in p["arms"] if arm not in get_args(AgentReferenceArm)]
-    n_tasks = len(load_tasks(p["domain"], p["n_tasks"]))
+    n_tasks = len(load_tasks(p["domain"], p["n_tasks"], seed=p["seed"]))
     steps = len(arms) * n_tasks * p["n_trials"] * p["max_steps"]
     yield "agent step", p["agent"], steps / 2
     yield "turn", p["simulator"], steps / 2
