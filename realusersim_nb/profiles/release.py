@@ -85,6 +85,8 @@ def parse_lines(path: Path, parse: Callable[[dict], R], expected: str) -> Iterat
     for place, row in read_lines(path):
         try:
             yield parse(row)
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from error
         except (KeyError, TypeError, AttributeError, ValidationError) as error:
             raise InputError(f"{place}: expected {expected}, got {error!r}.") from error
 
@@ -107,15 +109,32 @@ def parse_released_profile(row: dict) -> Profile:
 
 
 def read_commands(profile: dict | list) -> Iterator[Command]:
-    """Commands in a list, or in one list for each dimension; of an unknown dimension: formality."""
-    known = {name.lower(): name for name in get_args(Dimension)}
+    """Commands in a list, or in one list for each dimension; InputError if one is of no known dimension."""
     if isinstance(profile, list) or "commands" in profile:
         profile = {"": profile if isinstance(profile, list) else profile["commands"]}
     for group, commands in profile.items():
         for command in commands if isinstance(commands, list) else []:
             fields = {name: value for name, value in command.items() if name in Command.model_fields}
-            dimension = str(fields.get("dimension") or group).replace("_", " ").lower()
-            yield Command(**{**fields, "dimension": known.get(dimension, "formality")})
+            yield Command(**{**fields, "dimension": find_dimension(str(fields.get("dimension") or group))})
+
+
+def find_dimension(written: str) -> Dimension:
+    """The dimension of this name, however it is spelt: ``Multi_Turn Behavior``, ``filler / hesitation``."""
+    if spell(written) not in SPELT:
+        expected = f"one of {', '.join(get_args(Dimension))}"
+        raise InputError(
+            f"a command of dimension {written!r}, expected {expected}; correct it or leave it out."
+        )
+    return SPELT[spell(written)]
+
+
+def spell(name: str) -> str:
+    """A name without case, spaces and marks, American spelling as British."""
+    words = [word for word in re.findall("[a-z]+", name.lower()) if word != "and"]
+    return "".join(words).replace("behavior", "behaviour")
+
+
+SPELT: dict[str, Dimension] = {spell(name): name for name in get_args(Dimension)}
 
 
 def write_cases(
