@@ -20,9 +20,15 @@ from realusersim_nb.records import Conversation, Message
 from realusersim_nb.text import strip_code
 
 PLEASANTRY = re.compile(
-    r"(?i)^\W*(hi|hello|hey|greetings|good (morning|afternoon|evening|day)|thanks?|thank you|thx|ty"
-    r"|cheers|bye|goodbye|good ?night|have a (nice|good|great) \w+)\b"
+    r"(?i)\b(hi|hello|hey|greetings|good (morning|afternoon|evening|day)|good ?(night|bye)|bye|cheers|see you"
+    r"|have a (nice|good|great) (day|evening|night|one|time|week|weekend)|thanks?( you)?|thx|ty|that helps"
+    r"|how are you( doing)?( today)?|how'?s it going|what'?s up|(this|that)( i|')s (great|helpful))\b"
 )
+BESIDE = set(  # words that may stand beside one and ask for nothing
+    """a again ai all and assistant awesome bot chat chatgpt cool dear everyone for friend gpt great help
+    later lot mate million much my nice ok okay perfect sir so soon the there very you your""".split()
+)
+SHORT = 50  # words: up to here two texts are duplicates only if they are the same, numbers included
 
 # --- steps -------------------------------------------------------------------------------------
 
@@ -100,19 +106,29 @@ def split_turns(messages: list[Message]) -> list[list[Message]]:
 
 
 def is_pleasantry(text: str) -> bool:
-    """A greeting, thanks or goodbye of at most 5 words."""
-    return len(text) < 100 and len(text.split()) <= 5 and PLEASANTRY.match(text) is not None
+    """At most 5 words of greeting, thanks or goodbye, and nothing else."""
+    if len(text) >= 100 or len(text.split()) > 5:
+        return False
+    rest, n = PLEASANTRY.subn(" ", text)
+    return n > 0 and BESIDE.issuperset(re.findall(r"\w+", rest.lower()))
 
 
 # --- near-duplicates ---------------------------------------------------------------------------
 
 
 def compute_signature(conversation: Conversation) -> np.ndarray:
-    """The MinHash signature of the user's word triples, without digits and case: 64 integers."""
-    words = re.findall(r"[^\W\d_]+", " ".join(conversation.user_messages)[:20_000].lower())
-    triples = {" ".join(words[i : i + 3]).encode() for i in range(max(1, len(words) - 2))}
+    """The MinHash signature of what the user wrote, without case: 64 integers.
+
+    It is that of the word triples without digits, so that a filled-in template is one text; up to 50 words,
+    where an order number may be all that differs, of the whole text: words, numbers, symbols.
+    """
+    text = " ".join(conversation.user_messages)[:20_000].lower()
+    words = re.findall(r"[^\W\d_]+", text)
+    items = {" ".join(words[i : i + 3]).encode() for i in range(len(words) - 2)}
+    if len(words) <= SHORT:
+        items = {" ".join(re.findall(r"""\w+|[^\w\s.,!?;:'"]""", text) or [text]).encode()}
     minhash = MinHash(num_perm=64, seed=1, scheme="affine64")
-    minhash.update_batch(sorted(triples))
+    minhash.update_batch(sorted(items))
     return minhash.hashvalues
 
 

@@ -125,7 +125,8 @@ def describe_corpus(corpus: str, *, columns: dict[str, str | list[str]] | None =
     shards = find_shards(corpus, given)
     lines = [f"Saved in {save_columns(Path(corpus), given, shards)}."] if given else []
     rows = (row for shard in shards for row in read_shard(shard))
-    parsed = [parse_row(row) for row in islice(rows, FIRST_ROWS)]
+    notes: Counter = Counter()
+    parsed = [parse_row(row, notes=notes) for row in islice(rows, FIRST_ROWS)]
     readable = [c for c in parsed if isinstance(c, Conversation)]
     problems = Counter(c for c in parsed if isinstance(c, str))
     by_file = {shard.source: shard.columns for shard in shards if isinstance(shard.columns, Columns)}
@@ -134,7 +135,10 @@ def describe_corpus(corpus: str, *, columns: dict[str, str | list[str]] | None =
     enough = sum(len(c.user_messages) >= 3 for c in readable)
     counts = f"{first}{len(readable):,} conversations of {users:,} users"
     lines.append(f"{counts}, {enough:,} of them with three messages of the user or more.")
+    if any(shard.file for shard in shards):
+        lines.append("A conversation is named with its file; a user named in two files is one person.")
     lines += [f"Not read, {count:,} times: {reason}" for reason, count in problems.most_common(3)]
+    lines += [f"Noted, {count:,} times: {what}" for what, count in notes.most_common() if count]
     return "\n".join([*lines, *map(preview_conversation, readable[:n])])
 
 
@@ -150,7 +154,8 @@ def save_columns(path: Path, given: Columns, shards: list) -> Path:
 def describe_columns(columns: Columns, path: str) -> str:
     """By which columns a file is read, in a line."""
     row = "a conversation" if columns.turns else "an exchange" if columns.reply else "a message"
-    known = ", ".join(f"{name} is {column!r}" for name, column in columns.model_dump().items() if column)
+    given = columns.model_dump(exclude_defaults=True)
+    known = ", ".join(f"{name} is {column!r}" for name, column in given.items())
     is_one = "" if columns.conversation_id or columns.turns else "; the whole file is one conversation"
     return f"{path}: each row is {row}; {known}{is_one}."
 
