@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from realusersim_nb.llm import local_server
 from realusersim_nb.llm.endpoints import EMBEDDED, Endpoint, EndpointError, ReplyForm, find_key
 from realusersim_nb.llm.errors import GARBLED, WORTH_RETRYING, CallFailed, read_fault
-from realusersim_nb.llm.replies import Reply, read_completion, read_embeddings
+from realusersim_nb.llm.replies import Reply, parse_embeddings, read_completion, read_embeddings
 from realusersim_nb.llm.requests import count_tokens
 
 Watcher = Callable[[str], None]
@@ -99,6 +99,7 @@ class Connection:
         self.limiter = RateLimiter(endpoint, max_concurrency)
         self.client: AsyncOpenAI | None = None  # opened by the first call, which needs the key or the server
         self.form: ReplyForm | None = None  # known after the first reply to a schema
+        self.width: int | None = None  # of embeddings; the same of all texts
 
     async def call(self, request: dict, key: str) -> Reply:
         """The reply to a request; CallFailed or EndpointError after the last retry.
@@ -131,10 +132,15 @@ class Connection:
     async def _send(self, request: dict, key: str) -> Reply:
         about = {"key": key, "model": self.endpoint.model, "service": self.endpoint.service}
         if "input" in request:
-            return read_embeddings(await self._post("embeddings", request), about)
+            n = len(request["input"])
+            reply = read_embeddings(await self._post("embeddings", request), about, n)
+            self.width = parse_embeddings(reply, n, self.width).shape[1]
+            return reply
         show = None if "tools" in request else WATCHER.get()
         answer = await self._stream(request, show) if show else None
-        return read_completion(answer or await self._post("chat/completions", request), about)
+        if answer is None:
+            answer = await self._post("chat/completions", request)
+        return read_completion(answer, about)
 
     async def _post(self, path: str, request: dict) -> str:
         """The answer as it came, without the key should the endpoint repeat it."""
@@ -143,7 +149,7 @@ class Connection:
         return self.endpoint.hide_key(response.text)
 
     async def _stream(self, request: dict, show: Watcher) -> str | None:
-        """The same, shown while it comes; None from an endpoint that does not stream."""
+        """The same, shown while it comes, if it comes as a stream; None where one is refused."""
         body = json.dumps(request | {"stream": True, "stream_options": {"include_usage": True}}).encode()
         options = {"cast_to": object, "stream": True, "stream_cls": AsyncStream[object]}
         try:
@@ -152,7 +158,9 @@ class Connection:
             return None
         async with stream:
             if "text/event-stream" not in stream.response.headers.get("Content-Type", ""):
-                return None
+                await stream.response.aread()  # the whole answer: it is paid, so it is used
+                if not stream.response.text.lstrip().startswith(("data:", "event:", ":")):
+                    return self.endpoint.hide_key(stream.response.text)
             answer = await join_events(stream, lambda text: show(self.endpoint.hide_key(text)))
         return self.endpoint.hide_key(json.dumps(answer))
 
