@@ -9,7 +9,6 @@
 """
 
 import asyncio
-import base64
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
@@ -25,7 +24,7 @@ from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.client import Connection
 from realusersim_nb.llm.endpoints import EndpointError, find_endpoint
 from realusersim_nb.llm.errors import CallFailed, Outcome
-from realusersim_nb.llm.replies import Reply, ToolReply, parse_json, parse_text, parse_tool_calls
+from realusersim_nb.llm.replies import Reply, ToolReply, parse_embeddings, parse_json, parse_text, parse_tool_calls
 from realusersim_nb.llm.requests import add_schema, make_request, repair_request, request_key
 from realusersim_nb.llm.usage import Budget, Usage
 from realusersim_nb.parallel.bars import show_bar
@@ -133,20 +132,25 @@ class Models:
     async def embed(self, model: str, texts: list[str]) -> np.ndarray:
         """Embeddings of texts, float32, a row a text, cached like replies; EndpointError without them."""
         connection = self._connect(model)
-        endpoint, rows = connection.endpoint, []
+        endpoint = connection.endpoint
         request = {"model": endpoint.model, "encoding_format": "float"} | endpoint.options
         batches = [texts[start : start + TEXTS_A_CALL] for start in range(0, len(texts), TEXTS_A_CALL)]
-        tasks = [self._reply(connection, request | {"input": batch}, 0) for batch in batches]
-        for batch, outcome in zip(batches, await self.run_all(tasks, f"embedding by {model}"), strict=True):
-            values = np.frombuffer(base64.b64decode(outcome.result.text if outcome.result else ""), "<f4")
-            if values.size == 0 or values.size % len(batch):
+
+        async def embed_batch(batch: list[str]) -> np.ndarray:
+            reply = await self._reply(connection, request | {"input": batch}, 0)
+            values = parse_embeddings(reply, len(batch), connection.width)
+            connection.width = values.shape[1]  # those of an earlier run have it, too
+            return values
+
+        outcomes = await self.run_all(map(embed_batch, batches), f"embedding by {model}")
+        for number, outcome in enumerate(outcomes):
+            if outcome.failure:
+                first, last = number * TEXTS_A_CALL + 1, min((number + 1) * TEXTS_A_CALL, len(texts))
                 raise EndpointError(
-                    f"{endpoint.address}, model {model!r}: no embeddings of texts {len(rows) + 1} to "
-                    f"{len(rows) + len(batch)} ({outcome.failure or 'too few came back'}); those before "
-                    "are cached: run again to go on."
+                    f"{endpoint.address}, model {model!r}: no embeddings of texts {first} to {last} "
+                    f"({outcome.failure}); those before are cached: run again to go on."
                 )
-            rows.extend(values.reshape(len(batch), -1))
-        return np.array(rows)
+        return np.array([row for outcome in outcomes for row in outcome.result])
 
     async def run_all(self, tasks: Iterable[Coroutine[Any, Any, T]], title: str) -> list[Outcome[T]]:
         """What became of the tasks, in order, under a progress bar with calls, tokens and cost.
