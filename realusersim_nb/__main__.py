@@ -19,6 +19,7 @@ from realusersim_nb.errors import InputError, MissingFileError, StudyError
 from realusersim_nb.llm import endpoints
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.replies import write_replies
+from realusersim_nb.llm.usage import format_cost
 from realusersim_nb.parallel import batches
 from realusersim_nb.runs import comparison, estimate, notebooks, report, summary, sweeps
 
@@ -172,8 +173,8 @@ def execute(todo: list[sweeps.PlannedRun], states: dict[str, str], **where: Any)
 def describe_run(run: sweeps.PlannedRun, state: sweeps.State) -> str:
     """One line on a run that has ended; of one that failed, why and where more is."""
     usage = summary.read_usage(run.folder)
-    minutes, cost = usage["wall_seconds"] / 60, usage["cost_usd"]
-    line = f"{state:<9} {run.name}  {minutes:.1f} min, {usage['calls']} calls, ${cost:.2f}"
+    minutes, cost = usage["wall_seconds"] / 60, format_cost(usage["cost_usd"])
+    line = f"{state:<9} {run.name}  {minutes:.1f} min, {usage['calls']} calls, {cost}"
     if not (failure := sweeps.read_failure(run)):
         return line
     return f"{line}\n          {failure['error'][:300]} (see {run.folder})"
@@ -182,15 +183,17 @@ def describe_run(run: sweeps.PlannedRun, state: sweeps.State) -> str:
 def describe_progress(states: dict[str, str]) -> str:
     """Beside the bar: runs begun and failed, calls and cost so far, of unfinished runs too."""
     outputs, n_failed = files.outputs_folder(), list(states.values()).count("failed")
-    usage = pd.DataFrame([summary.read_usage(outputs / name) for name in states]).sum()
+    usage = pd.DataFrame([summary.read_usage(outputs / name) for name in states]).sum(skipna=False)
     n_begun = sum(states[name] in ("new", "begun") and (outputs / name).exists() for name in states)
-    return f"{n_begun} begun, {n_failed} failed, {usage['calls']:,.0f} calls, ${usage['cost_usd']:.2f}"
+    cost = format_cost(usage["cost_usd"])
+    return f"{n_begun} begun, {n_failed} failed, {usage['calls']:,.0f} calls, {cost}"
 
 
 def describe_table(table: pd.DataFrame) -> str:
     """The end of a sweep: how many runs are in which state, what they cost, what failed and how to go on."""
     counts = ", ".join(f"{n} {state}" for state, n in table["state"].value_counts().items())
-    lines = [f"{len(table)} runs: {counts}; {table['calls'].sum():,} calls, ${table['cost_usd'].sum():.2f}"]
+    cost = format_cost(table["cost_usd"].sum(skipna=False))
+    lines = [f"{len(table)} runs: {counts}; {table['calls'].sum():,} calls, {cost}"]
     failed = table[table["state"] == "failed"]
     lines += [f"failed    {row.run}: {str(row.error)[:200]}" for row in failed.itertuples()]
     if len(failed):

@@ -4,10 +4,12 @@
 works in its ``outputs/``, uploads what is finished and downloads what others have finished.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +39,13 @@ def notebooks_folder() -> Path:
 def outputs_folder() -> Path:
     """Where runs and curated corpora are written."""
     return project_folder() / "outputs"
+
+
+@cache
+def digest_code() -> str:
+    """12 hex digits that change with the package's code and prompts: results of another digest may differ."""
+    paths = sorted(path for kind in ("*.py", "*.md") for path in Path(__file__).parent.rglob(kind))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
 
 
 @contextmanager

@@ -41,6 +41,11 @@ class Corpus:
     unreadable: Counter
     digest: str
 
+    def describe(self) -> dict[str, str | int]:
+        """The headline of every notebook that reads this corpus."""
+        counts = {"conversations": len(self.conversations), "users": self.n_users}
+        return {"name": self.name, **counts, "digest": self.digest}
+
     @property
     def n_users(self) -> int:
         """Number of different users left."""

@@ -12,7 +12,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
@@ -22,11 +24,11 @@ from tqdm import tqdm
 from realusersim_nb.errors import InputError
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.client import Connection
-from realusersim_nb.llm.endpoints import EndpointError, find_endpoint
+from realusersim_nb.llm.endpoints import Endpoint, EndpointError, find_endpoint
 from realusersim_nb.llm.errors import CallFailed, Outcome
 from realusersim_nb.llm.replies import Reply, ToolReply, parse_embeddings, parse_json, parse_text, parse_tool_calls
 from realusersim_nb.llm.requests import add_schema, make_request, repair_request, request_key
-from realusersim_nb.llm.usage import Budget, Usage
+from realusersim_nb.llm.usage import CALLS_FILE, Budget, Usage, note_call
 from realusersim_nb.parallel.bars import show_bar
 
 S = TypeVar("S", bound=BaseModel)
@@ -42,7 +44,9 @@ class Models:
     """All models of a notebook, with one cache and one budget.
 
     ``max_concurrency`` limits the calls in flight at each endpoint. ``llm_mode="replay"`` answers from the
-    cache only; ``record`` calls like ``live``. ``used`` has the keys of all replies that were used.
+    cache only; ``record`` calls like ``live``. ``calls_file`` (``Run.open_models`` gives it) takes a line for
+    each paid call, and the budget counts the files of that name in the run's other notebooks too. ``used``
+    has all replies that were used by key, without their texts.
     """
 
     def __init__(
@@ -52,15 +56,18 @@ class Models:
         budget_usd: float | None = None,
         llm_mode: LLMMode = "live",
         cache: Cache | str | None = None,
+        calls_file: Path | None = None,
     ):
         if llm_mode not in get_args(LLMMode):
             raise InputError(f"llm_mode {llm_mode!r}: expected one of {', '.join(get_args(LLMMode))}.")
         self.cache = cache if isinstance(cache, Cache) else Cache(cache)
         self.max_concurrency, self.llm_mode, self.usage = max_concurrency, llm_mode, Usage()
-        self.used: set[str] = set()
+        self.used: dict[str, Reply] = {}
+        self.calls_file = calls_file
         self._connections: dict[str, Connection] = {}
         self._in_flight: dict[str, asyncio.Task] = {}
-        self._budget = Budget(budget_usd, self.usage)
+        run_files = [*calls_file.parent.parent.glob(f"*/{CALLS_FILE}")] if calls_file else []
+        self._budget = Budget(budget_usd, self.usage, run_files)
         self._bar: tqdm | None = None
         self._settling = False
 
@@ -237,13 +244,14 @@ class Models:
     async def _reply(self, connection: Connection, request: dict, sample: int) -> Reply:
         """The reply to a request: of another task's call in flight, else cached, else live."""
         key = request_key(connection.endpoint, request, sample)
-        self.used.add(key)
         if key in self._in_flight:
             self.usage.cached += 1
         else:
             self._in_flight[key] = task = asyncio.create_task(self._fetch(connection, request, key))
             task.add_done_callback(lambda _: self._in_flight.pop(key))
-        return await asyncio.shield(self._in_flight[key])  # a call once made is finished and cached
+        reply = await asyncio.shield(self._in_flight[key])  # a call once made is finished and cached
+        self.used[key] = replace(reply, text="", reasoning="", tool_calls="")
+        return reply
 
     async def _fetch(self, connection: Connection, request: dict, key: str) -> Reply:
         if reply := await self.cache.find(key):
@@ -257,8 +265,15 @@ class Models:
             )
         async with self._budget.reserve(connection.endpoint, request):
             reply = await connection.call(request, key)
-            self.usage.add(connection.endpoint, reply)
+            self._count(connection.endpoint, reply)
         return await self.cache.keep(reply)
+
+    def _count(self, endpoint: Endpoint, reply: Reply) -> None:
+        """Count a paid call, before anything else can go wrong with its reply."""
+        cost = endpoint.find_cost(reply.prompt_tokens, reply.completion_tokens)
+        self.usage.add(reply.prompt_tokens, reply.completion_tokens, cost)
+        if self.calls_file:
+            note_call(self.calls_file, endpoint, reply)
 
     def _allow_retry(self, words: str) -> bool:
         self.usage.retried += not self._settling
@@ -267,7 +282,5 @@ class Models:
 
     def _show_usage(self, words: str = "") -> None:
         if self._bar is not None:
-            unknown = any(c.endpoint.prices is None for c in self._connections.values())
-            texts = [str(self.usage), "some prices unknown" * unknown, words]
-            self._bar.set_postfix_str(", ".join(filter(None, texts)), refresh=False)
+            self._bar.set_postfix_str(", ".join(filter(None, [str(self.usage), words])), refresh=False)
             self._bar.update(0)  # draws it twice a second at most

@@ -94,7 +94,8 @@ def measure_cost(folder: Path) -> float:
     if not (summary.exists() and transcripts.exists()):
         return float("nan")
     n = max(transcripts.read_bytes().count(b"\n"), 1)
-    return json.loads(summary.read_text())["calls"]["cost_usd"] / n
+    cost = json.loads(summary.read_text(encoding="utf-8"))["calls"]["cost_usd"]
+    return float("nan") if cost is None else cost / n
 
 
 def list_sizes(board: pd.DataFrame, settings: pd.DataFrame, *, arm: str) -> pd.DataFrame:

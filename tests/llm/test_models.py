@@ -91,9 +91,10 @@ def test_recorded_replies_replay_elsewhere(endpoint, tmp_path, monkeypatch):
     mock = endpoint(lambda request: '{"colour": "red"}' if "response_format" in request else "blue")
 
     async def run(mode, cache=None):
-        async with Models(llm_mode=mode, cache=cache) as models:
+        run = folders.Run("r", "00_x")
+        async with run.open_models(llm_mode=mode, cache=cache) as models:
             found = [await models.ask_json("m", "which?", Colour), await models.ask("m", "which?")]
-            folders.Run("r", "00_x").finish(models)
+            run.finish(models)
             return found
 
     recorded = asyncio.run(run("record"))
@@ -181,7 +182,7 @@ def test_endpoints_yaml_names_address_key_and_price(endpoint, tmp_path, monkeypa
     monkeypatch.setenv("MY_KEY", "secret-of-the-test")
 
     async def run():
-        async with Models(budget_usd=1.5) as models:
+        async with Models(budget_usd=4.5) as models:
             await models.ask("mine", "which?")
             with pytest.raises(BudgetReached):
                 await models.ask("mine", "another?")
@@ -250,7 +251,7 @@ def test_identity_keeps_the_cache_when_an_address_changes():
 
 
 def test_budget_is_never_passed_and_what_is_left_can_go_on(endpoint, tmp_path, monkeypatch):
-    """Each call costs $0.10 and can cost $0.12 at most: 7 fit into $0.80, however many ask at once."""
+    """Each call costs $0.10 and can cost $0.34 at most: 7 fit into $1.00, however many ask at once."""
     mock = endpoint(lambda request: "red")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "endpoints.yaml").write_text("mine: {input_price: 10000, output_price: 0}")
@@ -266,7 +267,7 @@ def test_budget_is_never_passed_and_what_is_left_can_go_on(endpoint, tmp_path, m
 
     spent = []
     with pytest.raises(BudgetReached, match="raise it and run again"):
-        asyncio.run(run(0.8))
+        asyncio.run(run(1.0))
     assert 0.6 < spent[0] <= 0.8 and len(mock.requests) == round(spent[0] / 0.1)
     assert asyncio.run(run(2.0)) == ["red"] * 16
     assert len(mock.requests) == 16

@@ -195,18 +195,6 @@ def test_dry_run_says_calls_tokens_and_dollars_and_runs_nothing(capsys, monkeypa
     )  # neither the number of users nor the price is known
 
 
-def test_budget_is_the_whole_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "summary_part.json").write_text('{"calls": {"cost_usd": 0.75}}')
-    assert notebooks.subtract_cost({"budget_usd": 2.0, "seed": 1}, tmp_path / "x") == {
-        "budget_usd": 1.25,
-        "seed": 1,
-    }
-    assert notebooks.subtract_cost({"budget_usd": 0.5}, tmp_path / "x") == {"budget_usd": 0.0}
-    assert notebooks.subtract_cost({"seed": 1}, tmp_path / "x") == {"seed": 1}
-
-
 @pytest.mark.parametrize(
     ("written", "left"),
     [

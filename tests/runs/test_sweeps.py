@@ -27,10 +27,9 @@ PARAMETERS = 'run_name = "run"\nseed = 1\nsimulator = "m"\nn_cases = 3\nllm_mode
 CODE = """
 import asyncio
 from realusersim_nb.errors import InputError
-from realusersim_nb.llm import Models
 from realusersim_nb.runs import start_notebook
 run = start_notebook(run_name, "00_tiny")
-models = Models(llm_mode=llm_mode)
+models = run.open_models(llm_mode=llm_mode)
 replies = await models.run_all([models.ask(simulator, f"{seed} {i}") for i in range(n_cases)], "asking")
 if simulator == "bad":
     raise ValueError("no such simulator")
