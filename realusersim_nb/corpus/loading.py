@@ -5,7 +5,7 @@ JSONL, JSON, parquet or CSV (file or folder), in a layout of ``formats`` or with
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -13,13 +13,13 @@ from pathlib import Path
 import pandas as pd
 
 from realusersim_nb.corpus.columns import Columns, ColumnsError, parse_columns, write_note
+from realusersim_nb.corpus.conversations import number_users
 from realusersim_nb.corpus.curation import Funnel, curate_rows
 from realusersim_nb.corpus.formats import parse_row
 from realusersim_nb.corpus.pii import mask_pii
 from realusersim_nb.corpus.shards import SMALL, curate_shards, digest_curation
 from realusersim_nb.corpus.sources import find_shards, read_rows, read_shard
 from realusersim_nb.errors import InputError
-from realusersim_nb.parallel.bars import show_bar
 from realusersim_nb.records import Conversation
 from realusersim_nb.text import cut_at_word
 
@@ -29,14 +29,14 @@ DEFAULT_SKIPPED = ("assistant is GPT-4o",)  # few corpora but WildChat-4.8M woul
 
 @dataclass
 class Corpus:
-    """Curated conversations and what became of the rest.
+    """Curated conversations (of a large corpus on disk, read like a list) and what became of the rest.
 
     ``funnel``: a row a step, what it left. ``unreadable``: rows that could not be read, counted by reason.
     ``digest`` changes with all that decides what is left: source, steps, their code, ``max_conversations``.
     """
 
     name: str
-    conversations: list[Conversation]
+    conversations: Sequence[Conversation]
     funnel: pd.DataFrame
     unreadable: Counter
     digest: str
@@ -49,7 +49,7 @@ class Corpus:
     @property
     def n_users(self) -> int:
         """Number of different users left."""
-        return len({c.user_id for c in self.conversations})
+        return len(number_users(self.conversations)[1])
 
 
 def load_corpus(
@@ -71,9 +71,8 @@ def load_corpus(
         rows = (row for shard in shards for row in read_shard(shard))
         kept, funnel = curate_rows(rows, skip_steps=skip_steps, limit=max_conversations)
     else:
-        left, funnel = curate_shards(corpus, shards, skip_steps=skip_steps, workers=workers)
-        kept = list(show_bar(left, "reading what is left", leave=False))
-    if not kept:
+        kept, funnel = curate_shards(corpus, shards, skip_steps=skip_steps, workers=workers)
+    if not len(kept):
         raise InputError(f"corpus {corpus!r}: {explain_empty(funnel)}")
     digest += f"-{max_conversations}" * (max_conversations is not None)
     return Corpus(corpus, kept, funnel.tabulate(), funnel.unreadable, digest)
