@@ -11,11 +11,11 @@ from typing import Any, TextIO
 import nbformat
 import papermill
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
 from realusersim_nb import errors, files
 from realusersim_nb.errors import InputError, MissingFileError, StudyError
 from realusersim_nb.runs.kernel import take_kernel
+from realusersim_nb.runs.parameters import check_value
 from realusersim_nb.runs.summary import (
     collect_headlines,
     describe_code,
@@ -43,19 +43,16 @@ def fill_parameters(notebook: Path, given: dict) -> dict[str, Any]:
     return {name: given.get(name, default) for name, default in read_parameters(notebook).items()}
 
 
-def check_parameters(given: dict, chosen: list[Path]) -> None:
-    """InputError for a name that none of the chosen notebooks has, or a value of another kind."""
-    declared = {name: value for notebook in chosen for name, value in read_parameters(notebook).items()}
+def check_parameters(given: dict, chosen: list[Path], *, known: Iterable[Path] = ()) -> None:
+    """InputError for a name that no chosen (or ``known``) notebook has, or a value that it cannot have."""
+    declared = {name for notebook in (*chosen, *known) for name in read_parameters(notebook)}
     for name, value in given.items():
         if name not in declared:
             names, expected = ", ".join(path.stem for path in chosen), ", ".join(sorted(declared))
             raise InputError(f"parameter {name!r} does not exist in {names}: expected some of {expected}.")
-        default = declared[name]
-        try:
-            TypeAdapter(Any if default is None else type(default) | None).validate_python(value, strict=True)
-        except ValidationError as error:
-            expected = f"{type(default).__name__} such as {default!r}"
-            raise InputError(f"parameter {name!r}: expected a {expected}, got {value!r}.") from error
+        for notebook in chosen:
+            if name in read_parameters(notebook):
+                check_value(notebook.stem, name, value)
 
 
 def read_mapping(path: Path, kind: str) -> dict[str, Any]:

@@ -127,10 +127,10 @@ def choose_runs(runs: list[PlannedRun], only: str | None) -> list[PlannedRun]:
 
 def find_state(run: PlannedRun) -> State:
     """Finished if the manifest is of these parameters and everything it stands for is still there."""
-    manifest = read_manifest(run.folder) or {}
-    needed = [*(path.name for path in notebooks.find_notebooks(run.notebooks)), "summary.json"]
+    manifest, chosen = read_manifest(run.folder) or {}, notebooks.find_notebooks(run.notebooks)
+    needed = [name for path in chosen for name in (path.name, f"{path.stem}/summary_part.json")]
     is_same = manifest.get("given") == json.loads(json.dumps(run.parameters))
-    if is_same and all((run.folder / name).exists() for name in needed):
+    if is_same and all((run.folder / name).exists() for name in [*needed, "summary.json"]):
         return "finished"
     if (run.folder / "failed.json").exists():
         return "failed"
@@ -179,7 +179,7 @@ def record_failure(run: PlannedRun, error: Exception, notebook: str | None = Non
 def read_failure(run: PlannedRun) -> dict[str, Any]:
     """``notebook, error, is_defect`` of a run that failed; empty for any other."""
     path = run.folder / "failed.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def execute_all(

@@ -3,7 +3,9 @@
 import ast
 import asyncio
 import json
+import re
 import threading
+from datetime import date
 from pathlib import Path
 
 import nbformat
@@ -13,19 +15,14 @@ from conftest import SAMPLE
 
 from realusersim_nb import __main__ as main
 from realusersim_nb.corpus.loading import load_corpus
+from realusersim_nb.errors import InputError
 from realusersim_nb.profiles.extraction import describe_source
 from realusersim_nb.records import Profile
 from realusersim_nb.runs import folders, kernel, notebooks, summary
+from realusersim_nb.runs.parameters import KINDS, check_value
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-NAMES = """
-run_name seed corpus max_conversations n_users n_cases n_tasks n_trials extractor simulator
-assistant judge agent arms domain max_concurrency budget_usd llm_mode turn_format
-max_user_messages max_steps systems k compared_extractor n_compared skip_steps reference
-agent_format released judge_calls judge_orders n_rejudged label_file directives facet_writer
-embedder n_triplets annotator answer_file sweep compared_arm columns profile_messages
-""".split()
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +36,36 @@ def test_no_two_cells_have_one_id():
     assert len(ids) == len(set(ids))
 
 
+def fits(path, name, value):
+    """Whether a notebook's parameter can have a value."""
+    try:
+        check_value(path.stem, name, value)
+    except InputError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("n_users", [None, 1], ["ten", -1, 0, 1.5, True, date(2026, 1, 1)]),
+        ("budget_usd", [None, 0, 2.5], ["5", -1, float("nan"), float("inf"), True]),
+        ("seed", [0, 2**32 - 1], [None, -1, 2**32, 1.0]),
+        ("judge", [None, "m", ["m", "measured"]], [[], "", 5]),
+        ("arms", [["task_only", "stock"]], [[], ["nobody"], ["profile", "profile"], "profile"]),
+        ("extractor", ["measured", "gpt-4o", "hybrid:gpt-4o", "llama3:8b"], ["hybrid:", "", None]),
+        ("columns", [{}, {"role": "sender", "users": ["a"]}], [{"roles": "x"}, {"role": 1}]),
+        ("judge_calls", [1, 2], [3, "2", None]),
+        ("llm_mode", ["live"], ["off", None]),
+        ("released", [None, "folder", Path("folder")], [5, ""]),
+    ],
+)
+def test_value_of_a_parameter_has_its_kind_and_range(name, right, wrong):
+    other = Path("05_measure_gap.ipynb")
+    assert [fits(other, name, value) for value in right] == [True] * len(right)
+    assert [fits(other, name, value) for value in wrong] == [False] * len(wrong)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 class TestNotebookForm:
     def test_has_one_parameters_cell_of_commented_literals_with_known_names(self, path):
@@ -46,8 +73,9 @@ class TestNotebookForm:
         assert len(tagged) == 1
         for line in tagged[0].source.splitlines():
             name, _, value = line.partition(" = ")
-            assert name in NAMES and "  # " in value, line
-            ast.literal_eval(value.partition("  # ")[0])
+            value, _, comment = value.partition("  # ")
+            assert name in KINDS and comment and fits(path, name, ast.literal_eval(value)), line
+            assert fits(path, name, None) == bool(re.search("(None|null):", comment)), line
 
     def test_is_committed_without_outputs(self, path):
         code = [c for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
@@ -75,8 +103,10 @@ def test_parameter_files_fit_the_notebooks():
     [
         ("run 03 -p n_casse 5", "'n_casse' does not exist"),
         ("run 06 -p n_cases 5", "'n_cases' does not exist in 06"),
-        ("run 03 -p n_cases five", "expected a int"),
-        ("run 03 -p n_cases true", "expected a int"),
+        ("run 03 -p n_cases five", "'n_cases'"),
+        ("run 01 -p n_users ten", "'n_users'"),
+        ("run 01 -p n_users 2026-01-01", "'n_users'"),
+        ("run 03 -p simulator null", "'simulator' of 03"),
         ("run 09", "notebook '09' does not exist"),
         ("run -f missing.yaml", "no such file"),
         ("run --run-name ../x 00", "plain folder name"),

@@ -83,7 +83,7 @@ def test_every_combination_is_a_run_in_a_folder_that_says_what_varies(place):
         ({"grid": {"simulator": []}}, "'simulator' has no values"),
         ({"runs": []}, "'runs' has no values"),
         ({"grid": {"models": ["a"]}}, "parameter 'models' does not exist"),
-        ({"grid": {"seed": ["one"]}}, "parameter 'seed': expected a int"),
+        ({"grid": {"seed": ["one"]}}, "parameter 'seed'"),
         ({"grid": {"simulator": ["a/b", "a b"]}}, "would both have the folder outputs/s/simulator=a_b"),
         ({"parameters": {"seed": 1}, "seeds": [1, 2]}, "'seed' is set in two places"),
         ({"parameters": {"run_name": "x"}}, "run_name is made of what varies"),
@@ -135,7 +135,7 @@ def test_failed_runs_stop_no_other_and_finished_ones_are_not_run_again(place, ru
     mock = endpoint(lambda r: "yes")
     (place / "s.yaml").write_text("grid: {simulator: [m, bad]}\ntags: [pilot]")
     out, err, status = run()
-    assert status == 0 and "1 failed" in out and "1 finished" in out
+    assert status == 1 and "1 failed" in out and "1 finished" in out
     table = pd.read_parquet(place / "outputs/s/sweep.parquet").set_index("simulator")
     assert table.loc["m", ["state", "calls", "tags"]].tolist() == ["finished", 3, "pilot"]
     assert "no such simulator" in table.loc["bad", "error"] and "no such simulator" in out + err
@@ -145,9 +145,22 @@ def test_failed_runs_stop_no_other_and_finished_ones_are_not_run_again(place, ru
     run("--retry-failed")
     assert len(mock.requests) == n  # replies were kept
     (place / "outputs/s/simulator=m/manifest.json").write_text("{")  # half-written
-    out = run("--only", "bad")[0]
-    assert "2 runs: " in out and "1 begun" in out and "1 failed" in out
+    out, _, status = run("--only", "bad")
+    assert "2 runs: " in out and "1 begun" in out and "1 failed" in out and status == 1
     assert "1 finished" in run()[0] and len(mock.requests) == n
+    assert run("--only", "simulator=m")[2] == 0  # of these runs none has failed
+
+
+def test_run_without_all_it_has_made_is_not_finished(place, run, endpoint):
+    endpoint(lambda r: "yes")
+    (place / "s.yaml").write_text("seeds: [1]")
+    run()
+    [planned], folder = plan(seeds=[1]), place / "outputs/s/seed=1"
+    for lost in ("00_tiny", "00_tiny.ipynb", "00_tiny/summary_part.json", "summary.json"):
+        assert sweeps.find_state(planned) == "finished"
+        (folder / lost).rename(place / "away")
+        assert sweeps.find_state(planned) == "begun", lost
+        (place / "away").rename(folder / lost)
 
 
 def test_defect_keeps_its_trace_and_what_a_user_can_mend_is_a_sentence(place, run, endpoint, capfd):
