@@ -15,7 +15,7 @@ import yaml
 from realusersim_nb import errors, files
 from realusersim_nb.errors import InputError, MissingFileError, StudyError
 from realusersim_nb.runs.kernel import take_kernel
-from realusersim_nb.runs.parameters import check_value
+from realusersim_nb.runs.parameters import check_value, digest_inputs
 from realusersim_nb.runs.summary import (
     collect_headlines,
     describe_code,
@@ -143,6 +143,7 @@ def write_manifest(run_folder: Path, parameters: dict) -> None:
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "parameters": {path.stem: read_executed_parameters(path) for path in executed},
         "given": parameters,
+        "inputs": digest_inputs(parameters),
         **describe_code(),
         "corpus": headlines.get("corpus"),
         "calls": headlines["calls"],

@@ -1,12 +1,15 @@
 """What the value of a notebook's parameter may be: the same name means the same everywhere."""
 
+import hashlib
+import json
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from realusersim_nb.agents.scores import STOCK, AgentReferenceArm, Domain
-from realusersim_nb.corpus.columns import Columns
+from realusersim_nb.corpus.columns import Columns, find_note
 from realusersim_nb.corpus.curation import DUPLICATES, STEPS
 from realusersim_nb.errors import InputError
 from realusersim_nb.llm.models import LLMMode
@@ -110,6 +113,8 @@ KINDS: dict[str, Kind] = {
 """What the value of each parameter may be, in every notebook that has it."""
 SIMULATED = {"00_start_here", "03_benchmark_fidelity", "04_stress_test_agents"}  # need a simulator
 
+INPUTS = ["corpus", "reference", "released", "label_file", "answer_file", "embedder"]  # may name a file
+
 
 def check_value(notebook: str, name: str, value: Any) -> None:
     """InputError for a value that a notebook's parameter cannot have; a name that is not listed takes any."""
@@ -119,3 +124,24 @@ def check_value(notebook: str, name: str, value: Any) -> None:
     except ValidationError as error:
         problem = f"expected {kind.words}, got {value!r}"
         raise InputError(f"parameter {name!r} of {notebook}: {problem}.") from error
+
+
+def digest_inputs(parameters: dict[str, Any]) -> dict[str, str]:
+    """A digest of the content of every file or folder here that parameters name, by its path."""
+    named = [parameters.get(name) for name in INPUTS] + [*(parameters.get("systems") or {}).values()]
+    return {str(path): digest_path(Path(path)) for path in named if path and Path(path).exists()}
+
+
+def digest_path(path: Path) -> str:
+    """12 hex digits that change with the files at a path, also with the columns saved for it."""
+    paths = [*sorted(path.rglob("*")), path, find_note(path), find_note(path.parent)]
+    paths = [file for file in paths if file.is_file()]
+    stats = [(file.name, digest_file(file, file.stat().st_size, file.stat().st_mtime_ns)) for file in paths]
+    return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:12]
+
+
+@cache
+def digest_file(path: Path, size: int, changed: int) -> str:
+    """sha256 of a file, read again if its size or time has changed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -32,6 +32,7 @@ from realusersim_nb.errors import InputError
 from realusersim_nb.parallel import cluster
 from realusersim_nb.runs import notebooks, report
 from realusersim_nb.runs.folders import Run
+from realusersim_nb.runs.parameters import digest_inputs
 from realusersim_nb.runs.summary import read_manifest, read_usage
 
 State = Literal["finished", "failed", "begun", "new"]
@@ -126,10 +127,11 @@ def choose_runs(runs: list[PlannedRun], only: str | None) -> list[PlannedRun]:
 
 
 def find_state(run: PlannedRun) -> State:
-    """Finished if the manifest is of these parameters and everything it stands for is still there."""
+    """Finished if the manifest is of these parameters and files, and all it stands for is still there."""
     manifest, chosen = read_manifest(run.folder) or {}, notebooks.find_notebooks(run.notebooks)
     needed = [name for path in chosen for name in (path.name, f"{path.stem}/summary_part.json")]
     is_same = manifest.get("given") == json.loads(json.dumps(run.parameters))
+    is_same = is_same and manifest.get("inputs") == digest_inputs(run.parameters)
     if is_same and all((run.folder / name).exists() for name in [*needed, "summary.json"]):
         return "finished"
     if (run.folder / "failed.json").exists():

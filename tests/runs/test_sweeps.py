@@ -23,7 +23,7 @@ from realusersim_nb.parallel import cluster
 from realusersim_nb.runs import estimate, sweeps
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
-PARAMETERS = 'run_name = "run"\nseed = 1\nsimulator = "m"\nn_cases = 3\nllm_mode = "live"'
+PARAMETERS = 'run_name = "run"\nseed = 1\ncorpus = "sharegpt"\nsystems = {}\nsimulator = "m"\nn_cases = 3\nllm_mode = "live"'
 CODE = """
 import asyncio
 from realusersim_nb.errors import InputError
@@ -151,11 +151,19 @@ def test_failed_runs_stop_no_other_and_finished_ones_are_not_run_again(place, ru
     assert run("--only", "simulator=m")[2] == 0  # of these runs none has failed
 
 
-def test_run_without_all_it_has_made_is_not_finished(place, run, endpoint):
+def test_run_is_not_finished_without_all_it_has_made_nor_of_other_files(place, run, endpoint):
     endpoint(lambda r: "yes")
-    (place / "s.yaml").write_text("seeds: [1]")
+    named = {"corpus": "c.jsonl", "systems": {"other": "folder"}}
+    (place / "folder").mkdir()
+    for name in ("c.jsonl", "folder/t.jsonl"):
+        (place / name).write_text("one")
+    (place / "s.yaml").write_text(json.dumps({"parameters": named, "seeds": [1]}))
     run()
-    [planned], folder = plan(seeds=[1]), place / "outputs/s/seed=1"
+    [planned], folder = plan(parameters=named, seeds=[1]), place / "outputs/s/seed=1"
+    for name in ("c.jsonl", "folder/t.jsonl"):
+        (place / name).write_text("two")
+        assert sweeps.find_state(planned) == "begun", name
+        (place / name).write_text("one")
     for lost in ("00_tiny", "00_tiny.ipynb", "00_tiny/summary_part.json", "summary.json"):
         assert sweeps.find_state(planned) == "finished"
         (folder / lost).rename(place / "away")
@@ -169,8 +177,8 @@ def test_defect_keeps_its_trace_and_what_a_user_can_mend_is_a_sentence(place, ru
     run()
     for simulator, is_defect in (("bad", True), ("misspelt", False)):
         folder = place / f"outputs/s/simulator={simulator}"
-        assert json.loads((folder / "failed.json").read_text())["is_defect"] is is_defect
-        assert ("Traceback" in (folder / "log.txt").read_text()) is is_defect
+        assert json.loads((folder / "failed.json").read_text(encoding="utf-8"))["is_defect"] is is_defect
+        assert ("Traceback" in (folder / "log.txt").read_text(encoding="utf-8")) is is_defect
         assert main(["run", "00", "-p", "simulator", simulator]) == 1
         printed = capfd.readouterr().err
         assert (
@@ -258,7 +266,7 @@ def elsewhere(tmp_path_factory):
     start("scheduler", "--port", "0", "--host", "127.0.0.1", "--scheduler-file", str(folder / "file"))
     while not (folder / "file").exists():
         time.sleep(0.1)
-    address = json.loads((folder / "file").read_text())["address"]
+    address = json.loads((folder / "file").read_text(encoding="utf-8"))["address"]
     yield folder, address, lambda: start("worker", address, "--nthreads", "1")
     for process in started[::-1]:
         process.terminate()
