@@ -105,7 +105,7 @@ def find_or_start_server() -> str:
 def find_server(folder: Path) -> str | None:
     """URL of the server that answers, if there is one."""
     try:
-        url = json.loads((folder / "server.json").read_text())["url"]
+        url = json.loads((folder / "server.json").read_text(encoding="utf-8"))["url"]
         httpx.get(f"{url}/health", timeout=5, trust_env=False).raise_for_status()  # never by a proxy
         return url
     except (OSError, ValueError, KeyError, httpx.HTTPError):
@@ -139,7 +139,7 @@ def read_log_end(log: Path | None = None) -> str:
     log = log or cache_folder() / "server" / "server.log"
     if not log.exists():
         return "(the server has no log)"
-    return "\n".join(log.read_text(errors="replace").strip().splitlines()[-8:])
+    return "\n".join(log.read_text(errors="replace", encoding="utf-8").strip().splitlines()[-8:])
 
 
 def living_holders(folder: Path) -> Iterator[str]:
@@ -167,7 +167,7 @@ def run_server(model: str, folder: Path, port: int) -> None:
     except RuntimeError as error:
         sys.exit(str(error))  # the log's lines before this one have the reason
     address = folder / "server.json"
-    address.write_text(json.dumps({"url": server.listening_address, "pid": os.getpid()}))
+    address.write_text(json.dumps({"url": server.listening_address, "pid": os.getpid()}), encoding="utf-8")
     while True:
         time.sleep(1)
         with FileLock(folder / "lock"):  # no process can begin to use a server that is about to end

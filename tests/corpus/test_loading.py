@@ -321,7 +321,7 @@ def test_digest_changes_with_all_that_decides_the_conversations(tmp_path):
     assert len({first, digest(max_conversations=1), digest(skip_steps=list(curation.STEPS)[1:])}) == 3
     (tmp_path / "columns.yaml").write_text("users: [Botty]")
     with_columns = digest()
-    path.write_text(path.read_text().replace("press", "push"))
+    path.write_text(path.read_text(encoding="utf-8").replace("press", "push"))
     assert len({first, with_columns, digest()}) == 3
 
 

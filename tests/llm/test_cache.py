@@ -125,7 +125,7 @@ def test_file_that_is_no_database_is_named_and_left_alone(tmp_path):
     path.write_text("not a database at all, but long enough to be looked at" * 10)
     with pytest.raises(CacheError, match=r"r.sqlite: file is not a database. Move that file away"):
         Cache(path)
-    assert path.read_text().startswith("not a database")
+    assert path.read_text(encoding="utf-8").startswith("not a database")
 
 
 def test_damaged_cache_is_told_with_the_way_to_save_it(tmp_path):

@@ -278,7 +278,7 @@ def test_with_a_fifth_of_all_answers_bad_every_call_ends_as_a_reply_or_a_failure
         again, usage_again = asyncio.run(run())
     failed = [r for r in results if isinstance(r, str)]
     assert set(failed) <= set(errors.FailureKind.__args__) and len(failed) == usage.failed < n / 10
-    log = (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text(encoding="utf-8")
     assert all(f'"fault": "{fault}"' in log for fault in FAULTS)
     assert usage.live + usage.retried + usage_again.live + usage_again.retried == len(log.splitlines())
     assert all(r == a for r, a in zip(results, again, strict=True) if not isinstance(r, str))

@@ -23,9 +23,9 @@ def test_profiles_read_back_the_same_and_have_a_card(tmp_path):
     assert path == tmp_path / "profiles" / "consolidated_user_profiles.jsonl"
     assert list(release.read_profiles(tmp_path)) == extracted
     assert {"user_ip", "demographics", "linguistic_profile"} <= set(
-        json.loads(path.read_text().splitlines()[0])
+        json.loads(path.read_text(encoding="utf-8").splitlines()[0])
     )
-    assert f"{len(extracted):,} executable profiles" in (tmp_path / "README.md").read_text()
+    assert f"{len(extracted):,} executable profiles" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 def test_profiles_are_there_for_other_tools_too(tmp_path):

@@ -140,13 +140,13 @@ def test_profiles_of_a_changed_corpus_or_setting_are_made_anew(tmp_path, monkeyp
         source = describe_source(real.digest, **settings | changed)
         return asyncio.run(folders.Run("r", "02_x").take_profiles(real.conversations, source, models=None))
 
-    corpus.write_text(SAMPLE.read_text())
+    corpus.write_text(SAMPLE.read_text(encoding="utf-8"))
     source = describe_source(load_corpus(str(corpus)).digest, **settings)
     folders.Run("r", "01_extract_profiles").save_records("profiles", [Profile(user_id="u")], made_from=source)
     assert take() == [Profile(user_id="u")]
     for name, value in {"n_users": 3, "profile_messages": 9, "seed": 2}.items():
         assert len(take(**{name: value})) == 6
-    corpus.write_text("\n".join(SAMPLE.read_text().splitlines()[::-1]))
+    corpus.write_text("\n".join(SAMPLE.read_text(encoding="utf-8").splitlines()[::-1]))
     assert len(take()) == 6
 
 
@@ -185,7 +185,7 @@ def test_summary_adds_up_calls_and_its_measures_are_described_with_interval_n_an
     by_judge = {"j": {"profile": {"rate": 0.5, **rates}, "same_user": {"rate": float("nan"), **rates}}}
     folders.Run("r", "03_x").finish(fidelity=by_judge["j"], fidelity_by_judge=by_judge)
     folders.Run("r", "04_y").finish(stress={})
-    saved = json.loads(Path("outputs/r/summary.json").read_text())
+    saved = json.loads(Path("outputs/r/summary.json").read_text(encoding="utf-8"))
     assert saved["fidelity"]["profile"]["ci_low"] is None and saved["calls"]["live"] == 0
     texts = summary.pivot_measures(summary.collect_measures(summary.find_runs()))["fidelity by j"]
     assert texts.to_dict() == {
@@ -208,7 +208,9 @@ def test_tables_and_figures_leave_no_half_files(tmp_path, monkeypatch):
         ".png",
         ".svg",
     ]
-    assert r"task\_only \& 5 \%" in (run.folder / "latex.tex").read_text() and not list(run.folder.glob(".*"))
+    assert r"task\_only \& 5 \%" in (run.folder / "latex.tex").read_text(encoding="utf-8") and not list(
+        run.folder.glob(".*")
+    )
     assert pd.read_csv(run.folder / "scores.csv").equals(pd.read_parquet(run.folder / "scores.parquet"))
 
 
