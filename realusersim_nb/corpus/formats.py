@@ -146,11 +146,10 @@ def list_turns(messages: list[dict]) -> list[Turn]:
 @layout("conversation")
 def parse_wildchat(row: dict) -> tuple[dict, list[Turn]]:
     """WildChat: ``conversation_hash`` or ``conversation_id``; perhaps ``hashed_ip``, ``model``, ``toxic``."""
-    toxic = row.get("toxic")
-    fields = {"model": row.get("model"), "toxic": str(toxic).strip().lower() not in NEVER}
-    fields |= {"conversation_id": pick_name(row, "conversation_hash", "conversation_id")}
+    fields = {"conversation_id": pick_name(row, "conversation_hash", "conversation_id")}
+    fields |= {"user_id": pick_name(row, "hashed_ip", "user_id"), "model": pick_name(row, "model")}
     turns = [(turn["role"], turn["content"]) for turn in row["conversation"]]
-    return fields | {"user_id": pick_name(row, "hashed_ip", "user_id")}, turns
+    return fields | {"toxic": str(row.get("toxic")).strip().lower() not in NEVER}, turns
 
 
 @layout("conversations")

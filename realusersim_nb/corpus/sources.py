@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -191,8 +191,10 @@ def read_parquet(path: Path, start: int, stop: int) -> Iterator[dict]:
     """Stream the rows of some row groups of a parquet file; of turns in a known layout only role and text."""
     file = pq.ParquetFile(path)
     names = [file.metadata.schema.column(i).path for i in range(file.metadata.num_columns)]
-    used = ("role", "content", "from", "value")
-    names = [n for n in names if "." not in n or n.split(".")[0] not in LAYOUTS or n.split(".")[-1] in used]
+    for field, used in product(LAYOUTS, ({"role", "content"}, {"from", "value"})):
+        inner = {name: {*name.split(".")[1:]} for name in names if name.startswith(f"{field}.")}
+        if used <= set().union(*inner.values()):
+            names = [name for name in names if name not in inner or used & inner[name]]
     groups = range(start, min(stop, file.num_row_groups))
     for batch in file.iter_batches(1000, row_groups=groups, columns=names):
         yield from batch.to_pylist()

@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from conftest import make_conversation
 
@@ -112,6 +113,14 @@ def test_system_and_tool_rows_are_nobodys_messages(tmp_path, row):
     [found] = [formats.parse_row(row) for row in sources.read_rows(path)]
     assert [m.role for m in found.messages] == ["user", "assistant"]
     assert loading.describe_corpus(path).count("left out") == 2
+
+
+@pytest.mark.parametrize(("who", "what"), [("role", "content"), ("sender", "text")])
+def test_turns_of_a_parquet_file_keep_their_parts_and_names(tmp_path, who, what):
+    turns = [{who: "user", what: PARTS[:1], "n": 1}, {who: "assistant", what: PARTS[:1], "n": 2}]
+    pd.DataFrame([{"id": "a", "messages": turns}]).to_parquet(tmp_path / "a.parquet")
+    [row] = sources.read_rows(str(tmp_path / "a.parquet"))
+    assert [m.content for m in formats.parse_row(row).messages] == ["look", "look"]
 
 
 def test_system_that_alone_replies_is_the_assistant(tmp_path):
