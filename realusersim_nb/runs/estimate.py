@@ -12,7 +12,7 @@ from realusersim_nb.gap import embeddings, facets
 from realusersim_nb.llm import endpoints
 from realusersim_nb.pt3 import judges
 from realusersim_nb.runs.notebooks import fill_parameters, find_notebooks
-from realusersim_nb.runs.summary import read_usage
+from realusersim_nb.runs.summary import read_headlines
 from realusersim_nb.runs.sweeps import PlannedRun, find_state
 
 TOKENS = {
@@ -154,11 +154,14 @@ def estimate_runs(runs: list[PlannedRun]) -> pd.DataFrame:
 
 
 def measure_pace() -> float:
-    """Seconds that a live call took in the runs under outputs/; NaN without any."""
-    manifests = [path for depth in ("*", "*/*") for path in outputs_folder().glob(f"{depth}/manifest.json")]
-    usage = pd.DataFrame([read_usage(path.parent) for path in manifests], columns=["calls", "wall_seconds"])
-    live = usage[usage["calls"] > 0].sum()
-    return live["wall_seconds"] / live["calls"] if live["calls"] else float("nan")
+    """Seconds that a live call took in the last starts of notebooks under outputs/; NaN without any."""
+    folders = [folder for depth in ("*", "*/*") for folder in outputs_folder().glob(depth)]
+    parts = [part for folder in folders for part in read_headlines(folder).values()]
+    paced = [
+        (part["last_start"]["live"], part["wall_seconds"]) for part in parts if part["last_start"]["live"]
+    ]
+    calls, seconds = map(sum, zip(*paced, strict=True)) if paced else (0, 0)
+    return seconds / calls if calls else float("nan")
 
 
 def check_keys(runs: list[PlannedRun]) -> None:

@@ -26,18 +26,23 @@ from realusersim_nb.llm.replies import read_replies, write_replies
 from realusersim_nb.llm.usage import CALLS_FILE, Usage, sum_calls
 from realusersim_nb.profiles import extraction
 from realusersim_nb.records import Conversation, Profile
+from realusersim_nb.runs.parameters import check_value
 from realusersim_nb.runs.summary import describe_code, read_parameters, write_summary
 
+COUNTS = ["prompt_tokens", "completion_tokens"]
 R = TypeVar("R", bound=BaseModel)
 
 
 def start_notebook(run_name: str, notebook: str) -> "Run":
     """A notebook's place in a run. The kernel then works from the project's folder, to which paths that users
-    type are relative, and shows a ``StudyError`` as its sentence.
+    type are relative, and shows a ``StudyError`` as its sentence; InputError for a wrong parameter is one.
     """
     os.chdir(files.project_folder())
     errors.show_as_sentences()
-    return Run(run_name, notebook, read_kernel_parameters(notebook))
+    parameters = read_kernel_parameters(notebook)
+    for name, value in parameters.items():
+        check_value(notebook, name, value)
+    return Run(run_name, notebook, parameters)
 
 
 def read_kernel_parameters(notebook: str) -> dict[str, Any]:
@@ -125,7 +130,8 @@ class Run:
         files.write_json(self.folder / "summary_part.json", headlines | about)
         write_summary(self.run_folder)
         if models and models.used:
-            self.save_table(pd.DataFrame(map(asdict, models.used.values())).sort_values("key"), "replies")
+            replies = pd.DataFrame(map(asdict, models.used.values())).sort_values("key")
+            self.save_table(replies[["key", "model", "service", *COUNTS]], "replies")
         if models and models.llm_mode == "record":
             self.save_replies(models)
 

@@ -82,16 +82,18 @@ def test_cost_of_all_starts_is_what_the_endpoint_saw_and_every_headline_is_trace
     assert result["calls"]["cost_usd"] == pytest.approx(0.02 * paid)
     manifest = read_json("outputs/run/manifest.json")
     assert manifest["cost_usd"] == result["calls"]["cost_usd"] and manifest["calls"] == result["calls"]
+    assert manifest["given"] == {"n": 20} and set(manifest["parameters"]) == {"00_one", "01_two"}
 
     assert result["made_by"] == {"x00": "00_one", "x01": "01_two"}
     for notebook in result["made_by"].values():
         origin, folder = read_json(f"outputs/run/{notebook}/provenance.json"), Path("outputs/run") / notebook
-        assert origin["parameters"] == {"run_name": "run", "seed": 1, "n": 20, "budget_usd": None}
+        parameters = {"run_name": "run", "seed": 1, "n": 20, "budget_usd": None}
+        assert origin["parameters"] == parameters == manifest["parameters"][notebook]
         assert origin["code"] == files.digest_code() and "user_turn.md" in origin["prompts"]
         replies = pd.read_parquet(folder / "replies.parquet")
         calls = pd.read_json(folder / "calls.jsonl", lines=True)
         assert len(replies) == 20 and set(replies["key"]) <= set(calls["key"])
-        assert origin["last_start"]["live"] < origin["calls"]["live"] == len(calls)
+        assert origin["last_start"]["live"] <= origin["calls"]["live"] == len(calls)
         assert all(Models().cache.get(list(replies["key"])))
     assert Counter(c["messages"][0]["content"] for c in mock.requests).keys() == {
         f"{name} {i}" for name in ("00_one", "01_two") for i in range(20)
@@ -103,11 +105,15 @@ def test_budget_is_that_of_all_starts_and_all_notebooks(tmp_path, endpoint, monk
     mock = endpoint(lambda request: "red")
     (tmp_path / "endpoints.yaml").write_text(PRICED, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+
+    async def ask_many(notebook: str) -> None:
+        async with folders.Run("r", notebook).open_models(budget_usd=1.0) as models:
+            asked = [models.ask("priced", f"{notebook} {i}") for i in range(60)]
+            await models.run_all(asked, "asking")
+
     for notebook in ("00_x", "00_x", "01_y", "00_x"):
-        models = folders.Run("r", notebook).open_models(budget_usd=1.0)
-        asked = [models.ask("priced", f"{notebook} {i}") for i in range(60)]
         with pytest.raises(BudgetReached, match="are spent in this run"):
-            asyncio.run(models.run_all(asked, "asking"))
+            asyncio.run(ask_many(notebook))
     assert 40 < len(mock.requests) <= 50
 
 
@@ -121,8 +127,13 @@ def test_unknown_price_is_said_and_never_counted_as_nothing(tmp_path, endpoint, 
     endpoint(lambda request: "red")
     monkeypatch.chdir(tmp_path)
     run = folders.Run("r", "00_x")
-    models = run.open_models()
-    asyncio.run(models.ask("nobody-knows-me", "which?"))
+
+    async def ask_once() -> Models:
+        async with run.open_models() as models:
+            await models.ask("nobody-knows-me", "which?")
+            return models
+
+    models = asyncio.run(ask_once())
     run.finish(models)
     assert "cost unknown" in str(models.usage) and format_cost(None) == "cost unknown"
     assert read_json("outputs/r/summary.json")["calls"]["cost_usd"] is None
