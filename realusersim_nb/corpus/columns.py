@@ -58,7 +58,7 @@ class Columns(BaseModel):
     time: str | None = None
     users: Speakers = []
     assistants: Speakers = []
-    silent: Speakers = list(SILENT)
+    silent: Speakers = sorted(SILENT)
 
     def name_role(self, speaker: str) -> str:
         """The role of a speaker: user, assistant, or that of the silent one."""

@@ -18,16 +18,10 @@ Turn = tuple[str, object]  # the role, and the content as the source has it
 Parse = Callable[[dict], tuple[dict, list[Turn]]]
 LAYOUTS: dict[str, Parse] = {}
 END_MARKS = re.compile(r"###(?:STOP|TRANSFER|OUT-OF-SCOPE)###")
-NOBODY = ("", "none", "null", "nan", "n/a", "<na>", "nat")  # texts for a value that is missing
-NEVER = (*NOBODY, "false", "0", "0.0", "no", "n", "f")  # texts for a flag that is not set
-SILENT = (  # roles of messages that neither the user nor the assistant wrote for the other
-    "system",
-    "tool",
-    "function",
-    "developer",
-    "observation",
-    "function_call",
-    "tool_call",
+NOBODY = frozenset(["", "none", "null", "nan", "n/a", "<na>", "nat"])  # texts for a value that is missing
+NEVER = NOBODY | {"false", "0", "0.0", "no", "n", "f"}  # texts for a flag that is not set
+SILENT = frozenset(  # roles of messages that neither the user nor the assistant wrote for the other
+    ["system", "developer", "tool", "tool_call", "function", "function_call", "observation"]
 )
 SHAREGPT_ID = re.compile(r"([A-Za-z0-9]{7})_(\d+)")
 PLACE, NOTES = "\0place", "\0notes"  # keys of a row beside those of its source
