@@ -156,10 +156,8 @@ def estimate_runs(runs: list[PlannedRun]) -> pd.DataFrame:
 def measure_pace() -> float:
     """Seconds that a live call took in the last starts of notebooks under outputs/; NaN without any."""
     folders = [folder for depth in ("*", "*/*") for folder in outputs_folder().glob(depth)]
-    parts = [part for folder in folders for part in read_headlines(folder).values()]
-    paced = [
-        (part["last_start"]["live"], part["wall_seconds"]) for part in parts if part["last_start"]["live"]
-    ]
+    done = [notebook for folder in folders for notebook in read_headlines(folder).values()]
+    paced = [(n, notebook["wall_seconds"]) for notebook in done if (n := notebook["last_start"]["live"])]
     calls, seconds = map(sum, zip(*paced, strict=True)) if paced else (0, 0)
     return seconds / calls if calls else float("nan")
 
