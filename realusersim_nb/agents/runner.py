@@ -4,7 +4,7 @@ The scenario of a task is *what* the simulated user wants, the persona of the ar
 reference arms (``oracle``, ``do_nothing``) belong beside every success rate.
 
 tau2's classes are synchronous, our model calls are not: each run has a thread, and its calls are handed to
-the notebook's event loop.
+the notebook's event loop; a thread ends at its next call once the study is stopped.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from realusersim_nb.agents.disclosure import describe_scenario
 from realusersim_nb.agents.participants import SimulatedUser, StockUser, find_agent, make_reference_pair
 from realusersim_nb.agents.scores import STOCK, AgentReferenceArm
 from realusersim_nb.errors import InputError, StudyError
+from realusersim_nb.llm.client import leave_if_stopped
 from realusersim_nb.llm.errors import CallFailed, list_results
 from realusersim_nb.llm.replies import ToolReply
 from realusersim_nb.records import AgentRun, Persona, Profile
@@ -100,20 +101,21 @@ async def run_task(
     """One run of an agent with a simulated user."""
     event_loop, models, seed = asyncio.get_running_loop(), simulator.models, simulator.seed
 
-    def wait(call: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(call, event_loop).result()
+    def wait(ask: Callable[..., Any], *prompt: Any, **options: Any) -> Any:
+        leave_if_stopped()
+        return asyncio.run_coroutine_threadsafe(ask(*prompt, **options), event_loop).result()
 
     def ask(prompt: str | list[dict], form: type[BaseModel] | list[dict]) -> Any:
         sampling = {"temperature": 0.001, "seed": seed}
         if isinstance(form, type):
-            return wait(models.ask_json(run.agent, prompt, form, **sampling))
-        return wait(models.ask_tools(run.agent, prompt, form, max_tokens=AGENT_TOKENS, **sampling))
+            return wait(models.ask_json, run.agent, prompt, form, **sampling)
+        return wait(models.ask_tools, run.agent, prompt, form, max_tokens=AGENT_TOKENS, **sampling)
 
     def chat(messages: list[dict], tools: list[dict]) -> ToolReply:
-        return wait(models.ask_tools(simulator.model, messages, tools, seed=seed))
+        return wait(models.ask_tools, simulator.model, messages, tools, seed=seed)
 
     def write(**turn: Any) -> str:
-        return wait(simulator.write(persona=run.persona, **turn))
+        return wait(simulator.write, persona=run.persona, **turn)
 
     def make_pair(environment: domains.Environment) -> tuple[LocalAgent, BaseUser]:
         agent = make_agent(environment.get_tools(), environment.get_policy(), ask)

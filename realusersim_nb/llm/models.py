@@ -10,6 +10,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from dataclasses import replace
@@ -23,10 +24,17 @@ from tqdm import tqdm
 
 from realusersim_nb.errors import InputError
 from realusersim_nb.llm.cache import Cache
-from realusersim_nb.llm.client import Connection
+from realusersim_nb.llm.client import STOPPED, Connection
 from realusersim_nb.llm.endpoints import Endpoint, EndpointError, find_endpoint
 from realusersim_nb.llm.errors import CallFailed, Outcome
-from realusersim_nb.llm.replies import Reply, ToolReply, parse_embeddings, parse_json, parse_text, parse_tool_calls
+from realusersim_nb.llm.replies import (
+    Reply,
+    ToolReply,
+    parse_embeddings,
+    parse_json,
+    parse_text,
+    parse_tool_calls,
+)
 from realusersim_nb.llm.requests import add_schema, make_request, repair_request, request_key
 from realusersim_nb.llm.usage import CALLS_FILE, Budget, Usage, note_call
 from realusersim_nb.parallel.bars import show_bar
@@ -69,7 +77,6 @@ class Models:
         run_files = [*calls_file.parent.parent.glob(f"*/{CALLS_FILE}")] if calls_file else []
         self._budget = Budget(budget_usd, self.usage, run_files)
         self._bar: tqdm | None = None
-        self._settling = False
 
     async def __aenter__(self) -> "Models":
         return self
@@ -164,22 +171,20 @@ class Models:
 
         CallFailed is a task's ``failure``: one bad reply stops no study. Few more than ``max_concurrency``
         tasks run at once, so that a conversation ends before many others begin, while the endpoint has its
-        prompt prefix cached. When an error stops the study, calls in flight are completed: they are paid.
+        prompt prefix cached. When an error or an interrupt stops the study, calls in flight are completed,
+        since they are paid, and no other begins, also not from a thread of a task.
         """
         tasks = list(tasks)
         outcomes, waiting, newest = [Outcome()] * len(tasks), iter(enumerate(tasks)), [EXCHANGE.get()]
-        self._bar = show_bar(None, title, len(tasks), miniters=0)
+        self._bar, stopped, problem = show_bar(None, title, len(tasks), miniters=0), threading.Event(), None
 
         async def work() -> None:
+            STOPPED.set(stopped)
             for number, task in waiting:
-                try:
-                    outcomes[number] = Outcome(await task)
-                except CallFailed as failure:
-                    outcomes[number] = Outcome(failure=failure)
+                outcomes[number] = await complete(task, stopped)
                 newest[0] = EXCHANGE.get()
                 self._bar.update()
 
-        problem = None
         try:
             async with asyncio.TaskGroup() as group:
                 # a few more than may call at once: while some wait for the cache, others call
@@ -188,7 +193,9 @@ class Models:
         except ExceptionGroup as errors:
             problem = errors.exceptions[0]
         finally:
-            await self._settle()
+            if stopped.is_set() and self._in_flight:
+                await asyncio.wait(self._in_flight.values(), timeout=60)
+            await asyncio.to_thread(self.cache.checkpoint)
             self._bar.close()
             EXCHANGE.set(newest[0])
             for _, task in waiting:  # those that an error kept from beginning
@@ -196,13 +203,6 @@ class Models:
         if problem:  # raised here, so that its trace shows one error and no group
             raise problem
         return outcomes
-
-    async def _settle(self) -> None:
-        """Wait until the calls in flight have ended and are cached, without retries."""
-        self._settling = True
-        if self._in_flight:
-            await asyncio.wait(self._in_flight.values(), timeout=60)
-        self._settling = False
 
     def _connect(self, model: str) -> Connection:
         if model not in self._connections:
@@ -212,7 +212,7 @@ class Models:
                     f"budget_usd needs to know what model {endpoint.model!r} costs: set input_price and "
                     f"output_price (USD per million tokens, 0 if it is free) for {model!r} in endpoints.yaml."
                 )
-            self._connections[model] = Connection(endpoint, self.max_concurrency, self._allow_retry)
+            self._connections[model] = Connection(endpoint, self.max_concurrency, self._note_retry)
         return self._connections[model]
 
     async def _reply_in_form(
@@ -275,12 +275,22 @@ class Models:
         if self.calls_file:
             note_call(self.calls_file, endpoint, reply)
 
-    def _allow_retry(self, words: str) -> bool:
-        self.usage.retried += not self._settling
+    def _note_retry(self, words: str) -> None:
+        self.usage.retried += 1
         self._show_usage(words)
-        return not self._settling
 
     def _show_usage(self, words: str = "") -> None:
         if self._bar is not None:
             self._bar.set_postfix_str(", ".join(filter(None, [str(self.usage), words])), refresh=False)
             self._bar.update(0)  # draws it twice a second at most
+
+
+async def complete(task: Coroutine[Any, Any, T], stopped: threading.Event) -> Outcome[T]:
+    """What became of a task; ``stopped`` is set by an error that is raised, or when the task is cancelled."""
+    try:
+        return Outcome(await task)
+    except CallFailed as failure:
+        return Outcome(failure=failure)
+    except BaseException:
+        stopped.set()
+        raise

@@ -1,7 +1,9 @@
 """The tau2-bench adapter: reference arms reach their known values, failures are rows."""
 
+import asyncio
 import itertools
 import json
+import threading
 
 import numpy as np
 import pandas as pd
@@ -176,6 +178,35 @@ def test_users_of_telecom_use_their_tools(endpoint, tmp_path):
     assert any(m["role"] == "tool" for m in mock.requests[1]["messages"])
     with pytest.raises(ValueError, match="users of domain 'telecom' have tools: take turn_format 'roles'"):
         run(["profile"], task, tmp_path, **settings)
+
+
+def test_after_an_interrupt_no_thread_calls_again_and_what_was_in_flight_is_kept(endpoint, tmp_path):
+    """As in a notebook, whose event loop goes on; the reply in flight would be asked for again, being bad."""
+    over = threading.Event()
+    mock = endpoint(lambda request: over.wait(9) and "not json")
+
+    async def stop(models):
+        tasks = [
+            task for task in environment.load_tasks("mock") if task.id in ("create_task_1", "update_task_1")
+        ]
+        runs = runner.run_arms(
+            Simulator(models, "m", "transcript"), "mock", tasks, ["task_only"], PROFILES, agent="m"
+        )
+        study = asyncio.create_task(runs)
+        while len(mock.requests) < 2:
+            await asyncio.sleep(0.01)
+        study.cancel()
+        await asyncio.sleep(0.1)
+        over.set()
+        with pytest.raises(asyncio.CancelledError):
+            await study
+        await asyncio.sleep(0.5)
+
+    cache = Cache(tmp_path / "replies.sqlite")
+    with_models(stop, cache=cache, max_concurrency=2)
+    assert len(mock.requests) == len(list(cache.replies())) == 2
+    threads = [thread for thread in threading.enumerate() if thread.name == "AnyIO worker thread"]
+    assert [thread.join(5) or thread.is_alive() for thread in threads] == [False] * len(threads)
 
 
 def test_many_runs_at_once_do_not_wait_for_each_other(endpoint, tmp_path):

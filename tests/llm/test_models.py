@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -119,7 +120,10 @@ def test_the_same_question_asked_at_once_is_one_call(endpoint):
 
 def test_when_a_study_stops_the_calls_under_way_are_finished_and_kept(endpoint):
     """One call is rejected while seven others are being answered: those are paid, so they are kept."""
-    mock = endpoint(lambda request: 401 if request["model"] == "bad" else time.sleep(0.3) or "red")
+    arrived = threading.Barrier(8)
+    mock = endpoint(
+        lambda r: arrived.wait(9) < 0 or (401 if r["model"] == "bad" else time.sleep(0.3) or "red")
+    )
 
     def run(models):
         return models.run_all([models.ask("bad" if i == 3 else "m", str(i)) for i in range(8)], "t")
@@ -127,6 +131,29 @@ def test_when_a_study_stops_the_calls_under_way_are_finished_and_kept(endpoint):
     with pytest.raises(endpoints.EndpointError):
         with_models(run, max_concurrency=8)
     assert len(list(Cache().replies())) == mock.models["m"] == 7
+
+
+@pytest.mark.parametrize("stop", ["interrupt", "error"])
+def test_when_a_study_stops_no_call_that_waits_for_its_turn_begins(endpoint, tmp_path, monkeypatch, stop):
+    over = threading.Event()
+    mock = endpoint(lambda request: 401 if request["model"] == "bad" else over.wait(9) and "red")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "endpoints.yaml").write_text("m: {max_concurrency: 2}")
+
+    async def run(models):
+        names = ["m"] * 7 + ["bad" if stop == "error" else "m"]
+        asked = [models.ask(name, str(i)) for i, name in enumerate(names)]
+        study = asyncio.create_task(models.run_all(asked, "t"))
+        while mock.models["m"] < 2:
+            await asyncio.sleep(0.01)
+        _ = stop == "interrupt" and study.cancel()
+        await asyncio.sleep(0.3)
+        over.set()
+        with pytest.raises((asyncio.CancelledError, endpoints.EndpointError)):
+            await study
+
+    with_models(run, max_concurrency=8)
+    assert len(list(Cache().replies())) == mock.models["m"] == 2
 
 
 # --- endpoints that take no schema --------------------------------------------------------------
