@@ -5,8 +5,10 @@ import asyncio
 import json
 import re
 import threading
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
@@ -64,6 +66,18 @@ def test_value_of_a_parameter_has_its_kind_and_range(name, right, wrong):
     other = Path("05_measure_gap.ipynb")
     assert [fits(other, name, value) for value in right] == [True] * len(right)
     assert [fits(other, name, value) for value in wrong] == [False] * len(wrong)
+
+
+def test_notebook_that_starts_with_a_wrong_value_stops_there(tmp_path, monkeypatch):
+    """As in JupyterLab or by plain papermill, where nothing is checked before."""
+    (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
+    monkeypatch.chdir(tmp_path)
+    for value, is_right in ((3, True), ("ten", False)):
+        kernel_of = SimpleNamespace(user_ns={"n_users": value})
+        monkeypatch.setattr(folders, "get_ipython", lambda kernel_of=kernel_of: kernel_of)
+        with nullcontext() if is_right else pytest.raises(InputError, match="'n_users' of 01_"):
+            run = folders.start_notebook("r", "01_extract_profiles")
+    assert run.parameters["n_users"] == 3 and run.parameters["n_compared"] == 2
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
