@@ -134,6 +134,8 @@ class Run:
             self.save_table(replies[["key", "model", "service", *COUNTS]], "replies")
         if models and models.llm_mode == "record":
             self.save_replies(models)
+        if models:
+            models.cache.checkpoint()  # the kernel of a run is ended before it could do that by itself
 
     def save_replies(self, models: Models) -> None:
         """Add the replies this notebook used to the run's ``replies.jsonl.gz``, which replays it."""

@@ -9,10 +9,12 @@ import time
 
 import pytest
 import sqlalchemy as sql
+from conftest import with_models
 
 from realusersim_nb import __main__ as cli
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.replies import CacheError, Reply, read_replies, write_replies
+from realusersim_nb.runs import folders
 
 
 def reply(key: str, text: str = "red", **more) -> Reply:
@@ -47,22 +49,37 @@ Cache(sys.argv[1]).put([Reply(key="b", model="m", text="blue")])
 """
 
 
-@pytest.mark.parametrize("others", [False, True], ids=["alone", "open elsewhere"])
-def test_copy_of_the_file_alone_has_every_reply(tmp_path, others):
-    """After a run, which calls ``checkpoint``, and after a process that used the cache has ended."""
+def test_copy_of_the_file_alone_has_every_reply_though_another_process_has_it_open(tmp_path):
+    """After ``checkpoint``, and after a process that used the cache has ended."""
     path, run = tmp_path / "r.sqlite", [sys.executable, "-c"]
-    holder = others and subprocess.Popen([*run, HOLDER, path], stdin=-1, stdout=-1)
-    if holder:
+    with subprocess.Popen([*run, HOLDER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         holder.stdout.readline()
-    cache = Cache(path)
-    cache.put([reply("a")])
-    cache.checkpoint()
-    copies = [shutil.copy(path, tmp_path / "one.sqlite")]
-    subprocess.run([*run, WRITER, path], check=True)
-    copies += [shutil.copy(path, tmp_path / "two.sqlite")]
-    assert [[r.key for r in Cache(copy).replies()] for copy in copies] == [["a"], ["a", "b"]]
-    if holder:
-        holder.communicate()
+        cache = Cache(path)
+        cache.put([reply("a")])
+        cache.checkpoint()
+        shutil.copy(path, tmp_path / "one.sqlite")
+        subprocess.run([*run, WRITER, path], check=True)
+        shutil.copy(path, tmp_path / "two.sqlite")
+    copies = [Cache(tmp_path / f"{name}.sqlite") for name in ("one", "two")]
+    assert [[r.key for r in copy.replies()] for copy in copies] == [["a"], ["a", "b"]]
+
+
+def test_copy_of_the_file_alone_has_what_a_notebook_was_given_while_it_is_open(
+    endpoint, tmp_path, monkeypatch
+):
+    """After each batch of tasks, since the next may be interrupted, and after the notebook's end."""
+    endpoint(lambda request: "red")
+    monkeypatch.chdir(tmp_path)
+
+    async def work(models):
+        await models.run_all([models.ask("m", "which?")], "t")
+        shutil.copy(models.cache.name, tmp_path / "one.sqlite")
+        await models.ask("m", "another?")
+        folders.Run("r", "00_x").finish(models)
+        shutil.copy(models.cache.name, tmp_path / "two.sqlite")
+
+    with_models(work)
+    assert [len(list(Cache(tmp_path / f"{name}.sqlite").replies())) for name in ("one", "two")] == [1, 2]
 
 
 PROCESS = """
