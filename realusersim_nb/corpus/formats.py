@@ -78,7 +78,7 @@ def name_conversation(fields: dict, row: dict, notes: Counter) -> dict:
     place, name = row.get(PLACE, Place("", "row")), read_name(fields["conversation_id"])
     conversation_id = "/".join(filter(None, (place.file, name))) if name else place.row
     if (user_id := read_name(fields.get("user_id"))) is None:
-        notes["the row names no user, so it is one of its own"] += 1
+        notes["no user is named, so the conversation has one of its own"] += 1
     return {"conversation_id": conversation_id, "user_id": user_id or conversation_id}
 
 

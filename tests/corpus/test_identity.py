@@ -36,7 +36,7 @@ def write_csv(path, head, lines):
 def test_row_that_names_no_user_is_a_user_of_its_own_and_look_says_how_many(tmp_path, nobody):
     path = write_rows(tmp_path / "a.jsonl", [chat("hi", **nobody)] * 3 + [chat("hi", user_id=0)])
     assert read_users(path) == ["a.jsonl/0", "a.jsonl/1", "a.jsonl/2", "0"]
-    assert "Noted, 3 times: the row names no user" in loading.describe_corpus(path)
+    assert "Noted, 3 times: no user is named" in loading.describe_corpus(path)
 
 
 def test_user_zero_and_missing_users_of_a_table_meet_nobody(tmp_path):
