@@ -20,7 +20,7 @@ from realusersim_nb.corpus.loading import load_corpus
 from realusersim_nb.errors import InputError
 from realusersim_nb.profiles.extraction import describe_source
 from realusersim_nb.records import Profile
-from realusersim_nb.runs import folders, kernel, notebooks, summary
+from realusersim_nb.runs import estimate, folders, kernel, notebooks, summary
 from realusersim_nb.runs.parameters import KINDS, check_value
 
 ROOT = Path(__file__).parents[2]
@@ -226,6 +226,25 @@ def test_tables_and_figures_leave_no_half_files(tmp_path, monkeypatch):
         run.folder.glob(".*")
     )
     assert pd.read_csv(run.folder / "scores.csv").equals(pd.read_parquet(run.folder / "scores.parquet"))
+
+
+def plan(number, **given):
+    """What one notebook asks, with these parameters: calls by kind and model."""
+    [path] = notebooks.find_notebooks([number])
+    planned = estimate.plan_calls(path.stem, notebooks.fill_parameters(path, given), before={})
+    return {(asked, model): calls for asked, model, calls in planned}
+
+
+def test_openings_under_directives_are_counted_for_every_trial():
+    given = {"n_tasks": 2, "n_trials": 3, "arms": ["task_only"], "max_steps": 8, "turn_format": "roles"}
+    calls = plan("04", **given, simulator="s", agent="a", judge=["measured", "j"], directives=["polite"])
+    assert calls == {("agent step", "a"): 24, ("turn", "s"): 24 + 2 * 6 + 3, ("analysis", "j"): 6}
+
+
+def test_extractor_of_two_kinds_asks_its_model():
+    calls = plan("01", extractor="hybrid:w", compared_extractor="hybrid:c", n_users=5, n_compared=2)
+    assert calls == {("profile", "w"): 5, ("profile", "c"): 2}
+    assert plan("01", compared_extractor="measured") == {}
 
 
 def test_dry_run_says_calls_tokens_and_dollars_and_runs_nothing(capsys, monkeypatch):
