@@ -23,7 +23,7 @@ from realusersim_nb import files
 from realusersim_nb.llm import cache
 from realusersim_nb.records import AgentRun, Case, Conversation, Judgement, Profile
 from realusersim_nb.runs import estimate, notebooks
-from realusersim_nb.runs.summary import pivot_measures, read_measures
+from realusersim_nb.runs.summary import pivot_measures, read_manifest, read_measures
 
 ROOT = Path(__file__).parents[2]
 REPLIES = Path(__file__).parents[1] / "replies.jsonl.gz"
@@ -157,8 +157,8 @@ def test_every_column_of_every_table_is_described(run_folder):
     sections = {page.split()[0]: page for page in pages}
     systems = {"real", "task_only", "profile", "shuffled_profile"}
     for path in run_folder.glob("*/*.parquet"):
-        described = sections["Columns"] + sections[path.parent.name]
-        assert f"**{path.stem}**" in sections[path.parent.name], path
+        described = sections["Columns"] + sections["Of"] + sections[path.parent.name]
+        assert f"**{path.stem}**" in described, path
         columns = set(pd.read_parquet(path).columns) - (
             systems if path.stem in ("between", "dice") else set()
         )
@@ -319,17 +319,90 @@ def test_named_simulator_gets_all_calls_of_notebook_03_and_nobody_else(endpoint,
     ]
 
 
+def write_by_columns(path):
+    """The sample as a table of messages, which is read by its columns; gives their names."""
+    rows = [
+        {"conversation_id": row["conversation_hash"], "user_id": row["hashed_ip"], **message}
+        for row in map(json.loads, SAMPLE.read_text(encoding="utf-8").splitlines())
+        for message in row["conversation"]
+    ]
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return {name: name for name in rows[0]}
+
+
+NAMED = {role: f"{role}-model" for role in ("simulator", "assistant", "judge", "agent")}
+OTHER = {
+    "seed": 2,
+    "skip_steps": [],
+    "max_conversations": 12,
+    "n_users": 5,
+    "n_cases": 3,
+    "n_tasks": 1,
+    "n_trials": 2,
+    "extractor": "hybrid:writer-model",
+    "profile_messages": 6,
+    "compared_extractor": "hybrid:judge-model",
+    "n_compared": 1,
+    **NAMED,
+    "judge_calls": 1,
+    "judge_orders": ["simulated_first"],
+    "n_rejudged": 1,
+    "label_file": "labels.jsonl",
+    "arms": ["task_only", "placebo"],
+    "turn_format": "roles",
+    "max_user_messages": 2,
+    "systems": {"copy": str(SAMPLE)},
+    "reference": str(SAMPLE),
+    "domain": "airline",
+    "directives": ["polite"],
+    "agent_format": "function_calling",
+    "max_steps": 7,
+    "answer_file": "answers.jsonl",
+    "sweep": "pilot",
+    "compared_arm": "task_only",
+    "max_concurrency": 4,
+    "budget_usd": 50.0,
+    "llm_mode": "record",
+}
+GIVEN = {"simulator": None, "corpus": str(SAMPLE), "systems": {"copy": str(SAMPLE)}, "k": 3, "n_triplets": 2}
+BY_MODELS = GIVEN | {"facet_writer": "writer", "embedder": "points", "annotator": "reader"}
+
+
+def test_every_parameter_has_been_something_else_and_no_more_is_asked_than_estimated(
+    endpoint, run_folder, workplace, monkeypatch
+):
+    """All notebooks with other values; a parameter that no run of this module sets fails here."""
+    monkeypatch.chdir(workplace)
+    mock, released = endpoint(answer_any), str(run_folder / "03_benchmark_fidelity" / "released")
+    (workplace / "outputs/pilot").mkdir()
+    (workplace / "outputs/pilot/one").symlink_to(run_folder)
+    columns = write_by_columns(workplace / "other.csv")
+    other = OTHER | {"corpus": "other.csv", "columns": columns, "released": released}
+    prices = {name: {"input_price": 1, "output_price": 1} for name in [*NAMED.values(), "writer-model"]}
+    for name, content in {"other.yaml": other, "endpoints.yaml": prices}.items():
+        (workplace / name).write_text(json.dumps(content), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "realusersim_nb", "run", "-f", "other.yaml"], capture_output=True, text=True
+    )
+    (workplace / "endpoints.yaml").unlink()
+    assert done.returncode == 0, done.stderr[-3000:]
+    runs = [read_manifest(run_folder)["parameters"], read_manifest(workplace / "outputs/other")["parameters"]]
+    runs.append({"05_measure_gap": BY_MODELS})
+    untried = [
+        f"{path.stem} {name}"
+        for path in notebooks.find_notebooks()
+        for name, default in notebooks.read_parameters(path).items()
+        if all(run.get(path.stem, {}).get(name, default) == default for run in runs)
+    ]
+    assert untried == []
+    estimated = estimate.estimate_run(runs[1]).groupby("model")["calls"].sum()
+    assert set(mock.models) == set(estimated.index) == {*NAMED.values(), "writer-model"}
+    assert not [model for model, n in mock.models.items() if n > estimated[model]]
+
+
 def test_notebook_05_describes_and_embeds_given_systems_by_models_without_any_simulator(endpoint, workplace):
     mock = endpoint(answer_any)
-    given = {
-        "simulator": None,
-        "corpus": str(SAMPLE),
-        "systems": {"copy": str(SAMPLE)},
-        "k": 3,
-        "n_triplets": 2,
-    }
-    models = {"facet_writer": "writer", "embedder": "points", "annotator": "reader"}
-    words = [word for name, value in (given | models).items() for word in ("-p", name, json.dumps(value))]
+    words = [word for name, value in BY_MODELS.items() for word in ("-p", name, json.dumps(value))]
     command = [sys.executable, "-m", "realusersim_nb", "run", "05", *words, "--run-name", "by_models"]
     done = subprocess.run(command, cwd=workplace, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
