@@ -38,7 +38,7 @@ def start_run(folder: Path) -> subprocess.Popen:
     (folder / "notebooks").is_symlink() or (folder / "notebooks").symlink_to(ROOT / "notebooks")
     given = [word for name, value in PARAMETERS.items() for word in ("-p", name, str(value))]
     command = [sys.executable, "-m", "realusersim_nb", "run", "03", "05", "--run-name", "r", *given]
-    log = (folder / "log.txt").open("a")
+    log = (folder / "log.txt").open("a", encoding="utf-8")
     return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
 
 
@@ -68,9 +68,15 @@ def read_tables(folder: Path) -> dict[str, bytes]:
     }
 
 
+def read_end(folder: Path) -> str:
+    """The end of a run's log."""
+    return (folder / "log.txt").read_text(encoding="utf-8")[-2000:]
+
+
 def read_keys(log: Path, service: str) -> list[set[str]]:
     """For each request in the endpoint's log, the cache keys that its reply may have."""
-    requests = [json.loads(line)["request"] for line in log.read_text().splitlines()] if log.exists() else []
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    requests = [json.loads(line)["request"] for line in lines]
     endpoint = Endpoint(model="m", base_url=service)
     return [
         {request_key(endpoint, request, sample) for sample in (0, 1, 1_000_000, 1_000_001, 2_000_000)}
@@ -93,7 +99,7 @@ def main() -> None:
         undisturbed.mkdir()
         killed.mkdir()
         started = time.monotonic()
-        assert start_run(undisturbed).wait() == 0, (undisturbed / "log.txt").read_text()[-2000:]
+        assert start_run(undisturbed).wait() == 0, read_end(undisturbed)
         seconds, n_undisturbed = time.monotonic() - started, len(read_keys(log, url))
         seen, again, kills, kept, expected = n_undisturbed, 0, 0, set(), read_cache(undisturbed)
         for number in range(KILLS + 1):
@@ -102,7 +108,7 @@ def main() -> None:
                 wait_for(log, seen + draw.randint(0, 3 * n_undisturbed // KILLS // 2), process)
                 kills += process.poll() is None
                 kill(process)
-            assert number < KILLS or process.wait() == 0, (killed / "log.txt").read_text()[-2000:]
+            assert number < KILLS or process.wait() == 0, read_end(killed)
             asked = read_keys(log, url)
             again += sum((keys & expected) <= kept for keys in asked[seen:])
             seen, kept = len(asked), read_cache(killed)

@@ -32,7 +32,7 @@ SETTINGS = {
 def run_sweep(folder: Path, name: str, n: int, *more: str) -> float:
     """Seconds of a sweep over n seeds."""
     content = {"notebooks": ["03"], "parameters": SETTINGS, "seeds": list(range(n))}
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     started = time.perf_counter()
     command = [sys.executable, "-m", "realusersim_nb", "sweep", f"{name}.yaml", *more]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
@@ -44,7 +44,7 @@ def add_cells(folder: Path, pattern: str) -> float:
     """Seconds that cells of executed notebooks were at work, one after the other."""
     total = 0.0
     for path in (folder / "outputs").glob(pattern):
-        cells = json.loads(path.read_text())["cells"]
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         total += sum(cell["metadata"].get("papermill", {}).get("duration") or 0 for cell in cells)
     return total
 

@@ -19,8 +19,9 @@ from realusersim_nb.errors import InputError, MissingFileError, StudyError
 from realusersim_nb.llm import endpoints
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.replies import write_replies
+from realusersim_nb.llm.usage import format_cost
 from realusersim_nb.parallel import batches
-from realusersim_nb.runs import comparison, estimate, notebooks, report, summary, sweeps
+from realusersim_nb.runs import estimate, leaderboard, notebooks, report, summary, sweeps
 
 FILE = click.Path(path_type=Path)
 SCHEDULER = click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
@@ -31,7 +32,7 @@ STEPS = {"default": loading.DEFAULT_SKIPPED, "show_default": True, "help": "Leav
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and run it; what a user can mend ends in one sentence, a defect in its trace."""
     try:
-        cli(arguments, prog_name="python -m realusersim_nb", standalone_mode=False)
+        return cli(arguments, prog_name="python -m realusersim_nb", standalone_mode=False) or 0
     except click.Abort:  # Ctrl-C
         return complain("stopped; run the same command again to go on from there.", 130)
     except click.ClickException as error:
@@ -48,7 +49,6 @@ def main(arguments: list[str] | None = None) -> int:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS):  # others are defects
             raise
         return complain(f"{error}; fix that and run the same command again to go on.", 1)
-    return 0
 
 
 def complain(problem: str, status: int) -> int:
@@ -73,7 +73,7 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, *
     """Run notebooks headless. In order: those numbered NN (such as 03), else all."""
     chosen, from_line = notebooks.find_notebooks(numbers), {name: parse_value(text) for name, text in typed}
     from_file = notebooks.read_mapping(file, "parameter file") if file else {}
-    notebooks.check_parameters(from_file, notebooks.find_notebooks())
+    notebooks.check_parameters(from_file, chosen, known=notebooks.find_notebooks())
     notebooks.check_parameters(from_line, chosen)
     parameters = from_file | from_line
     run_name = run_name or parameters.pop("run_name", None) or (file.stem if file else "run")
@@ -137,14 +137,16 @@ def render_estimate(table: pd.DataFrame) -> str:
 @SCHEDULER
 @click.option("--only", metavar="FILTER", help="Runs whose name holds this text or fits this pattern.")
 @click.option("--retry-failed", is_flag=True, help="Also runs that have failed before.")
-def sweep(file: Path, dry_run: bool, only: str | None, retry_failed: bool, **where: Any) -> None:
-    """Run notebooks under many settings. They are in a sweep file; what is finished is not run again."""
+def sweep(file: Path, dry_run: bool, only: str | None, retry_failed: bool, **where: Any) -> int:
+    """Run notebooks under many settings. They are in a sweep file; what is finished is not run again, and the
+    exit status is 1 if a run has failed.
+    """
     described = sweeps.read_sweep(file)
     everything = sweeps.plan_runs(described, file.stem)
     runs = sweeps.choose_runs(everything, only)
     if dry_run:
         click.echo(render_estimate(estimate.estimate_runs(runs)))
-        return
+        return 0
     states = sweeps.find_states(runs)
     wanted = ["new", "begun"] + ["failed"] * retry_failed
     todo = [run for run in runs if states[run.name] in wanted]
@@ -156,6 +158,7 @@ def sweep(file: Path, dry_run: bool, only: str | None, retry_failed: bool, **whe
     click.echo(describe_table(table))
     if todo and (table["state"] == "finished").any():
         click.echo(f"Report: {sweeps.write_sweep_report(file.stem).resolve()}")
+    return int(any(sweeps.find_state(run) == "failed" for run in runs))
 
 
 def execute(todo: list[sweeps.PlannedRun], states: dict[str, str], **where: Any) -> None:
@@ -172,8 +175,8 @@ def execute(todo: list[sweeps.PlannedRun], states: dict[str, str], **where: Any)
 def describe_run(run: sweeps.PlannedRun, state: sweeps.State) -> str:
     """One line on a run that has ended; of one that failed, why and where more is."""
     usage = summary.read_usage(run.folder)
-    minutes, cost = usage["wall_seconds"] / 60, usage["cost_usd"]
-    line = f"{state:<9} {run.name}  {minutes:.1f} min, {usage['calls']} calls, ${cost:.2f}"
+    minutes, cost = usage["wall_seconds"] / 60, format_cost(usage["cost_usd"])
+    line = f"{state:<9} {run.name}  {minutes:.1f} min, {usage['calls']} calls, {cost}"
     if not (failure := sweeps.read_failure(run)):
         return line
     return f"{line}\n          {failure['error'][:300]} (see {run.folder})"
@@ -182,15 +185,17 @@ def describe_run(run: sweeps.PlannedRun, state: sweeps.State) -> str:
 def describe_progress(states: dict[str, str]) -> str:
     """Beside the bar: runs begun and failed, calls and cost so far, of unfinished runs too."""
     outputs, n_failed = files.outputs_folder(), list(states.values()).count("failed")
-    usage = pd.DataFrame([summary.read_usage(outputs / name) for name in states]).sum()
+    usage = pd.DataFrame([summary.read_usage(outputs / name) for name in states]).sum(skipna=False)
     n_begun = sum(states[name] in ("new", "begun") and (outputs / name).exists() for name in states)
-    return f"{n_begun} begun, {n_failed} failed, {usage['calls']:,.0f} calls, ${usage['cost_usd']:.2f}"
+    cost = format_cost(usage["cost_usd"])
+    return f"{n_begun} begun, {n_failed} failed, {usage['calls']:,.0f} calls, {cost}"
 
 
 def describe_table(table: pd.DataFrame) -> str:
     """The end of a sweep: how many runs are in which state, what they cost, what failed and how to go on."""
     counts = ", ".join(f"{n} {state}" for state, n in table["state"].value_counts().items())
-    lines = [f"{len(table)} runs: {counts}; {table['calls'].sum():,} calls, ${table['cost_usd'].sum():.2f}"]
+    cost = format_cost(table["cost_usd"].sum(skipna=False))
+    lines = [f"{len(table)} runs: {counts}; {table['calls'].sum():,} calls, {cost}"]
     failed = table[table["state"] == "failed"]
     lines += [f"failed    {row.run}: {str(row.error)[:200]}" for row in failed.itertuples()]
     if len(failed):
@@ -209,7 +214,7 @@ def make_report(run_folder: Path, other: Path | None) -> None:
                 f"{folder}: no executed notebook; `python -m realusersim_nb run` makes some."
             )
     if other:
-        for title, table in comparison.compare_runs(run_folder, other).items():
+        for title, table in leaderboard.compare_runs(run_folder, other).items():
             click.echo(f"{title}\n{table.to_string(index=False) if len(table) else 'Nothing differs.'}\n")
         return
     summary.write_summary(run_folder)

@@ -4,14 +4,18 @@
 works in its ``outputs/``, uploads what is finished and downloads what others have finished.
 """
 
+import copy
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 import fsspec
+import numpy as np
 from pydantic import BaseModel
 from pydantic_core import to_json
 
@@ -20,6 +24,11 @@ from realusersim_nb.errors import InputError, StudyError
 R = TypeVar("R", bound=BaseModel)
 OUTPUTS_URL = "REALUSERSIM_OUTPUTS"
 REPAIR = "remove the line or the file and run again"
+BLOCK = 64  # records that are read at once
+PLACE = [
+    ("file", np.int32),
+    ("start", np.int64),
+]  # of a record: the number of its file, the byte it begins at
 LAST = "manifest.json"  # transferred last: where it is, the rest is
 
 
@@ -37,6 +46,13 @@ def notebooks_folder() -> Path:
 def outputs_folder() -> Path:
     """Where runs and curated corpora are written."""
     return project_folder() / "outputs"
+
+
+@cache
+def digest_code() -> str:
+    """12 hex digits that change with the package's code and prompts: results of another digest may differ."""
+    paths = sorted(path for kind in ("*.py", "*.md") for path in Path(__file__).parent.rglob(kind))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
 
 
 @contextmanager
@@ -86,6 +102,72 @@ def read_records(path: str | Path, record: type[R]) -> Iterator[R]:
         except ValueError as error:
             problem = f"expected a {record.__name__}, but {error.errors()[0]['msg']}"
             raise InputError(f"{place}: {problem}; {REPAIR}.") from error
+
+
+def find_lines(path: Path) -> np.ndarray:
+    """The byte at which each line of a file begins."""
+    with path.open("rb") as file:
+        lengths = np.fromiter(map(len, file), np.int64)
+    return np.cumsum(lengths) - lengths
+
+
+class Records(Sequence[R]):
+    """Records in files, one a line, that read like a list: each is in memory only while it is looked at.
+
+    ``places``: an array with the fields of ``PLACE``, one entry a record. A line that does not fit is an
+    InputError when it is read.
+    """
+
+    def __init__(self, record: type[R], paths: list[Path], places: np.ndarray):
+        self.record, self.paths, self.places = record, paths, places
+
+    @classmethod
+    def from_file(cls, path: str | Path, record: type[R]) -> "Records[R]":
+        """All records of one file."""
+        starts = find_lines(Path(path))
+        places = np.zeros(len(starts), PLACE)
+        places["start"] = starts
+        return cls(record, [Path(path)], places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int | slice) -> "R | Records[R]":
+        if isinstance(index, slice):
+            return self.take(index)
+        return next(iter(self.take([index])))
+
+    def __iter__(self) -> Iterator[R]:
+        for first in range(0, len(self), BLOCK):
+            places = self.places[first : first + BLOCK]
+            yield from map(self.parse, self.read_lines(places), places)
+
+    def take(self, rows: np.ndarray | slice) -> "Records[R]":
+        """Those of these positions, in their order."""
+        taken = copy.copy(self)
+        taken.places = self.places[rows]
+        return taken
+
+    def read_lines(self, places: np.ndarray) -> list[bytes]:
+        """The lines at some places, each file opened once and read onwards."""
+        lines = [b""] * len(places)
+        for number in np.unique(places["file"]):
+            inside = np.flatnonzero(places["file"] == number)
+            with self.paths[number].open("rb") as file:
+                for i in inside[np.argsort(places["start"][inside])]:
+                    file.seek(places["start"][i])
+                    lines[i] = file.readline()
+        return lines
+
+    def parse(self, line: bytes, place: np.void) -> R:
+        """The record in a line."""
+        try:
+            return self.record.model_validate_json(line)
+        except ValueError as error:
+            problem = f"expected a {self.record.__name__}, but {error.errors()[0]['msg']}"
+            path = self.paths[place["file"]]
+            number = path.read_bytes()[: place["start"]].count(b"\n") + 1
+            raise InputError(f"{path}, line {number}: {problem}; {REPAIR}.") from error
 
 
 def upload(path: Path) -> None:

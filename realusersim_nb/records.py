@@ -176,7 +176,8 @@ class AgentRun(Record):
     """One tau2-bench run; ``success`` is null when the run failed before it could be scored.
 
     ``checks`` are the components of tau2's verdict (0 or 1 each), ``changes`` where the database differs from
-    what the gold actions make of it, ``messages`` all messages, also of a run that failed.
+    what the gold actions make of it, ``messages`` all messages, also of a run that failed. ``made_from``: a
+    digest of what decided the run (``agents.runner.digest_settings``); reference arms have none.
     """
 
     domain: str = ""
@@ -186,6 +187,7 @@ class AgentRun(Record):
     agent: str
     simulator: str | None = None
     persona: Persona = Persona()
+    made_from: str = ""
     success: bool | None = None
     reward: float | None = None
     user_turns: int = 0

@@ -64,6 +64,11 @@ def bootstrap_interval(
     return (low, high) if low < high else (NAN, NAN)
 
 
+def make_generator(seed: int, name: str) -> np.random.Generator:
+    """A generator for the draws of one system, by its name: the same whatever other systems there are."""
+    return np.random.default_rng([seed, *name.encode()])
+
+
 def resample_sums(counts: np.ndarray, n: int, rng: np.random.Generator, *, draws: int) -> np.ndarray:
     """Column sums over n clusters (rows) drawn with replacement: one row a draw."""
     shares = np.full(len(counts), 1 / len(counts))

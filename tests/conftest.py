@@ -49,10 +49,10 @@ class MockEndpoint:
     """An OpenAI-compatible server on loopback, played by ``reply(request)``.
 
     It gives a text, an HTTP status, a status with headers, (a dict) fields of the choice, (a list) vectors,
-    or (bytes) the whole body.
+    or (bytes) the whole body. Unless it ``streams``, it answers a request for a stream in one piece.
     """
 
-    def __init__(self, reply):
+    def __init__(self, reply, streams=True):
         self.requests: list[dict] = []
         endpoint = self
 
@@ -63,7 +63,7 @@ class MockEndpoint:
                 answer = reply(request)
                 status, headers, body = make_answer(answer, self.headers["Authorization"])
                 content = answer if isinstance(answer, bytes) else json.dumps(body).encode()
-                if status == 200 and request.get("stream"):
+                if status == 200 and request.get("stream") and streams:
                     content = answer if isinstance(answer, bytes) else split_answer(body)
                     headers = {"Content-Type": "text/event-stream"}
                 self.send_response(status)
@@ -186,8 +186,8 @@ def endpoint(monkeypatch, replies_at):
     """``endpoint(reply)`` starts a mock endpoint that OPENAI_BASE_URL then points to."""
     started = []
 
-    def start(reply):
-        mock = MockEndpoint(reply)
+    def start(reply, **options):
+        mock = MockEndpoint(reply, **options)
         started.append(mock)
         monkeypatch.setenv("OPENAI_BASE_URL", mock.url)
         monkeypatch.setenv("OPENAI_API_KEY", "key-of-the-test")

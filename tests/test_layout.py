@@ -17,7 +17,7 @@ PACKAGE = ROOT / "realusersim_nb"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 LEVELS = [
     {"records", "text", "files", "errors", "stats", "prompts"},
@@ -87,7 +87,7 @@ def test_imports_go_down_and_only_agents_imports_tau2():
     users = {
         name_module(p).split(".")[0]
         for p in MODULES
-        if re.search(r"^\s*(from|import) tau2", p.read_text(), re.M)
+        if re.search(r"^\s*(from|import) tau2", p.read_text(encoding="utf-8"), re.M)
     }
     assert users - {"widgets"} == {"agents"}  # widgets names tau2's types for type checkers only
 
@@ -163,6 +163,46 @@ def test_notebook_takes_only_names_that_rooms_list(path):
     assert sorted((room, name) for room, name in taken if not hasattr(modules[room], name)) == []
 
 
+def list_calls(tree: ast.AST) -> list[tuple[str, set[str | None]]]:
+    """Every call of a function, of the same module or of another: its name and its keywords."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    modules = {path.stem for path in MODULES}
+    return [
+        (getattr(call.func, "id", None) or call.func.attr, {keyword.arg for keyword in call.keywords})
+        for call in calls
+        if isinstance(call.func, ast.Name)
+        or (isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", None) in modules)
+    ]
+
+
+def test_seed_is_used_by_what_takes_one_and_always_given_to_it():
+    functions = [
+        node
+        for tree in TREES.values()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    seeded = {f.name: f for f in functions if "seed" in {arg.arg for arg in f.args.kwonlyargs}}
+    uses = {name: {n.id for n in ast.walk(f) if isinstance(n, ast.Name)} for name, f in seeded.items()}
+    assert [name for name in seeded if "seed" not in uses[name]] == []
+    calls = [(path.stem, *call) for path, tree in TREES.items() for call in list_calls(tree)]
+    assert [c for c in calls if c[1] in seeded and not c[2] & {"seed", None}] == []
+
+
+def test_text_files_are_utf_8_everywhere():
+    """Also where the linter cannot see that a value is a path."""
+    calls = [
+        (node, path) for path, tree in TREES.items() for node in ast.walk(tree) if isinstance(node, ast.Call)
+    ]
+    opened = [
+        f"{path.stem}: {ast.unparse(call)}"
+        for call, path in calls
+        if getattr(call.func, "attr", "") in ("open", "read_text", "write_text")
+        and not re.search(r"encoding=|[(=]'[rwa][+]?b'", ast.unparse(call))
+    ]
+    assert opened == []
+
+
 def test_every_room_lists_what_it_offers():
     for room in sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()):
         module = importlib.import_module(f"realusersim_nb.{room}")
@@ -200,7 +240,9 @@ def test_what_is_imported_is_declared():
 
 def read_lock(name: str) -> dict[str, str]:
     """Version of each package that a lock pins."""
-    pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", (ROOT / name).read_text(), re.MULTILINE)
+    pins = re.findall(
+        r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE
+    )
     return {canonicalize_name(package): version for package, version in pins}
 
 

@@ -25,8 +25,8 @@ from realusersim_nb.pt3 import judges
 from realusersim_nb.simulators import conditions, rollouts, users
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 NEW_ARM, NEW_CORPUS, NEW_JUDGE, NEW_AGENT = re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL)
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
@@ -84,12 +84,16 @@ def test_file_tree_names_every_module_and_notebook():
 
 
 def test_commands_exist():
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z]+)", README)) <= targets
 
 
 def test_links_lead_somewhere():
-    for page in (README, CONTRIBUTING, (ROOT / "docs" / "tables.md").read_text().replace("../", "")):
+    for page in (
+        README,
+        CONTRIBUTING,
+        (ROOT / "docs" / "tables.md").read_text(encoding="utf-8").replace("../", ""),
+    ):
         links = re.findall(r"\]\((?!http)([^)#]+)", page)
         assert not [link for link in links if not (ROOT / link).exists()]
 
@@ -99,14 +103,19 @@ def test_nothing_committed_names_an_index_or_holds_a_key():
     flagged = [
         f
         for f in listed
-        if re.search(r"--(extra-)?index-url|sk-[A-Za-z0-9]{20}", (ROOT / f).read_text(errors="ignore"))
+        if re.search(
+            r"--(extra-)?index-url|sk-[A-Za-z0-9]{20}",
+            (ROOT / f).read_text(errors="ignore", encoding="utf-8"),
+        )
     ]
     assert flagged in ([], ["tests/test_readme.py"])
     assert not [f for f in listed if (ROOT / f).stat().st_size > 500_000 or f.endswith(".whl")]
 
 
 def test_hooks_and_citation_are_whole():
-    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0][
+        "hooks"
+    ]
     assert {hook["id"] for hook in hooks} >= {
         "ruff-check",
         "nbstripout",
@@ -114,7 +123,7 @@ def test_hooks_and_citation_are_whole():
         "private-keys",
         "tokens",
     }
-    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert cited["license"] == "Apache-2.0" and {r["url"][-10:] for r in cited["references"]} == {
         "2605.20204",
         "2605.07847",

@@ -105,14 +105,17 @@ def compare_group(opening: pd.Series, habit: pd.Series, *, seed: int) -> dict[st
     return means | reach | {"n_users": len(opening), "n_group": int(inside.sum())}
 
 
+OPENING = "simulator arm domain task_id trial made_from".split()  # names the run of an opening
+
+
 def measure_openings(runs: list[AgentRun]) -> pd.DataFrame:
-    """One row a run of one step: ``simulator, arm, task_id, trial``, the ``text`` of the opening, its traits.
+    """One row a run of one step: ``OPENING``, the ``text`` of the opening, its traits.
 
     The opening is the last text: before it, a task may hold messages of the past.
     """
     opened = [(run, texts[-1][1]) for run in runs if run.simulator and (texts := list_user_texts(run))]
-    rows = [(run.simulator, run.arm, run.task_id, run.trial, text) for run, text in opened]
-    table = pd.DataFrame(rows, columns="simulator arm task_id trial text".split())
+    rows = [(*(getattr(run, name) for name in OPENING), text) for run, text in opened]
+    table = pd.DataFrame(rows, columns=[*OPENING, "text"])
     return table.join(measure_traits(table["text"]))
 
 

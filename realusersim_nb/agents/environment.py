@@ -7,10 +7,11 @@ that a run asks for is copied first, so that no run sees what another changed.
 import copy
 from contextlib import suppress
 from functools import cache, partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import pandas as pd
 
+from realusersim_nb.agents.scores import Domain
 from realusersim_nb.errors import InputError, MissingExtraError
 
 try:  # the other modules of this room that need tau2-bench import this one first
@@ -24,8 +25,6 @@ try:  # the other modules of this room that need tau2-bench import this one firs
     from tau2.registry import registry
 except ImportError as error:
     raise MissingExtraError("tau2-bench", extra="agents") from error
-
-Domain = Literal["mock", "airline", "retail", "telecom"]
 
 
 def load_tasks(domain: Domain, n_tasks: int | None = None, *, seed: int = 0) -> list[Task]:

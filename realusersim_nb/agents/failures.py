@@ -208,11 +208,12 @@ def measure_mechanisms(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     by task: ``difference, difference_low, difference_high, p, n_pairs``.
     """
     tables, runs = [], runs.dropna(subset="simulator")
+    runs = runs.assign(row=range(len(runs)))
     names = {"ci_low": "difference_low", "ci_high": "difference_high"}
     for mechanism in get_args(Mechanism):
         failed = (runs["mechanism"] == mechanism).where(runs["success"].notna()).astype(float)
         marked = runs.assign(failed=failed)
-        rates = stats.tabulate_rates(marked, "failed", by="arm", unit="task_id", item=scores.RUN, seed=seed)
+        rates = stats.tabulate_rates(marked, "failed", by="arm", unit="task_id", item="row", seed=seed)
         rates = rates.reindex(columns="rate ci_low ci_high n n_failed".split()).assign(mechanism=mechanism)
         pairs = scores.compare_success(marked, "failed", seed=seed).set_index("arm").rename(columns=names)
         tables.append(rates.join(pairs["difference difference_low difference_high p n_pairs".split()]))

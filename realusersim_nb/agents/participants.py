@@ -28,6 +28,7 @@ from tau2.utils.llm_utils import to_litellm_messages
 
 from realusersim_nb.agents.scores import AgentReferenceArm
 from realusersim_nb.errors import InputError
+from realusersim_nb.llm.client import leave_if_stopped
 from realusersim_nb.llm.replies import ToolReply
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import CLOSE, Message
@@ -160,6 +161,7 @@ def find_agent(agent_format: str) -> Callable[[list[Tool], str, Ask], LocalAgent
 
     class FunctionAgent(FunctionCallingAgent):
         def reply(self, messages: list[dict]) -> ToolReply:
+            leave_if_stopped()
             try:
                 reply = answer(messages, self.offered)
             except Exception as error:  # whatever code from outside raises ends this run, not the study

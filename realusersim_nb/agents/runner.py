@@ -4,16 +4,19 @@ The scenario of a task is *what* the simulated user wants, the persona of the ar
 reference arms (``oracle``, ``do_nothing``) belong beside every success rate.
 
 tau2's classes are synchronous, our model calls are not: each run has a thread, and its calls are handed to
-the notebook's event loop.
+the notebook's event loop; a thread ends at its next call once the study is stopped.
 """
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any, get_args
 
+import numpy as np
 import pandas as pd
 from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel
@@ -31,14 +34,17 @@ from realusersim_nb.agents.disclosure import describe_scenario
 from realusersim_nb.agents.participants import SimulatedUser, StockUser, find_agent, make_reference_pair
 from realusersim_nb.agents.scores import STOCK, AgentReferenceArm
 from realusersim_nb.errors import InputError, StudyError
+from realusersim_nb.llm.client import leave_if_stopped
 from realusersim_nb.llm.errors import CallFailed, list_results
 from realusersim_nb.llm.replies import ToolReply
+from realusersim_nb.prompts.fill import hash_prompts
 from realusersim_nb.records import AgentRun, Persona, Profile
 from realusersim_nb.simulators import conditions
 from realusersim_nb.simulators.users import Simulator
 
 AGENT_TOKENS = 1000  # of one reply of an agent that calls functions
 MAX_STEPS = 100  # tau2's; a message or a tool call is a step
+PROMPTS = ["agent_step", "user_manner", "user_plan", "user_roles", "user_turn"]  # that a run may use
 MESSAGE_FIELDS = {"role", "content", "tool_calls", "id", "requestor", "error"}
 RUN_ERRORS = (CallFailed, AgentError, UserError, ValueError, AssertionError)
 """What ends one run; others are defects. An unusable reply is CallFailed; tau2 raises ValueError for an empty
@@ -73,11 +79,26 @@ async def run_arms(
             make_pair = partial(make_reference_pair, task=task, arm=arm)
             runs.append(orchestrate(AgentRun(**row, agent=arm), task, make_pair))
         else:
+            writer = replace(simulator, seed=derive_seed(simulator.seed, trial))
             persona = Persona() if arm == STOCK else conditions.ARMS[arm](*drawn[task.id])
             run = AgentRun(**row, agent=agent, simulator=simulator.model, persona=persona)
-            writer = replace(simulator, seed=simulator.seed + trial)
+            run.made_from = digest_settings(run, writer, agent_format, max_steps)
             runs.append(run_task(run, task, writer, make_agent, max_steps=max_steps))
     return list_results(await simulator.models.run_all(runs, "agent runs"))
+
+
+def derive_seed(seed: int, trial: int) -> int:
+    """The seed of a trial: the study's for the first; for others one that no other study's trials have."""
+    return seed if trial == 0 else int(np.random.SeedSequence((seed, trial)).generate_state(1)[0] >> 1)
+
+
+def digest_settings(run: AgentRun, writer: Simulator, agent_format: str, max_steps: int) -> str:
+    """12 hex digits of all that decides a run; two runs that have the same are one, made twice."""
+    hashes = hash_prompts()
+    made = run.model_dump(include={"domain", "task_id", "agent", "simulator", "persona"})
+    made |= {"arm": run.arm, "seed": writer.seed, "turn_format": writer.turn_format, "max_steps": max_steps}
+    made |= {"agent_format": agent_format, "prompts": [hashes[f"{name}.md"] for name in PROMPTS]}
+    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def check_arms(simulator: Simulator, domain: domains.Domain, arms: list[str]) -> None:
@@ -100,20 +121,21 @@ async def run_task(
     """One run of an agent with a simulated user."""
     event_loop, models, seed = asyncio.get_running_loop(), simulator.models, simulator.seed
 
-    def wait(call: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(call, event_loop).result()
+    def wait(ask: Callable[..., Any], *prompt: Any, **options: Any) -> Any:
+        leave_if_stopped()
+        return asyncio.run_coroutine_threadsafe(ask(*prompt, **options), event_loop).result()
 
     def ask(prompt: str | list[dict], form: type[BaseModel] | list[dict]) -> Any:
         sampling = {"temperature": 0.001, "seed": seed}
         if isinstance(form, type):
-            return wait(models.ask_json(run.agent, prompt, form, **sampling))
-        return wait(models.ask_tools(run.agent, prompt, form, max_tokens=AGENT_TOKENS, **sampling))
+            return wait(models.ask_json, run.agent, prompt, form, **sampling)
+        return wait(models.ask_tools, run.agent, prompt, form, max_tokens=AGENT_TOKENS, **sampling)
 
     def chat(messages: list[dict], tools: list[dict]) -> ToolReply:
-        return wait(models.ask_tools(simulator.model, messages, tools, seed=seed))
+        return wait(models.ask_tools, simulator.model, messages, tools, seed=seed)
 
     def write(**turn: Any) -> str:
-        return wait(simulator.write(persona=run.persona, **turn))
+        return wait(simulator.write, persona=run.persona, **turn)
 
     def make_pair(environment: domains.Environment) -> tuple[LocalAgent, BaseUser]:
         agent = make_agent(environment.get_tools(), environment.get_policy(), ask)

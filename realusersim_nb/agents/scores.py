@@ -12,11 +12,11 @@ from realusersim_nb.corpus.formats import END_MARKS
 from realusersim_nb.records import AgentRun
 from realusersim_nb.simulators import conditions
 
+Domain = Literal["mock", "airline", "retail", "telecom"]  # of tau2-bench
 AgentReferenceArm = Literal["oracle", "do_nothing"]
 """What an agent's success is compared with: one makes a task's gold actions, the other no call."""
 STOCK = "stock"  # the arm of tau2's user as shipped
 BASELINE = "task_only"  # the arm that others are compared with
-RUN = ["simulator", "task_id", "trial"]  # names one run of an arm
 SMALL_EFFECT = 0.03  # about what the paper reports
 TASKS_A_TERM = 10  # of a linear model, at least
 
@@ -26,7 +26,8 @@ def score_success(runs: pd.DataFrame, *, by: str | list[str] = "arm", seed: int 
 
     Columns ``success, ci_low, ci_high`` (0..1, 95 % by task), ``n_runs`` (scored), ``n_failed``.
     """
-    rates = stats.tabulate_rates(runs, "success", by=by, unit="task_id", item=RUN, seed=seed)
+    runs = runs.assign(row=range(len(runs)))
+    rates = stats.tabulate_rates(runs, "success", by=by, unit="task_id", item="row", seed=seed)
     return rates.rename(columns={"rate": "success", "n": "n_runs"})
 
 
@@ -44,13 +45,19 @@ def compare_success(runs: pd.DataFrame, value: str = "success", *, seed: int = 0
     return table.assign(tasks_for_3_points=np.ceil((stats.NORMAL * table["spread"] / SMALL_EFFECT) ** 2))
 
 
-def pool_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of simulated users with their simulator as ``scope``; of several, all once more as ``pooled``.
+def drop_repeats(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of simulated users, each once: of those made from the same (``made_from``) the last.
 
-    A run that several studies hold counts once; task ids get their domain.
+    Runs that differ in seed, formats, persona or prompts all stay. Task ids get their domain.
     """
-    runs = runs.dropna(subset="simulator").drop_duplicates(["domain", "agent", "arm", *RUN], keep="last")
-    runs = runs.assign(scope=runs["simulator"], task_id=runs["domain"] + "/" + runs["task_id"])
+    runs = runs.dropna(subset="simulator").drop_duplicates("made_from", keep="last")
+    return runs.assign(task_id=runs["domain"] + "/" + runs["task_id"])
+
+
+def pool_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """``drop_repeats`` with the simulator as ``scope``; of several, all runs once more as ``pooled``."""
+    runs = drop_repeats(runs)
+    runs = runs.assign(scope=runs["simulator"])
     return pd.concat([runs, runs.assign(scope="pooled")]) if runs["simulator"].nunique() > 1 else runs
 
 

@@ -3,6 +3,7 @@
 A row is a message (``role`` and ``content``), an exchange (``content`` and ``reply``), or a conversation with
 a list of either in the field ``turns``. Where no column identifies conversations, a file is one. Common names
 are recognised; ``describe_corpus`` saves others in ``mine.csv.columns.yaml`` (a folder's: ``columns.yaml``).
+Messages are put in order of time where all dates of the file can be read in one way.
 """
 
 import re
@@ -11,10 +12,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from realusersim_nb.corpus.formats import NOTES, SILENT, pick_name
 from realusersim_nb.errors import InputError
 from realusersim_nb.files import replace_whole
 
@@ -31,6 +34,7 @@ NAMES = {  # by which columns are recognised, the surest first
 }
 USERS = """user human customer client visitor end_user enduser requester guest caller member patient
     inbound incoming""".split()  # in a column of speakers
+SLASHED = re.compile(r"\s*(\d{1,2})([/.-])(\d{1,2})\2\d{2,4}\b")  # a date that begins with day or month
 Speakers = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
 
 
@@ -39,7 +43,10 @@ class ColumnsError(InputError):
 
 
 class Columns(BaseModel):
-    """Which column holds what; ``users`` are the speakers who are users, ``assistants`` those who are not."""
+    """Which column holds what; ``users`` are the speakers who are users, ``assistants`` those who are not.
+
+    ``silent`` speakers are neither, and what they write is left out.
+    """
 
     model_config = ConfigDict(extra="forbid")
     turns: str | None = None
@@ -51,6 +58,15 @@ class Columns(BaseModel):
     time: str | None = None
     users: Speakers = []
     assistants: Speakers = []
+    silent: Speakers = sorted(SILENT)
+
+    def name_role(self, speaker: str) -> str:
+        """The role of a speaker: user, assistant, or that of the silent one."""
+        is_named = speaker in self.users or speaker in self.assistants
+        name = normalise_name(speaker)
+        if not is_named and (name in self.silent or speaker in self.silent):
+            return name if name in SILENT else "system"
+        return "user" if self.is_user(speaker) else "assistant"
 
     def is_user(self, speaker: str) -> bool:
         """Whether a speaker is the user."""
@@ -85,6 +101,9 @@ def complete_columns(given: Columns, rows: list[dict]) -> Columns:
         setattr(columns, kind, name or pick_column(kind, names))
     if columns.role:
         columns.reply = None
+        speakers = {str(turn.get(columns.role)) for turn in list_turns(rows, columns)}
+        if "assistant" not in map(columns.name_role, speakers):
+            columns.silent = []  # the assistant is called a system
     check_columns(columns, inner, rows)
     return columns
 
@@ -117,52 +136,89 @@ def check_columns(columns: Columns, names: list, rows: list[dict]) -> None:
             raise ColumnsError(f"{question}; name it as {kind!r} {todo.format(kind)}.")
     if columns.role:
         speakers = Counter(str(turn.get(columns.role)) for turn in list_turns(rows, columns))
-        if len({columns.is_user(speaker) for speaker in speakers}) < 2:
+        if not {columns.name_role(speaker) for speaker in speakers} >= {"user", "assistant"}:
             who = quote_names(speaker for speaker, _ in speakers.most_common(6))
             question = f"column {columns.role!r} holds {who}: which of them are the user?"
             answer = f"Name them as 'users' (or others as 'assistants') {todo.format('users')}."
             raise ColumnsError(f"{question} {answer}")
 
 
-def group_rows(rows: Iterable[dict | str], columns: Columns, *, file: str) -> Iterator[dict | str]:
-    """A row of the layout ``messages`` a conversation, nameless ones by ``file``; of a stray row a reason."""
-    groups: dict[str, list[dict]] = {}
-    for number, row in enumerate(rows):
-        name = row.get(columns.conversation_id) if isinstance(row, dict) and columns.conversation_id else None
+def group_rows(rows: Iterable[dict | str], columns: Columns) -> Iterator[dict | str]:
+    """A row of the layout ``messages`` a conversation; of a stray row a reason."""
+    groups: dict[str, list[int]] = {}
+    listed: list[dict] = []
+    for row in rows:
+        name = pick_name(row, columns.conversation_id) if isinstance(row, dict) else None
         if isinstance(row, str):
             yield row
         elif columns.turns:
-            yield make_chat_row([row], columns, name=str(name or f"{file}/{number}"))
-        elif columns.conversation_id and name in (None, ""):
+            turns = list_turns([row], columns)
+            yield make_chat_row(turns, columns, times=read_times(turns, columns.time), outer=row)
+        elif columns.conversation_id and name is None:
             yield f"no value in column {columns.conversation_id!r}"
         else:
-            groups.setdefault(str(name or file), []).append(row)
-    for name, group in groups.items():
-        yield make_chat_row(group, columns, name=name)
+            groups.setdefault(name, []).append(len(listed))
+            listed.append(row)
+    times = read_times(listed, columns.time)
+    for numbers in groups.values():
+        group, in_group = [listed[i] for i in numbers], times and [t[numbers] for t in times]
+        yield make_chat_row(group, columns, times=in_group, outer=group[0])
 
 
-def make_chat_row(rows: list[dict], columns: Columns, *, name: str) -> dict:
-    """A conversation as a row of the layout ``messages``; if its rows name no user, it is one of its own."""
-    user = next((row[columns.user_id] for row in rows if columns.user_id and row.get(columns.user_id)), name)
-    messages = []
-    for turn in list_turns(sort_by_time(rows, columns.time), columns):
-        is_user = columns.role is None or columns.is_user(str(turn.get(columns.role)))
-        texts = [("user" if is_user else "assistant", turn.get(columns.content))]
+def make_chat_row(turns: list[dict], columns: Columns, *, times: list | None, outer: dict) -> dict:
+    """A conversation as a row of the layout ``messages``; its user is the one named first by a user's."""
+    messages, users, notes = [], [], []
+    if (ordered := sort_by_time(turns, times)) is None:
+        ordered, notes = turns, [f"the times in {columns.time!r} give no clear order: that of the file kept"]
+    for turn in ordered:
+        role = columns.name_role(str(turn.get(columns.role))) if columns.role else "user"
+        messages.append({"role": role, "content": turn.get(columns.content)})
         if columns.role is None:
-            texts.append(("assistant", turn.get(columns.reply)))
-        messages += [{"role": role, "content": str(text)} for role, text in texts if text]
-    return {"id": name, "user_id": str(user), "messages": messages}
+            messages.append({"role": "assistant", "content": turn.get(columns.reply)})
+        if role == "user":
+            users.append(pick_name(turn, columns.user_id))
+    user_id = pick_name(outer, columns.user_id) if columns.turns else next(filter(None, users), None)
+    name = pick_name(outer, columns.conversation_id)
+    return {"id": name, "user_id": user_id, "messages": messages, NOTES: notes}
 
 
-def sort_by_time(rows: list[dict], time: str | None) -> list[dict]:
-    """By time, if every row has one that can be parsed; else as they are."""
-    if time is None or len(rows) < 2:
-        return rows
-    times = pd.Series([row.get(time) for row in rows])
-    order = pd.to_numeric(times, errors="coerce")
-    if order.isna().any():
-        order = pd.to_datetime(times, errors="coerce", format="mixed", utc=True)
-    return rows if order.isna().any() else [rows[i] for i in order.argsort(kind="stable")]
+def read_times(turns: list[dict], time: str | None) -> list[np.ndarray] | None:
+    """The times of all turns, in seconds, in each way that they can be read; NaN for one that cannot.
+
+    Of 03/02/2024 there are two, unless another date of them has a day above 12. Numbers are seconds, or the
+    thousandth to billionth part of one, each by its size.
+    """
+    if time is None:
+        return None
+    values = pd.Series([str(turn.get(time)).strip() for turn in turns])
+    numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    sizes = np.digitize(numbers.abs(), [1e11, 1e14, 1e17])  # the year 5138 in seconds, 1973 in thousandths
+    texts = values[numbers.isna()]
+    readings = []
+    for day_first in list_day_orders(texts) if len(texts) else [False]:
+        dates = pd.to_datetime(texts, errors="coerce", format="mixed", utc=True, dayfirst=day_first)
+        seconds = (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
+        readings.append((numbers / 1000.0**sizes).fillna(seconds).to_numpy())
+    return readings
+
+
+def list_day_orders(texts: Iterable[str]) -> list[bool]:
+    """Whether the day may come first in such dates: one answer, two if it stays open, none if they differ."""
+    dates = [match.groups() for match in map(SLASHED.match, texts) if match]
+    day_first = any(int(first) > 12 or mark == "." for first, mark, _ in dates)
+    month_first = any(int(second) > 12 for _, _, second in dates)
+    if day_first or month_first:
+        return [day_first] * (day_first != month_first)
+    return [False, True] if dates else [False]
+
+
+def sort_by_time(turns: list[dict], times: list[np.ndarray] | None) -> list[dict] | None:
+    """The turns in the order on which all readings of their times agree; None if there is no such order."""
+    if times is None or len(turns) < 2:
+        return turns
+    orders = {tuple(reading.argsort(kind="stable")) for reading in times}
+    is_clear = len(orders) == 1 and not any(np.isnan(reading).any() for reading in times)
+    return [turns[i] for i in orders.pop()] if is_clear else None
 
 
 def find_note(path: Path) -> Path:

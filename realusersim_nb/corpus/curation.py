@@ -20,9 +20,15 @@ from realusersim_nb.records import Conversation, Message
 from realusersim_nb.text import strip_code
 
 PLEASANTRY = re.compile(
-    r"(?i)^\W*(hi|hello|hey|greetings|good (morning|afternoon|evening|day)|thanks?|thank you|thx|ty"
-    r"|cheers|bye|goodbye|good ?night|have a (nice|good|great) \w+)\b"
+    r"(?i)\b(hi|hello|hey|greetings|good (morning|afternoon|evening|day)|good ?(night|bye)|bye|cheers|see you"
+    r"|have a (nice|good|great) (day|evening|night|one|time|week|weekend)|thanks?( you)?|thx|ty|that helps"
+    r"|how are you( doing)?( today)?|how'?s it going|what'?s up|(this|that)( i|')s (great|helpful))\b"
 )
+BESIDE = set(  # words that may stand beside one and ask for nothing
+    """a again ai all and assistant awesome bot chat chatgpt cool dear everyone for friend gpt great help
+    later lot mate million much my nice ok okay perfect sir so soon the there very you your""".split()
+)
+SHORT = 50  # words: up to here two texts are duplicates only if they are the same, numbers included
 
 # --- steps -------------------------------------------------------------------------------------
 
@@ -100,29 +106,52 @@ def split_turns(messages: list[Message]) -> list[list[Message]]:
 
 
 def is_pleasantry(text: str) -> bool:
-    """A greeting, thanks or goodbye of at most 5 words."""
-    return len(text) < 100 and len(text.split()) <= 5 and PLEASANTRY.match(text) is not None
+    """At most 5 words of greeting, thanks or goodbye, and nothing else."""
+    if len(text) >= 100 or len(text.split()) > 5:
+        return False
+    rest, n = PLEASANTRY.subn(" ", text)
+    return n > 0 and BESIDE.issuperset(re.findall(r"\w+", rest.lower()))
 
 
 # --- near-duplicates ---------------------------------------------------------------------------
 
 
 def compute_signature(conversation: Conversation) -> np.ndarray:
-    """The MinHash signature of the user's word triples, without digits and case: 64 integers."""
-    words = re.findall(r"[^\W\d_]+", " ".join(conversation.user_messages)[:20_000].lower())
-    triples = {" ".join(words[i : i + 3]).encode() for i in range(max(1, len(words) - 2))}
+    """The MinHash signature of what the user wrote, without case: 64 integers.
+
+    It is that of the word triples without digits, so that a filled-in template is one text; up to 50 words,
+    where an order number may be all that differs, of the whole text: words, numbers, symbols.
+    """
+    text = " ".join(conversation.user_messages)[:20_000].lower()
+    words = re.findall(r"[^\W\d_]+", text)
+    items = {" ".join(words[i : i + 3]).encode() for i in range(len(words) - 2)}
+    if len(words) <= SHORT:
+        items = {" ".join(re.findall(r"""\w+|[^\w\s.,!?;:'"]""", text) or [text]).encode()}
     minhash = MinHash(num_perm=64, seed=1, scheme="affine64")
-    minhash.update_batch(sorted(triples))
+    minhash.update_batch(sorted(items))
     return minhash.hashvalues
 
 
-def hash_bands(signature: np.ndarray) -> set[int]:
+def hash_bands(signature: np.ndarray) -> np.ndarray:
     """Eight numbers; two conversations that have one in common are near-duplicates.
 
     Of two conversations that share 90 % of their triples 99 in 100 are found, at 80 % 77, at 50 % 3 (the
     limit is ours; the paper curates "further" without saying how).
     """
-    return {hash((number, band.tobytes())) for number, band in enumerate(signature.reshape(8, 8))}
+    return np.array(
+        [hash_bytes(bytes([n]) + band.tobytes()) for n, band in enumerate(signature.reshape(8, 8))]
+    )
+
+
+def find_new(bands: np.ndarray) -> np.ndarray:
+    """Of each conversation (a row of its bands) whether it is new: like none that is kept before it."""
+    codes = np.array([pd.factorize(column)[0] for column in bands.T], dtype=np.int32).T
+    repeated = np.array([np.bincount(column)[column] > 1 for column in codes.T]).any(axis=0)
+    is_new, seen, columns = np.ones(len(bands), dtype=bool), np.zeros(codes.shape, dtype=bool), range(8)
+    for row in np.flatnonzero(repeated):
+        is_new[row] = not seen[codes[row], columns].any()
+        seen[codes[row], columns] |= is_new[row]
+    return is_new
 
 
 # --- counting ----------------------------------------------------------------------------------
@@ -132,7 +161,8 @@ class Funnel:
     """Takes conversations through the steps that are not skipped and counts what they leave.
 
     ``left`` and ``changed``: conversations left, and changed, by each step. ``users``: how many steps
-    the best conversation of each user passed, users by a 64-bit digest of their id.
+    the best conversation of each user passed, users by a 64-bit digest of their id; ``passed`` the same of
+    other funnels, as arrays.
     """
 
     def __init__(self, skip_steps: Collection[str] = ()):
@@ -145,6 +175,7 @@ class Funnel:
         self.names = ["read", *self.steps] + [DUPLICATES] * self.drops_duplicates
         self.left, self.changed, self.unreadable = Counter(), Counter(), Counter()
         self.users: dict[int, int] = {}
+        self.passed: list[np.ndarray] = []
         self.bands: set[int] = set()
 
     def take(self, row: dict | str) -> Conversation | None:
@@ -166,32 +197,45 @@ class Funnel:
         return conversation if passed == len(self.steps) else None
 
     def sign(self, conversation: Conversation) -> np.ndarray:
-        """What ``is_new`` needs: the conversation's signature if near-duplicates are dropped."""
-        return compute_signature(conversation) if self.drops_duplicates else np.empty(0)
+        """The bands of a conversation; none if near-duplicates are not dropped."""
+        return hash_bands(compute_signature(conversation)) if self.drops_duplicates else np.empty(0, np.int64)
 
-    def is_new(self, signature: np.ndarray, user: int) -> bool:
-        """The last step, for a conversation of this user (a digest): whether none like it came before."""
+    def is_new(self, conversation: Conversation) -> bool:
+        """The last step: whether no conversation like it came before."""
         if not self.drops_duplicates:
             return True
-        bands = hash_bands(signature)
+        bands = set(self.sign(conversation).tolist())
         if bands & self.bands:
             return False
         self.bands |= bands
         self.left[DUPLICATES] += 1
-        self.users[user] = len(self.names) - 1
+        self.users[hash_text(conversation.user_id)] = len(self.names) - 1
         return True
 
-    def add(self, left: dict, changed: dict, unreadable: dict, users: dict[int, int]) -> None:
-        """Add what another funnel counted."""
+    def add(self, left: dict, changed: dict, unreadable: dict, passed: np.ndarray) -> None:
+        """Add what another funnel counted; ``passed``: a row a user, their digest and how many steps."""
         self.left.update(left)
         self.changed.update(changed)
         self.unreadable.update(unreadable)
-        for user, passed in users.items():
-            self.users[user] = max(self.users.get(user, 0), passed)
+        self.passed.append(passed)
+
+    def find_new(self, bands: np.ndarray, users: np.ndarray) -> np.ndarray:
+        """The last step for all conversations at once, by their bands and their users' digests."""
+        if not self.drops_duplicates:
+            return np.ones(len(users), dtype=bool)
+        is_new = find_new(bands)
+        self.left[DUPLICATES] += int(is_new.sum())
+        kept = users[is_new]
+        self.passed.append(np.column_stack([kept, np.full(len(kept), len(self.names) - 1)]))
+        return is_new
 
     def tabulate(self) -> pd.DataFrame:
         """One row a step: conversations and users left, conversations it changed, the paper's counts."""
-        passed = np.fromiter(self.users.values(), int, len(self.users))
+        mine = np.array(list(self.users.items()), np.int64).reshape(-1, 2)
+        users, passed = np.concatenate([mine, *self.passed]).T
+        order = np.argsort(users, kind="stable")
+        firsts = np.flatnonzero(np.diff(users[order], prepend=users[order][:1] - 1))
+        passed = np.maximum.reduceat(passed[order], firsts) if len(firsts) else passed
         table = pd.DataFrame({"step": self.names, "conversations": [self.left[name] for name in self.names]})
         table["users"] = [int((passed >= n).sum()) for n in range(len(self.names))]
         table["changed"] = [self.changed[name] for name in self.names]
@@ -202,8 +246,12 @@ class Funnel:
 
 def hash_text(text: str) -> int:
     """64 bits of a text, the same in every process."""
-    digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
+    return hash_bytes(text.encode("utf-8", "replace"))
+
+
+def hash_bytes(content: bytes) -> int:
+    """64 bits of some bytes, the same in every process."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big", signed=True)
 
 
 def curate_rows(
@@ -212,7 +260,7 @@ def curate_rows(
     """Conversations left of these rows, in order, at most ``limit``, and the funnel."""
     funnel, kept = Funnel(skip_steps), []
     for conversation in filter(None, map(funnel.take, rows)):
-        if funnel.is_new(funnel.sign(conversation), hash_text(conversation.user_id)):
+        if funnel.is_new(conversation):
             kept.append(conversation)
             if len(kept) == limit:
                 break

@@ -5,7 +5,7 @@ JSONL, JSON, parquet or CSV (file or folder), in a layout of ``formats`` or with
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -13,13 +13,13 @@ from pathlib import Path
 import pandas as pd
 
 from realusersim_nb.corpus.columns import Columns, ColumnsError, parse_columns, write_note
+from realusersim_nb.corpus.conversations import number_users
 from realusersim_nb.corpus.curation import Funnel, curate_rows
 from realusersim_nb.corpus.formats import parse_row
 from realusersim_nb.corpus.pii import mask_pii
 from realusersim_nb.corpus.shards import SMALL, curate_shards, digest_curation
 from realusersim_nb.corpus.sources import find_shards, read_rows, read_shard
 from realusersim_nb.errors import InputError
-from realusersim_nb.parallel.bars import show_bar
 from realusersim_nb.records import Conversation
 from realusersim_nb.text import cut_at_word
 
@@ -29,22 +29,27 @@ DEFAULT_SKIPPED = ("assistant is GPT-4o",)  # few corpora but WildChat-4.8M woul
 
 @dataclass
 class Corpus:
-    """Curated conversations and what became of the rest.
+    """Curated conversations (of a large corpus on disk, read like a list) and what became of the rest.
 
     ``funnel``: a row a step, what it left. ``unreadable``: rows that could not be read, counted by reason.
     ``digest`` changes with all that decides what is left: source, steps, their code, ``max_conversations``.
     """
 
     name: str
-    conversations: list[Conversation]
+    conversations: Sequence[Conversation]
     funnel: pd.DataFrame
     unreadable: Counter
     digest: str
 
+    def describe(self) -> dict[str, str | int]:
+        """The headline of every notebook that reads this corpus."""
+        counts = {"conversations": len(self.conversations), "users": self.n_users}
+        return {"name": self.name, **counts, "digest": self.digest}
+
     @property
     def n_users(self) -> int:
         """Number of different users left."""
-        return len({c.user_id for c in self.conversations})
+        return len(number_users(self.conversations)[1])
 
 
 def load_corpus(
@@ -66,9 +71,8 @@ def load_corpus(
         rows = (row for shard in shards for row in read_shard(shard))
         kept, funnel = curate_rows(rows, skip_steps=skip_steps, limit=max_conversations)
     else:
-        left, funnel = curate_shards(corpus, shards, skip_steps=skip_steps, workers=workers)
-        kept = list(show_bar(left, "reading what is left", leave=False))
-    if not kept:
+        kept, funnel = curate_shards(corpus, shards, skip_steps=skip_steps, workers=workers)
+    if not len(kept):
         raise InputError(f"corpus {corpus!r}: {explain_empty(funnel)}")
     digest += f"-{max_conversations}" * (max_conversations is not None)
     return Corpus(corpus, kept, funnel.tabulate(), funnel.unreadable, digest)
@@ -125,7 +129,8 @@ def describe_corpus(corpus: str, *, columns: dict[str, str | list[str]] | None =
     shards = find_shards(corpus, given)
     lines = [f"Saved in {save_columns(Path(corpus), given, shards)}."] if given else []
     rows = (row for shard in shards for row in read_shard(shard))
-    parsed = [parse_row(row) for row in islice(rows, FIRST_ROWS)]
+    notes: Counter = Counter()
+    parsed = [parse_row(row, notes=notes) for row in islice(rows, FIRST_ROWS)]
     readable = [c for c in parsed if isinstance(c, Conversation)]
     problems = Counter(c for c in parsed if isinstance(c, str))
     by_file = {shard.source: shard.columns for shard in shards if isinstance(shard.columns, Columns)}
@@ -134,7 +139,10 @@ def describe_corpus(corpus: str, *, columns: dict[str, str | list[str]] | None =
     enough = sum(len(c.user_messages) >= 3 for c in readable)
     counts = f"{first}{len(readable):,} conversations of {users:,} users"
     lines.append(f"{counts}, {enough:,} of them with three messages of the user or more.")
+    if any(shard.file for shard in shards):
+        lines.append("A conversation is named with its file; a user named in two files is one person.")
     lines += [f"Not read, {count:,} times: {reason}" for reason, count in problems.most_common(3)]
+    lines += [f"Noted, {count:,} times: {what}" for what, count in notes.most_common() if count]
     return "\n".join([*lines, *map(preview_conversation, readable[:n])])
 
 
@@ -150,7 +158,8 @@ def save_columns(path: Path, given: Columns, shards: list) -> Path:
 def describe_columns(columns: Columns, path: str) -> str:
     """By which columns a file is read, in a line."""
     row = "a conversation" if columns.turns else "an exchange" if columns.reply else "a message"
-    known = ", ".join(f"{name} is {column!r}" for name, column in columns.model_dump().items() if column)
+    given = columns.model_dump(exclude_defaults=True)
+    known = ", ".join(f"{name} is {column!r}" for name, column in given.items())
     is_one = "" if columns.conversation_id or columns.turns else "; the whole file is one conversation"
     return f"{path}: each row is {row}; {known}{is_one}."
 

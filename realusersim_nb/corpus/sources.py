@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from realusersim_nb.corpus.columns import Columns, ColumnsError, complete_columns, group_rows, read_note
-from realusersim_nb.corpus.formats import LAYOUTS, find_layout, parse_row
+from realusersim_nb.corpus.formats import LAYOUTS, PLACE, Place, find_layout, parse_row
 from realusersim_nb.errors import InputError, MissingFileError
 from realusersim_nb.records import Conversation
 
@@ -31,7 +31,8 @@ class Shard(NamedTuple):
     """A piece of a corpus that is read by itself.
 
     ``start`` and ``stop`` are row groups of a parquet file, bytes of another one, or the number of a hub
-    corpus's shard and of all. ``stamp`` changes with the file, or is the revision on the hub.
+    corpus's shard and of all. ``stamp`` changes with the file, or is the revision on the hub. ``file`` is the
+    file's name in a corpus of several, else empty.
     """
 
     source: str
@@ -41,6 +42,7 @@ class Shard(NamedTuple):
     n_bytes: int
     columns: Columns | ColumnsError | None = None
     on_hub: bool = False
+    file: str = ""
 
 
 def find_shards(corpus: str, given: Columns | None = None) -> list[Shard]:
@@ -52,7 +54,12 @@ def find_shards(corpus: str, given: Columns | None = None) -> list[Shard]:
         n = stream.num_shards
         return [Shard(HUB.get(corpus, corpus), i, n, revision, BLOCK, on_hub=True) for i in range(n)]
     paths = [find_sharegpt()] if corpus == "sharegpt" else find_files(path)
-    return [shard for path in paths for shard in split_file(path, given)]
+    names = [str(p.relative_to(path)) if len(paths) > 1 else "" for p in paths]
+    return [
+        shard._replace(file=name)
+        for file, name in zip(paths, names, strict=True)
+        for shard in split_file(file, given)
+    ]
 
 
 def split_file(path: Path, given: Columns | None) -> list[Shard]:
@@ -71,13 +78,23 @@ def split_file(path: Path, given: Columns | None) -> list[Shard]:
 
 
 def read_shard(shard: Shard) -> Iterator[dict | str]:
-    """The raw rows of a shard; a row that is not an object comes as a reason (str)."""
+    """The rows of a shard, each with its ``Place``; one that is not an object comes as a reason (str)."""
+    name = shard.source if shard.on_hub else shard.file or Path(shard.source).name
+    begin = f"{name}/" + f"{shard.start}+" * (shard.start > 0)  # rows are counted from the shard's start
+    for number, row in enumerate(read_raw_rows(shard)):
+        if isinstance(row, dict):
+            row[PLACE] = Place(shard.file, f"{begin}{number}")
+        yield row
+
+
+def read_raw_rows(shard: Shard) -> Iterator[dict | str]:
+    """The rows of a shard as they are, or a row a conversation where columns are named."""
     if shard.on_hub:
         return iter(load_hub(shard.source)[0].shard(num_shards=shard.stop, index=shard.start))
     path, columns = Path(shard.source), shard.columns
     rows = READERS[path.suffix](path, shard.start, shard.stop)
     if isinstance(columns, Columns):
-        rows = group_rows(rows, columns, file=path.stem)
+        rows = group_rows(rows, columns)
     elif columns:
         rows = (row if isinstance(row, str) else str(columns) for row in rows)
     return rows
@@ -174,8 +191,10 @@ def read_parquet(path: Path, start: int, stop: int) -> Iterator[dict]:
     """Stream the rows of some row groups of a parquet file; of turns in a known layout only role and text."""
     file = pq.ParquetFile(path)
     names = [file.metadata.schema.column(i).path for i in range(file.metadata.num_columns)]
-    used = ("role", "content", "from", "value")
-    names = [n for n in names if "." not in n or n.split(".")[0] not in LAYOUTS or n.split(".")[-1] in used]
+    for field, used in product(LAYOUTS, ({"role", "content"}, {"from", "value"})):
+        inner = {name: {*name.split(".")[1:]} for name in names if name.startswith(f"{field}.")}
+        if used <= set().union(*inner.values()):
+            names = [name for name in names if name not in inner or used & inner[name]]
     groups = range(start, min(stop, file.num_row_groups))
     for batch in file.iter_batches(1000, row_groups=groups, columns=names):
         yield from batch.to_pylist()

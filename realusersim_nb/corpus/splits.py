@@ -1,70 +1,75 @@
 """Conversations grouped by user, users drawn, and conversations held out for the benchmark."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from realusersim_nb.corpus.curation import replace_messages, split_turns
+from realusersim_nb.corpus.conversations import Conversations, UserGroups, count_messages, number_users, pick
 from realusersim_nb.errors import InputError
 from realusersim_nb.records import Conversation
 
-Split = tuple[list[Conversation], list[Conversation]]
+Talks = Sequence[Conversation]  # a list, or conversations on disk that read like one
+Split = tuple[Talks, Talks]
 
 
-def group_by_user(conversations: Iterable[Conversation]) -> dict[str, list[Conversation]]:
+def group_by_user(conversations: Talks) -> Mapping[str, Talks]:
     """Conversations of each user, in corpus order."""
+    if isinstance(conversations, Conversations):
+        return UserGroups(conversations)
     groups = {}
     for conversation in conversations:
         groups.setdefault(conversation.user_id, []).append(conversation)
     return groups
 
 
-def draw_users(conversations: list[Conversation], n_users: int | None, *, seed: int) -> list[Conversation]:
+def draw_users(conversations: Talks, n_users: int | None, *, seed: int) -> Talks:
     """The conversations of a seeded draw of users; all of them if ``n_users`` is None."""
     if n_users is None:
         return conversations
-    users = pd.Series(list(group_by_user(conversations)))
-    drawn = set(users.sample(min(n_users, len(users)), random_state=seed))
-    return [c for c in conversations if c.user_id in drawn]
+    numbers, users = number_users(conversations)
+    drawn = pd.Series(np.arange(len(users))).sample(min(n_users, len(users)), random_state=seed)
+    return pick(conversations, np.flatnonzero(np.isin(numbers, drawn)))
 
 
-def hold_out(conversations: Iterable[Conversation], *, seed: int, most: int | None = None) -> Split:
+def hold_out(conversations: Talks, *, seed: int, most: int | None = None) -> Split:
     """Split into (for profiles, held out for cases): one conversation of each user who has more.
 
     Profiles never see a held-out conversation, so no example can leak into a case. A user's only one is
     for the profile, and none that continues an earlier one is held out, since a case begins where one begins.
-    Profiles get only the first ``most`` messages of each user (None: all).
+    Profiles get only the first ``most`` messages of each user (None: all). Both sides go user by user.
     """
-    rng = np.random.default_rng(seed)
-    profiled, held_out = [], []
-    for group in group_by_user(conversations).values():
-        openings = [i for i, c in enumerate(group) if not c.continues] if len(group) > 1 else []
-        chosen = rng.choice(openings) if openings else None
-        profiled += cut_to_messages((c for i, c in enumerate(group) if i != chosen), most)
-        held_out += [c for i, c in enumerate(group) if i == chosen]
-    return profiled, held_out
+    rng, numbers = np.random.default_rng(seed), number_users(conversations)[0]
+    order, is_held_out = np.argsort(numbers, kind="stable"), np.zeros(len(numbers), dtype=bool)
+    is_opening = ~find_continued(conversations)
+    for first, last in pairwise([0, *np.cumsum(np.bincount(numbers))]):
+        openings = order[first:last][is_opening[order[first:last]]]
+        if last - first > 1 and len(openings):
+            is_held_out[rng.choice(openings)] = True
+    profiled, held_out = order[~is_held_out[order]], order[is_held_out[order]]
+    limits = None
+    if most is not None:
+        n = pd.Series(count_messages(conversations)[profiled])
+        before = n.groupby(numbers[profiled]).cumsum() - n
+        limits = np.minimum(n, most - before).to_numpy()
+        profiled, limits = profiled[limits > 0], limits[limits > 0]
+    return pick(conversations, profiled, limits), pick(conversations, held_out)
 
 
-def cut_to_messages(conversations: Iterable[Conversation], most: int | None) -> Iterator[Conversation]:
-    """The conversations up to the user's first ``most`` messages in all (None: whole)."""
-    left = most
-    for conversation in conversations:
-        if left is None:
-            yield conversation
-        elif left > 0:
-            turns = split_turns(conversation.messages)[:left]
-            yield replace_messages(conversation, [message for turn in turns for message in turn])
-            left -= len(turns)
+def find_continued(conversations: Talks) -> np.ndarray:
+    """Of each conversation whether it continues an earlier one."""
+    if isinstance(conversations, Conversations):
+        return conversations.places["continues"]
+    return np.array([c.continues for c in conversations], dtype=bool)
 
 
-def split_users(conversations: Iterable[Conversation], *, share: float = 0.5, seed: int) -> Split:
+def split_users(conversations: Talks, *, share: float = 0.5, seed: int) -> Split:
     """Two sets of conversations that have no user in common, the first with this share of the users."""
-    groups = group_by_user(conversations)
-    order = np.random.default_rng(seed).permutation(list(groups))
-    first = set(order[: round(share * len(order))])
-    sides = ([user for user in groups if (user in first) == side] for side in (True, False))
-    return tuple([c for user in users for c in groups[user]] for users in sides)
+    numbers, users = number_users(conversations)
+    chosen = np.random.default_rng(seed).permutation(len(users))[: round(share * len(users))]
+    is_first, order = np.isin(numbers, chosen), np.argsort(numbers, kind="stable")
+    return tuple(pick(conversations, order[is_first[order] == side]) for side in (True, False))
 
 
 def assign_others(users: list[str], *, seed: int) -> dict[str, str]:

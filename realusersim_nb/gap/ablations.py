@@ -13,6 +13,7 @@ from realusersim_nb.gap.divergence import FLOOR, choose_k, cluster_embeddings, m
 from realusersim_nb.gap.embeddings import embed_texts, reduce_dimensions
 from realusersim_nb.llm.models import Models
 from realusersim_nb.parallel.bars import show_bar
+from realusersim_nb.stats import make_generator
 
 MOST = 6000  # conversations of all systems together: agglomerative clustering keeps a distance for every two
 BASE = "as above"
@@ -45,11 +46,11 @@ class Choices:
 
 def draw_rows(index: pd.MultiIndex, *, most: int = MOST, seed: int = 0) -> np.ndarray:
     """Row numbers of a seeded draw: of each system an equal share of ``most``, or all it has."""
-    places, rng = pd.Series(range(len(index)), index), np.random.default_rng(seed)
-    systems = [rows.to_numpy() for _, rows in places.groupby(level="system", sort=False)]
+    systems = pd.Series(range(len(index)), index).groupby(level="system", sort=False)
     n = most // len(systems)
-    draws = [rows if len(rows) <= n else np.sort(rng.choice(rows, n, replace=False)) for rows in systems]
-    return np.concatenate(draws)
+    return np.concatenate(
+        [np.sort(make_generator(seed, name).permutation(rows)[:n]) for name, rows in systems]
+    )
 
 
 async def vary_choices(

@@ -17,6 +17,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from numpy.random import Generator
+from pandas.util import hash_array
 from scipy.optimize import minimize
 from scipy.special import rel_entr
 from sklearn.cluster import KMeans, kmeans_plusplus
@@ -26,7 +27,7 @@ from realusersim_nb.errors import InputError
 from realusersim_nb.gap.facets import REAL
 from realusersim_nb.profiles import style
 from realusersim_nb.records import Conversation
-from realusersim_nb.stats import NAN, draw_disjoint, resample_sums
+from realusersim_nb.stats import NAN, draw_disjoint, make_generator, resample_sums
 
 FLOOR = "real_floor"
 MEASURES = ["js", "kl_forward", "kl_backward"]
@@ -85,14 +86,20 @@ def measure_gap(labels: pd.Series, users: pd.Series, *, k: int, seed: int) -> pd
     one for ``real_floor`` (n of the smallest system). Columns: ``n``, the three divergences, ``ci_low`` and
     ``ci_high`` of JS (95 %, users of both sides resampled; the bias of resampling is subtracted), ``floor``
     and ``floor_high`` (mean and 97.5th percentile of ``draw_floor`` at that n), ``above_floor`` (js - floor).
+    A system's row is the same whatever other systems there are.
     """
-    rng = np.random.default_rng(seed)
     counts = {s: count_by_user(labels.loc[s], users.loc[s], k) for s in labels.index.unique("system")}
     real = counts.pop(REAL)
     sizes = {name: int(simulated.sum()) for name, simulated in counts.items()}
     people = labels.loc[REAL], users.loc[REAL]
-    floors = {n: draw_floor(*people, k=k, n=n, rng=rng) for n in sorted(set(sizes.values()))}
-    rows = {name: describe_gap(real, counts[name], floors[n], rng=rng) for name, n in sizes.items()}
+    floors = {
+        n: draw_floor(*people, k=k, n=n, rng=make_generator(seed, f"{FLOOR} {n}"))
+        for n in sorted(set(sizes.values()))
+    }
+    rows = {
+        name: describe_gap(real, counts[name], floors[n], rng=make_generator(seed, name))
+        for name, n in sizes.items()
+    }
     smallest, floor = next(iter(floors.items()))  # sorted by n
     rows[FLOOR] = {"n": smallest, **floor.mean(), **describe_floor(floor), "above_floor": 0.0}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("system")
@@ -161,7 +168,7 @@ def compare_features(systems: dict[str, list[Conversation]], *, first: int) -> p
     Columns ``system, feature, mean, shift``; only the ``first`` user messages of a conversation count.
     """
     measured = {name: style.measure_conversations(rows, first=first) for name, rows in systems.items()}
-    by_conversation = {name: style.summarise_users(m, by="conversation_id") for name, m in measured.items()}
+    by_conversation = {name: style.summarise_users(m, by="conversation") for name, m in measured.items()}
     values = pd.concat(by_conversation, names=["system"])
     means = values.groupby(level="system", sort=False).mean()
     spread = values.loc[REAL].std().replace(0, np.nan)
@@ -176,12 +183,12 @@ def compare_features(systems: dict[str, list[Conversation]], *, first: int) -> p
 def measure_mixtures(labels: pd.Series, users: pd.Series, *, k: int, seed: int) -> pd.DataFrame:
     """All mixtures of two systems and that of all systems, since what one misses another may do: best first.
 
-    Weights are fitted on one half of the users, the mixture is tested on the other. Columns ``systems`` and
+    Weights are fitted on one half of the people, the mixture is tested on the other. Columns ``systems`` and
     ``weights`` (as text), ``js`` of the mixture, ``best_alone`` (the lowest JS of its systems) and ``gain``
-    (best_alone - js). Empty with fewer than two systems.
+    (best_alone - js). Empty with fewer than two systems that have people in both halves.
     """
     fitted, tested = split_shares(labels, users, k=k, seed=seed)
-    names, rows = [name for name in fitted if name != REAL], []
+    names, rows = [name for name in fitted if name != REAL and REAL in fitted], []
     for group in [*combinations(names, 2), *([tuple(names)] if len(names) > 2 else [])]:
         weights = find_weights(fitted[REAL], np.stack([fitted[name] for name in group]))
         alone = np.stack([tested[name] for name in group])
@@ -193,14 +200,16 @@ def measure_mixtures(labels: pd.Series, users: pd.Series, *, k: int, seed: int) 
 
 
 def split_shares(labels: pd.Series, users: pd.Series, *, k: int, seed: int) -> list[dict[str, np.ndarray]]:
-    """Shares of clusters of every system in two halves of its users."""
-    rng, halves = np.random.default_rng(seed), [{}, {}]
-    for name in labels.index.unique("system"):
-        counts = count_by_user(labels.loc[name], users.loc[name], k)
-        sides = draw_disjoint(np.arange(len(counts)), (len(counts) + 1) // 2, rng)
-        for half, rows in zip(halves, sides, strict=True):
-            half[name] = smooth(counts[rows].sum(axis=0))
-    return halves
+    """Shares of clusters of every system in two halves of all people; one that lacks a half is left out.
+
+    A person's half depends on the seed and the person's name alone, so it is the same in all systems.
+    """
+    sides = hash_array(users.to_numpy(), hash_key=f"{seed:016}") % 2
+    halves = [labels[sides == side].groupby(level="system") for side in (0, 1)]
+    names = [name for name in labels.index.unique("system") if all(name in half.groups for half in halves)]
+    return [
+        {name: smooth(np.bincount(half.get_group(name), minlength=k)) for name in names} for half in halves
+    ]
 
 
 def find_weights(real: np.ndarray, systems: np.ndarray) -> np.ndarray:

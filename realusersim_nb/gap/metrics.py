@@ -32,25 +32,26 @@ def measure_probe(embeddings: np.ndarray, users: pd.Series, *, seed: int = 0) ->
     simulated and real conversations, ``n`` conversations of both sides. NaN with fewer than ten users a side.
     """
     systems, rows = users.index.get_level_values("system"), {}
-    rng = np.random.default_rng(seed)
     for name in systems.unique().drop(REAL):
         simulated, real = np.flatnonzero(systems == name), np.flatnonzero(systems == REAL)
-        real = np.sort(rng.choice(real, min(len(real), len(simulated)), replace=False))
+        real = np.sort(stats.make_generator(seed, name).permutation(real)[: len(simulated)])
         is_simulated, both = np.repeat([0, 1], [len(real), len(simulated)]), np.r_[real, simulated]
-        rows[name] = evaluate_probe(embeddings[both], is_simulated, users.iloc[both].to_numpy())
+        rows[name] = evaluate_probe(embeddings[both], is_simulated, users.iloc[both].to_numpy(), seed=seed)
     return pd.DataFrame.from_dict(rows, orient="index", columns=PROBE_COLUMNS).rename_axis("system")
 
 
-def evaluate_probe(embeddings: np.ndarray, is_simulated: np.ndarray, users: np.ndarray) -> list[float]:
+def evaluate_probe(
+    embeddings: np.ndarray, is_simulated: np.ndarray, users: np.ndarray, *, seed: int
+) -> list[float]:
     """One row of ``measure_probe``."""
     if min(len(set(users[is_simulated == side])) for side in (0, 1)) < LEAST:
         return [np.nan] * (len(PROBE_COLUMNS) - 1) + [len(users)]
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     model = LogisticRegression(max_iter=1000, class_weight="balanced")
     how = {"groups": users, "cv": folds, "method": "predict_proba"}
     scores = cross_val_predict(model, embeddings, is_simulated, **how)[:, 1]
     right = pd.Series((scores > 0.5) == is_simulated)
-    accuracy, low, high, n = stats.estimate_rate(right, pd.Series(users)).values()
+    accuracy, low, high, n = stats.estimate_rate(right, pd.Series(users), seed=seed).values()
     p_human = [1 - scores[is_simulated == side].mean() for side in (1, 0)]
     return [accuracy, low, high, roc_auc_score(is_simulated, scores), *p_human, n]
 
@@ -77,11 +78,11 @@ def measure_coverage(embeddings: np.ndarray, users: pd.Series, *, seed: int = 0)
     disjoint draws of users. Embeddings are scaled to length 1: 0 is the same direction, 1.41 nothing in
     common, 2 opposite. NaN where real users do not suffice for two disjoint draws.
     """
-    unit, rng, rows = normalize(embeddings), np.random.default_rng(seed), {}
+    unit, rows = normalize(embeddings), {}
     systems = users.index.get_level_values("system")
     real, codes = unit[systems == REAL], pd.factorize(users[systems == REAL])[0]
     for name in systems.unique().drop(REAL):
-        simulated, distances = unit[systems == name], []
+        simulated, distances, rng = unit[systems == name], [], stats.make_generator(seed, name)
         n = min(len(simulated), int(0.45 * len(real)))  # below half: the last user may be on neither side
         for _ in range(DRAWS if n else 0):
             drawn, rest = stats.draw_disjoint(codes, n, rng)

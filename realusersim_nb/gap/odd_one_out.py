@@ -118,9 +118,10 @@ def tabulate_answers(triplets: list[Triplet], answers: list[Answer]) -> pd.DataF
     return table.assign(right=right.where(table["chosen"].notna()))
 
 
-def score_answers(table: pd.DataFrame) -> pd.DataFrame:
+def score_answers(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Share of right answers (chance 1/3) of each annotator with its interval by triplet, ``n, n_failed``."""
-    return stats.tabulate_rates(table, "right", by="annotator", unit="triplet_id", item="triplet_id")
+    item = {"unit": "triplet_id", "item": "triplet_id"}
+    return stats.tabulate_rates(table, "right", by="annotator", **item, seed=seed)
 
 
 def measure_kappa(table: pd.DataFrame) -> float:

@@ -3,9 +3,11 @@
 import asyncio
 import os
 import re
+import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -47,6 +49,7 @@ class Cache:
             if self.url.drivername == "sqlite":
                 Path(self.name).parent.mkdir(parents=True, exist_ok=True)
                 self.engine = sql.create_engine(self.url, connect_args={"timeout": 60})
+                weakref.finalize(self, checkpoint, Path(self.name).absolute())  # when the process ends, too
             else:
                 self.engine = sql.create_engine(self.url, pool_pre_ping=True)
             create_table(self.engine)
@@ -57,6 +60,11 @@ class Cache:
                 "move it away, or name another cache in REALUSERSIM_CACHE, and run again."
             )
         self._finds, self._keeps = Batcher(self.get), Batcher(self.put)
+
+    def checkpoint(self) -> None:
+        """Bring all that is saved into the SQLite file itself, which can then be copied alone."""
+        if self.url.drivername == "sqlite":
+            checkpoint(Path(self.name).absolute())
 
     async def find(self, key: str) -> Reply | None:
         """The reply saved under a key, if any."""
@@ -176,6 +184,18 @@ def create_table(engine: sql.Engine) -> None:
             if time.monotonic() > until:
                 raise
             time.sleep(0.1)  # another process is creating it at this moment
+
+
+def checkpoint(path: Path) -> None:
+    """Move what SQLite's write-ahead log holds into the file, but for what other processes are busy with.
+
+    They can wait for it a second at most. A file that is gone, or that is full, keeps its log.
+    """
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=1)) as connection,
+    ):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 class Batcher:

@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import json
 import random
+import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -19,11 +20,12 @@ from pydantic_core import from_json
 from realusersim_nb.llm import local_server
 from realusersim_nb.llm.endpoints import EMBEDDED, Endpoint, EndpointError, ReplyForm, find_key
 from realusersim_nb.llm.errors import GARBLED, WORTH_RETRYING, CallFailed, read_fault
-from realusersim_nb.llm.replies import Reply, read_completion, read_embeddings
+from realusersim_nb.llm.replies import Reply, parse_embeddings, read_completion, read_embeddings
 from realusersim_nb.llm.requests import count_tokens
 
 Watcher = Callable[[str], None]
 WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+STOPPED: ContextVar[threading.Event | None] = ContextVar("stopped", default=None)
 LONGEST_WAIT = 900  # seconds; an endpoint that asks for more stops the run, which can go on later
 IDLE_SECONDS = 4  # that an unused connection is kept; many servers close it after 5
 
@@ -54,7 +56,7 @@ class RateLimiter:
             self.slots = CapacityLimiter(self.ceiling)
         async with self.slots:
             while (pause := self.paused_until - time.monotonic()) > 0:
-                await asyncio.sleep(pause + random.uniform(0, 1))  # lest all begin at once
+                await rest(pause + random.uniform(0, 1))  # lest all begin at once
             if self.requests:
                 await self.requests.acquire()
             while self.tokens and tokens > 0:  # a call may need more than the bucket holds at once
@@ -91,14 +93,15 @@ class Connection:
     """The calls to one endpoint, through one rate limiter.
 
     The client's retries are off: it repeats each call by itself, while a 429 concerns all calls of an
-    endpoint. ``allow_retry`` gets a few words on every retry and returns whether it may be made.
+    endpoint. ``note_retry`` gets a few words on every retry.
     """
 
-    def __init__(self, endpoint: Endpoint, max_concurrency: int, allow_retry: Callable[[str], bool]):
-        self.endpoint, self.allow_retry = endpoint, allow_retry
+    def __init__(self, endpoint: Endpoint, max_concurrency: int, note_retry: Callable[[str], None]):
+        self.endpoint, self.note_retry = endpoint, note_retry
         self.limiter = RateLimiter(endpoint, max_concurrency)
         self.client: AsyncOpenAI | None = None  # opened by the first call, which needs the key or the server
         self.form: ReplyForm | None = None  # known after the first reply to a schema
+        self.width: int | None = None  # of embeddings; the same of all texts
 
     async def call(self, request: dict, key: str) -> Reply:
         """The reply to a request; CallFailed or EndpointError after the last retry.
@@ -110,6 +113,7 @@ class Connection:
         while True:
             try:
                 async with self.limiter.enter(count_tokens(request)):
+                    leave_if_stopped()
                     reply = await self._send(request, key)
                 self.limiter.note_reply()
                 return reply
@@ -119,22 +123,28 @@ class Connection:
                 failure = error
             backoff = min(30, 2**tries) * random.uniform(0.5, 1)
             wait = backoff if failure.retry_after is None else failure.retry_after
-            words = f"waiting {wait:.0f} s ({failure.kind})"
-            if wait > LONGEST_WAIT or tries >= self._count_retries(failure) or not self.allow_retry(words):
+            if wait > LONGEST_WAIT or tries >= self._count_retries(failure):
                 raise explain_failure(self.endpoint, failure)
+            leave_if_stopped()
+            self.note_retry(f"waiting {wait:.0f} s ({failure.kind})")
             if failure.kind == "throttled":
                 self.limiter.note_throttled(wait)  # and all calls wait
             else:
-                await asyncio.sleep(wait)
+                await rest(wait)
             tries += 1
 
     async def _send(self, request: dict, key: str) -> Reply:
         about = {"key": key, "model": self.endpoint.model, "service": self.endpoint.service}
         if "input" in request:
-            return read_embeddings(await self._post("embeddings", request), about)
+            n = len(request["input"])
+            reply = read_embeddings(await self._post("embeddings", request), about, n)
+            self.width = parse_embeddings(reply, n, self.width).shape[1]
+            return reply
         show = None if "tools" in request else WATCHER.get()
         answer = await self._stream(request, show) if show else None
-        return read_completion(answer or await self._post("chat/completions", request), about)
+        if answer is None:
+            answer = await self._post("chat/completions", request)
+        return read_completion(answer, about)
 
     async def _post(self, path: str, request: dict) -> str:
         """The answer as it came, without the key should the endpoint repeat it."""
@@ -143,7 +153,7 @@ class Connection:
         return self.endpoint.hide_key(response.text)
 
     async def _stream(self, request: dict, show: Watcher) -> str | None:
-        """The same, shown while it comes; None from an endpoint that does not stream."""
+        """The same, shown while it comes, if it comes as a stream; None where one is refused."""
         body = json.dumps(request | {"stream": True, "stream_options": {"include_usage": True}}).encode()
         options = {"cast_to": object, "stream": True, "stream_cls": AsyncStream[object]}
         try:
@@ -152,7 +162,9 @@ class Connection:
             return None
         async with stream:
             if "text/event-stream" not in stream.response.headers.get("Content-Type", ""):
-                return None
+                await stream.response.aread()  # the whole answer: it is paid, so it is used
+                if not stream.response.text.lstrip().startswith(("data:", "event:", ":")):
+                    return self.endpoint.hide_key(stream.response.text)
             answer = await join_events(stream, lambda text: show(self.endpoint.hide_key(text)))
         return self.endpoint.hide_key(json.dumps(answer))
 
@@ -206,6 +218,22 @@ def explain_failure(endpoint: Endpoint, failure: CallFailed) -> CallFailed | End
         about = f"{endpoint.address}, model {endpoint.model!r}"
         return EndpointError(f"{about}: {sentence}", status=failure.status)
     return CallFailed(failure.kind, detail)
+
+
+def leave_if_stopped() -> None:
+    """Raise CancelledError if the ``run_all`` that this task or thread works for was stopped: what is in
+    flight then ends, and no other call begins.
+    """
+    if (stopped := STOPPED.get()) and stopped.is_set():
+        raise asyncio.CancelledError
+
+
+async def rest(seconds: float) -> None:
+    """Wait, but no longer than the study goes on."""
+    while seconds > 0:
+        await asyncio.sleep(min(seconds, 1.0))
+        leave_if_stopped()
+        seconds -= 1
 
 
 @contextmanager

@@ -94,9 +94,11 @@ class Endpoint(BaseModel):
         key = os.environ.get(self.api_key_env)
         return text.replace(key, "***") if key and len(key) > 3 else text
 
-    def find_cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """USD; 0 where no price is known."""
-        per_prompt, per_reply = self.prices or (0, 0)
+    def find_cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """USD; None where no price is known."""
+        if (prices := self.prices) is None:
+            return None
+        per_prompt, per_reply = prices
         return (prompt_tokens * per_prompt + completion_tokens * per_reply) / 1e6
 
 

@@ -90,25 +90,48 @@ def read_fault(error: Exception) -> CallFailed:
     return CallFailed("disconnected", words)  # no JSON, or an error, inside a stream
 
 
+SUBJECT = r"(input|prompt|request|message|text|content|token count|number of tokens|total tokens)"
+TOO_LONG = [
+    "context_length_exceeded|exceed_context_size|tokens_limit_reached",
+    r"string_above_max_length (messages\[\d+\]\.content|input|prompt|None)",  # and not a name of a setting
+    r"\bcontext (window|length|size|limit)|context .{0,5}overflow|max(imum)? (prompt|input|model) length",
+    r"(prompt|inputs?|messages)( is| are)? too (long|large)|prompt exceeds|too many (input )?tokens",
+    r"`?inputs`? (tokens \+ `max_new_tokens` must be <=|must have less than)|range of input length",
+    SUBJECT
+    + r"((?!max_|output|completion)[^.]){0,60}exceed((?!output|completion)[^.]){0,40} (tokens?|length)\b",
+]
+REFUSED = [
+    "content.?filter|content.(management.)?policy|usage policy|content exists risk",
+    "(input|prompt|content|message)s? (was|were|is|has been) flagged",
+]
+"""Words by which endpoints name a prompt that does not fit, or that they do not want, in the code, parameter
+or message; sentences on a setting or a schema, which concern every call, share some of them."""
+
+
 def read_status(error: openai.APIStatusError) -> CallFailed:
     """The failure behind an HTTP status other than 2xx, with the endpoint's reason if it gives one."""
     status, body = error.status_code, error.body if isinstance(error.body, dict) else {}
     words = " ".join(f"{status} {body.get('message') or error.response.text}".split())[:500]
-    codes = f"{error.code} {error.type}"
+    codes = f"{error.type} {error.code} {error.param}"
     retry_after = read_retry_after(error.response.headers.get("Retry-After"))
     if "insufficient_quota" in codes:
         return CallFailed("rejected", words)  # waiting does not fill an account
-    if status == 413 or (
-        status in (400, 422) and re.search(r"context|too long|maximum.*length", words, re.I)
-    ):
+    if status == 413 or (status in (400, 422, 500) and has_any(TOO_LONG, f"{codes} {words}")):
         return CallFailed("too_long", words)
-    if status == 400 and re.search(r"content_filter|content.policy", f"{codes} {words}", re.I):
+    if status == 429 and "request too large" in words.lower():  # for the tokens of a minute
+        return CallFailed("too_long", words)
+    if status in (400, 403) and has_any(REFUSED, f"{codes} {words}"):
         return CallFailed("refused", words)
     if status == 429 or (status == 503 and retry_after is not None):
         return CallFailed("throttled", words, retry_after=retry_after)
     if status in (408, 409, 425) or status >= 500:
         return CallFailed("server", words, retry_after=retry_after)
     return CallFailed("rejected", words, status=status)
+
+
+def has_any(patterns: list[str], words: str) -> bool:
+    """Whether one of these patterns is in the words."""
+    return re.search("|".join(patterns), words, re.I) is not None
 
 
 def read_retry_after(header: str | None) -> float | None:

@@ -102,10 +102,9 @@ def find_or_start_server() -> str:
 def find_server(folder: Path) -> str | None:
     """URL of the server that answers, if there is one."""
     try:
-        url = json.loads((folder / "server.json").read_text())["url"]
-        httpx.get(
-            f"{url}/health", timeout=ANSWER_SECONDS, trust_env=False
-        ).raise_for_status()  # never by a proxy
+        url = json.loads((folder / "server.json").read_text(encoding="utf-8"))["url"]
+        answer = httpx.get(f"{url}/health", timeout=ANSWER_SECONDS, trust_env=False)  # never by a proxy
+        answer.raise_for_status()
         return url
     except (OSError, ValueError, KeyError, httpx.HTTPError):
         return None
@@ -139,7 +138,7 @@ def read_log_end(log: Path | None = None) -> str:
     log = log or cache_folder() / "server" / "server.log"
     if not log.exists():
         return "(the server has no log)"
-    return "\n".join(log.read_text(errors="replace").strip().splitlines()[-8:])
+    return "\n".join(log.read_text(errors="replace", encoding="utf-8").strip().splitlines()[-8:])
 
 
 def living_holders(folder: Path) -> Iterator[str]:

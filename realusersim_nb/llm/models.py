@@ -9,11 +9,13 @@
 """
 
 import asyncio
-import base64
 import logging
+import threading
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
@@ -22,12 +24,19 @@ from tqdm import tqdm
 
 from realusersim_nb.errors import InputError
 from realusersim_nb.llm.cache import Cache
-from realusersim_nb.llm.client import Connection
-from realusersim_nb.llm.endpoints import EndpointError, find_endpoint
+from realusersim_nb.llm.client import STOPPED, Connection
+from realusersim_nb.llm.endpoints import Endpoint, EndpointError, find_endpoint
 from realusersim_nb.llm.errors import CallFailed, Outcome
-from realusersim_nb.llm.replies import Reply, ToolReply, parse_json, parse_text, parse_tool_calls
+from realusersim_nb.llm.replies import (
+    Reply,
+    ToolReply,
+    parse_embeddings,
+    parse_json,
+    parse_text,
+    parse_tool_calls,
+)
 from realusersim_nb.llm.requests import add_schema, make_request, repair_request, request_key
-from realusersim_nb.llm.usage import Budget, Usage
+from realusersim_nb.llm.usage import CALLS_FILE, Budget, Usage, note_call
 from realusersim_nb.parallel.bars import show_bar
 
 S = TypeVar("S", bound=BaseModel)
@@ -43,7 +52,9 @@ class Models:
     """All models of a notebook, with one cache and one budget.
 
     ``max_concurrency`` limits the calls in flight at each endpoint. ``llm_mode="replay"`` answers from the
-    cache only; ``record`` calls like ``live``. ``used`` has the keys of all replies that were used.
+    cache only; ``record`` calls like ``live``. ``calls_file`` (``Run.open_models`` gives it) takes a line for
+    each paid call, and the budget counts the files of that name in the run's other notebooks too. ``used``
+    has all replies that were used by key, without their texts.
     """
 
     def __init__(
@@ -53,17 +64,19 @@ class Models:
         budget_usd: float | None = None,
         llm_mode: LLMMode = "live",
         cache: Cache | str | None = None,
+        calls_file: Path | None = None,
     ):
         if llm_mode not in get_args(LLMMode):
             raise InputError(f"llm_mode {llm_mode!r}: expected one of {', '.join(get_args(LLMMode))}.")
         self.cache = cache if isinstance(cache, Cache) else Cache(cache)
         self.max_concurrency, self.llm_mode, self.usage = max_concurrency, llm_mode, Usage()
-        self.used: set[str] = set()
+        self.used: dict[str, Reply] = {}
+        self.calls_file = calls_file
         self._connections: dict[str, Connection] = {}
         self._in_flight: dict[str, asyncio.Task] = {}
-        self._budget = Budget(budget_usd, self.usage)
+        run_files = [*calls_file.parent.parent.glob(f"*/{CALLS_FILE}")] if calls_file else []
+        self._budget = Budget(budget_usd, self.usage, run_files)
         self._bar: tqdm | None = None
-        self._settling = False
 
     async def __aenter__(self) -> "Models":
         return self
@@ -133,42 +146,45 @@ class Models:
     async def embed(self, model: str, texts: list[str]) -> np.ndarray:
         """Embeddings of texts, float32, a row a text, cached like replies; EndpointError without them."""
         connection = self._connect(model)
-        endpoint, rows = connection.endpoint, []
+        endpoint = connection.endpoint
         request = {"model": endpoint.model, "encoding_format": "float"} | endpoint.options
         batches = [texts[start : start + TEXTS_A_CALL] for start in range(0, len(texts), TEXTS_A_CALL)]
-        tasks = [self._reply(connection, request | {"input": batch}, 0) for batch in batches]
-        for batch, outcome in zip(batches, await self.run_all(tasks, f"embedding by {model}"), strict=True):
-            values = np.frombuffer(base64.b64decode(outcome.result.text if outcome.result else ""), "<f4")
-            if values.size == 0 or values.size % len(batch):
+
+        async def embed_batch(batch: list[str]) -> np.ndarray:
+            reply = await self._reply(connection, request | {"input": batch}, 0)
+            values = parse_embeddings(reply, len(batch), connection.width)
+            connection.width = values.shape[1]  # those of an earlier run have it, too
+            return values
+
+        outcomes = await self.run_all(map(embed_batch, batches), f"embedding by {model}")
+        for number, outcome in enumerate(outcomes):
+            if outcome.failure:
+                first, last = number * TEXTS_A_CALL + 1, min((number + 1) * TEXTS_A_CALL, len(texts))
                 raise EndpointError(
-                    f"{endpoint.address}, model {model!r}: no embeddings of texts {len(rows) + 1} to "
-                    f"{len(rows) + len(batch)} ({outcome.failure or 'too few came back'}); those before "
-                    "are cached: run again to go on."
+                    f"{endpoint.address}, model {model!r}: no embeddings of texts {first} to {last} "
+                    f"({outcome.failure}); those before are cached: run again to go on."
                 )
-            rows.extend(values.reshape(len(batch), -1))
-        return np.array(rows)
+        return np.array([row for outcome in outcomes for row in outcome.result])
 
     async def run_all(self, tasks: Iterable[Coroutine[Any, Any, T]], title: str) -> list[Outcome[T]]:
         """What became of the tasks, in order, under a progress bar with calls, tokens and cost.
 
         CallFailed is a task's ``failure``: one bad reply stops no study. Few more than ``max_concurrency``
         tasks run at once, so that a conversation ends before many others begin, while the endpoint has its
-        prompt prefix cached. When an error stops the study, calls in flight are completed: they are paid.
+        prompt prefix cached. When an error or an interrupt stops the study, calls in flight are completed,
+        since they are paid, and no other begins, also not from a thread of a task.
         """
         tasks = list(tasks)
         outcomes, waiting, newest = [Outcome()] * len(tasks), iter(enumerate(tasks)), [EXCHANGE.get()]
-        self._bar = show_bar(None, title, len(tasks), miniters=0)
+        self._bar, stopped, problem = show_bar(None, title, len(tasks), miniters=0), threading.Event(), None
 
         async def work() -> None:
+            STOPPED.set(stopped)
             for number, task in waiting:
-                try:
-                    outcomes[number] = Outcome(await task)
-                except CallFailed as failure:
-                    outcomes[number] = Outcome(failure=failure)
+                outcomes[number] = await complete(task, stopped)
                 newest[0] = EXCHANGE.get()
                 self._bar.update()
 
-        problem = None
         try:
             async with asyncio.TaskGroup() as group:
                 # a few more than may call at once: while some wait for the cache, others call
@@ -177,7 +193,9 @@ class Models:
         except ExceptionGroup as errors:
             problem = errors.exceptions[0]
         finally:
-            await self._settle()
+            if stopped.is_set() and self._in_flight:
+                await asyncio.wait(self._in_flight.values(), timeout=60)
+            await asyncio.to_thread(self.cache.checkpoint)
             self._bar.close()
             EXCHANGE.set(newest[0])
             for _, task in waiting:  # those that an error kept from beginning
@@ -185,13 +203,6 @@ class Models:
         if problem:  # raised here, so that its trace shows one error and no group
             raise problem
         return outcomes
-
-    async def _settle(self) -> None:
-        """Wait until the calls in flight have ended and are cached, without retries."""
-        self._settling = True
-        if self._in_flight:
-            await asyncio.wait(self._in_flight.values(), timeout=60)
-        self._settling = False
 
     def _connect(self, model: str) -> Connection:
         if model not in self._connections:
@@ -201,7 +212,7 @@ class Models:
                     f"budget_usd needs to know what model {endpoint.model!r} costs: set input_price and "
                     f"output_price (USD per million tokens, 0 if it is free) for {model!r} in endpoints.yaml."
                 )
-            self._connections[model] = Connection(endpoint, self.max_concurrency, self._allow_retry)
+            self._connections[model] = Connection(endpoint, self.max_concurrency, self._note_retry)
         return self._connections[model]
 
     async def _reply_in_form(
@@ -233,13 +244,14 @@ class Models:
     async def _reply(self, connection: Connection, request: dict, sample: int) -> Reply:
         """The reply to a request: of another task's call in flight, else cached, else live."""
         key = request_key(connection.endpoint, request, sample)
-        self.used.add(key)
         if key in self._in_flight:
             self.usage.cached += 1
         else:
             self._in_flight[key] = task = asyncio.create_task(self._fetch(connection, request, key))
             task.add_done_callback(lambda _: self._in_flight.pop(key))
-        return await asyncio.shield(self._in_flight[key])  # a call once made is finished and cached
+        reply = await asyncio.shield(self._in_flight[key])  # a call once made is finished and cached
+        self.used[key] = replace(reply, text="", reasoning="", tool_calls="")
+        return reply
 
     async def _fetch(self, connection: Connection, request: dict, key: str) -> Reply:
         if reply := await self.cache.find(key):
@@ -253,17 +265,32 @@ class Models:
             )
         async with self._budget.reserve(connection.endpoint, request):
             reply = await connection.call(request, key)
-            self.usage.add(connection.endpoint, reply)
+            self._count(connection.endpoint, reply)
         return await self.cache.keep(reply)
 
-    def _allow_retry(self, words: str) -> bool:
-        self.usage.retried += not self._settling
+    def _count(self, endpoint: Endpoint, reply: Reply) -> None:
+        """Count a paid call, before anything else can go wrong with its reply."""
+        cost = endpoint.find_cost(reply.prompt_tokens, reply.completion_tokens)
+        self.usage.add(reply.prompt_tokens, reply.completion_tokens, cost)
+        if self.calls_file:
+            note_call(self.calls_file, endpoint, reply)
+
+    def _note_retry(self, words: str) -> None:
+        self.usage.retried += 1
         self._show_usage(words)
-        return not self._settling
 
     def _show_usage(self, words: str = "") -> None:
         if self._bar is not None:
-            unknown = any(c.endpoint.prices is None for c in self._connections.values())
-            texts = [str(self.usage), "some prices unknown" * unknown, words]
-            self._bar.set_postfix_str(", ".join(filter(None, texts)), refresh=False)
+            self._bar.set_postfix_str(", ".join(filter(None, [str(self.usage), words])), refresh=False)
             self._bar.update(0)  # draws it twice a second at most
+
+
+async def complete(task: Coroutine[Any, Any, T], stopped: threading.Event) -> Outcome[T]:
+    """What became of a task; ``stopped`` is set by an error that is raised, or when the task is cancelled."""
+    try:
+        return Outcome(await task)
+    except CallFailed as failure:
+        return Outcome(failure=failure)
+    except BaseException:
+        stopped.set()
+        raise

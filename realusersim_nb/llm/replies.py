@@ -99,16 +99,46 @@ def read_completion(answer: str, about: dict[str, str]) -> Reply:
         raise CallFailed("disconnected", f"no completion in the answer {answer[:200]!r}") from error
 
 
-def read_embeddings(answer: str, about: dict[str, str]) -> Reply:
-    """The embeddings in an endpoint's answer, float32 as base64 text; CallFailed if there are none."""
+def read_embeddings(answer: str, about: dict[str, str], n: int) -> Reply:
+    """The embeddings of ``n`` texts in an endpoint's answer, float32 as base64 text; CallFailed if there are
+    none, more or fewer, or not all finite and of one width.
+    """
     try:
         body = json.loads(answer)
-        vectors = [row["embedding"] for row in sorted(body["data"], key=lambda row: row["index"])]
-        text = base64.b64encode(np.array(vectors, dtype="<f4").tobytes()).decode()
+        rows = sorted(enumerate(body["data"]), key=lambda row: int(row[1].get("index", row[0])))
+        vectors = [read_vector(row["embedding"]) for _, row in rows]
         tokens = (body.get("usage") or {}).get("prompt_tokens") or 0
-        return Reply(**about, text=text, prompt_tokens=tokens)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CallFailed("disconnected", f"no embeddings in the answer {answer[:200]!r}") from error
+    if len(vectors) != n:
+        raise CallFailed("invalid", f"{len(vectors)} embeddings came for {n} texts")
+    for number, vector in enumerate(vectors, 1):
+        if vector.shape != (vectors[0].size,) or not vector.size or not np.isfinite(vector).all():
+            raise CallFailed("invalid", f"embedding {number} of {n} is not {vectors[0].size} finite numbers")
+    text = base64.b64encode(np.array(vectors).tobytes()).decode()
+    return Reply(**about, text=text, prompt_tokens=tokens)
+
+
+def read_vector(embedding: list[float] | str) -> np.ndarray:
+    """One embedding as float32; some endpoints send base64 though numbers were asked for."""
+    if isinstance(embedding, str):
+        return np.frombuffer(base64.b64decode(embedding), "<f4")
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which is refused
+        return np.array(embedding, dtype="<f4")
+
+
+def parse_embeddings(reply: Reply, n: int, width: int | None) -> np.ndarray:
+    """The embeddings of ``n`` texts, a row each; CallFailed if those of others are known to have another
+    ``width``.
+    """
+    values = np.frombuffer(base64.b64decode(reply.text), "<f4")
+    if values.size % n or width not in (None, values.size // n):
+        raise CallFailed(
+            "invalid",
+            f"{values.size / n:g} numbers a text, where others have {width}; if these are of an earlier run, "
+            f"`cache prune --model {reply.model}` removes them",
+        )
+    return values.reshape(n, -1)
 
 
 def parse_text(reply: Reply) -> str:

@@ -64,7 +64,7 @@ def check_workers(client: Client) -> None:
     """StudyError for the first worker that is not like this process."""
     probe, token = files.outputs_folder() / PROBE, uuid.uuid4().hex
     probe.parent.mkdir(exist_ok=True)
-    probe.write_text(token)
+    probe.write_text(token, encoding="utf-8")
     files.upload(probe)
     workers, expected = client.run(describe_worker, token), describe_worker(token)
     probe.unlink()
@@ -83,7 +83,7 @@ def describe_worker(token: str) -> dict[str, str]:
     paths, probe = sorted(files.notebooks_folder().glob("[0-9][0-9]_*.ipynb")), files.outputs_folder() / PROBE
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
     files.download(probe)
-    is_shared = probe.exists() and probe.read_text() == token
+    is_shared = probe.exists() and probe.read_text(encoding="utf-8") == token
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),
         **{name: importlib.metadata.version(name) for name in ("realusersim_nb", "distributed", "papermill")},

@@ -80,8 +80,8 @@ def draw_systems(axes: Axes, table: pd.DataFrame, value: str, *, rows: list[str]
 
 def plot_conversation_map(plane: np.ndarray, index: pd.MultiIndex, *, seed: int = 0) -> Axes:
     """Conversations as dots on two axes (``gap.project_to_plane``), real ones grey; up to 2,000 a system."""
-    table = pd.DataFrame(plane, index, columns=["x", "y"]).sample(frac=1, random_state=seed)
-    shown = dict(list(table.groupby(level="system").head(DOTS).groupby(level="system")))
+    systems = pd.DataFrame(plane, index, columns=["x", "y"]).groupby(level="system")
+    shown = {name: dots.sample(min(DOTS, len(dots)), random_state=seed) for name, dots in systems}
     axes = plt.subplots(figsize=(WIDTH, 4))[1]
     looks = {REAL: (GREY, "o")} | find_styles(sort_arms(index.unique("system").drop(REAL)))
     for name, (colour, marker) in looks.items():

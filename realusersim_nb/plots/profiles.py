@@ -1,11 +1,14 @@
 """Figures of notebooks 01 and 02: the corpus, its users and their profiles."""
 
+from typing import get_args
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
 from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, make_rows
+from realusersim_nb.records import Dimension
 
 
 def plot_funnel(funnel: pd.DataFrame) -> Axes:
@@ -23,7 +26,8 @@ def plot_funnel(funnel: pd.DataFrame) -> Axes:
 
 def plot_coverage(commands: pd.DataFrame, n_users: int) -> Axes:
     """Share of users with at least one command in each dimension."""
-    share = commands.groupby("dimension")["user_id"].nunique().sort_values() / n_users
+    share = commands.groupby("dimension")["user_id"].nunique() / n_users
+    share = share.reindex(get_args(Dimension), fill_value=0.0).sort_values()
     axes = share.plot.barh(color=BLUE, figsize=(WIDTH, 0.32 * len(share) + 1.1))
     axes.bar_label(axes.containers[0], fmt="{:.0%}", padding=3, fontsize=8)
     title = f"Users with a command, by dimension (n = {n_users:,} users)"

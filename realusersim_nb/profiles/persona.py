@@ -1,5 +1,8 @@
 """A profile as what a simulator follows, and as a table."""
 
+from collections.abc import Iterable
+from sys import intern
+
 import pandas as pd
 
 from realusersim_nb.records import Persona, Profile
@@ -19,12 +22,13 @@ def render_profile(profile: Profile, *, examples: bool = True) -> str:
     return make_persona(profile, examples=examples).render()
 
 
-def tabulate_commands(profiles: list[Profile]) -> pd.DataFrame:
+def tabulate_commands(profiles: Iterable[Profile]) -> pd.DataFrame:
     """One row a command: user_id, dimension, command, examples (count), feature, value, percentile, n."""
     figures = ["feature", "value", "percentile", "n"]
     rows = [
-        [p.user_id, c.dimension, c.command, len(c.examples), *(c.evidence.get(name) for name in figures)]
+        [intern(p.user_id), intern(c.dimension), intern(c.command), len(c.examples), *shown]
         for p in profiles
         for c in p.commands
+        for shown in [[intern(v) if isinstance(v, str) else v for v in map(c.evidence.get, figures)]]
     ]
     return pd.DataFrame(rows, columns=["user_id", "dimension", "command", "examples", *figures])

@@ -1,17 +1,18 @@
 """What runs will cost at most, known before they are begun: calls, tokens and dollars."""
 
 from collections.abc import Iterator
+from math import ceil
 from typing import Any, get_args
 
 import pandas as pd
 
 from realusersim_nb.agents.scores import AgentReferenceArm
 from realusersim_nb.files import outputs_folder
-from realusersim_nb.gap import facets
+from realusersim_nb.gap import embeddings, facets
 from realusersim_nb.llm import endpoints
 from realusersim_nb.pt3 import judges
 from realusersim_nb.runs.notebooks import fill_parameters, find_notebooks
-from realusersim_nb.runs.summary import read_usage
+from realusersim_nb.runs.summary import read_headlines
 from realusersim_nb.runs.sweeps import PlannedRun, find_state
 
 TOKENS = {
@@ -24,11 +25,13 @@ TOKENS = {
     "verdicts": (150, 45),
     "agent step": (2500, 65),
     "facets": (900, 250),
+    "embeddings": (64 * 90, 0),
     "odd one out": (700, 60),
 }
 """Tokens of one call, prompt and reply, by what is asked: means of the demo run, rounded up. The agent step
 is one of domain retail, whose policy is long; mock needs 360. Conversations longer than ShareGPT's need more.
 """
+VISIT = 3  # user's messages of the visit at the end of notebook 04, which takes six steps
 Planned = tuple[str, str | None, float | None]  # what is asked, the model, how often (None: once a user)
 
 
@@ -36,50 +39,56 @@ def estimate_run(parameters: dict[str, dict[str, Any]]) -> pd.DataFrame:
     """What the notebooks of a run ask of models: one row a notebook, kind of call and model.
 
     ``parameters`` maps notebook names to all their parameters. Columns ``notebook, asked, model, calls,
-    prompt_tokens, completion_tokens, cost_usd``: at most, as if no reply were cached and no conversation
-    ended early. NaN where the number of calls is not known before the corpus is read, or a price is not.
+    prompt_tokens, completion_tokens, cost_usd``: at most, as if no reply were cached, no conversation ended
+    early and no reply had to be repaired. NaN where the number of calls is not known before the corpus is
+    read, or a price is not.
     """
-    rows, unknown = [], float("nan")
-    for notebook, p in parameters.items():
-        for asked, model, calls in plan_calls(notebook, p, before=[n for n in parameters if n < notebook]):
+    rows, unknown, before = [], float("nan"), {}
+    for notebook, p in sorted(parameters.items()):
+        for asked, model, calls in plan_calls(notebook, p, before=before):
             n = unknown if calls is None else calls
             prompt, reply = (n * tokens for tokens in TOKENS[asked])
             prices = endpoints.find_endpoint(model).prices or (unknown, unknown)
             cost = (prompt * prices[0] + reply * prices[1]) / 1e6
             rows.append((notebook, asked, model, n, prompt, reply, cost))
+        before = before | {notebook[:2]: p}
     columns = "notebook asked model calls prompt_tokens completion_tokens cost_usd".split()
     return pd.DataFrame(rows, columns=columns).query("calls != 0")
 
 
-def plan_calls(notebook: str, p: dict, *, before: list[str]) -> Iterator[Planned]:
-    """What one notebook asks. What an earlier notebook of the run has asked already costs nothing."""
+def plan_calls(notebook: str, p: dict, *, before: dict[str, dict]) -> Iterator[Planned]:
+    """What one notebook asks, less what earlier ones did (``before``: their parameters by number)."""
     number, simulator = notebook[:2], p.get("simulator")
-    assistant, done = p.get("assistant") or simulator, {name[:2] for name in before}
-    if p.get("extractor", "measured") != "measured" and not done - {"00"}:
-        yield "profile", p["extractor"], p["n_users"]
+    assistant, is_drawn = p.get("assistant") or simulator, p.get("released") is None
+    if (writer := name_writer(p.get("extractor"))) and not before.keys() - {"00"}:
+        yield "profile", writer, p["n_users"]
     if number == "00":
-        yield "goal", assistant, 1
+        yield "goal", assistant, 2  # each may be asked for once more
         yield "turn", simulator, 3
-    elif number == "01" and p["compared_extractor"]:
-        yield "profile", p["compared_extractor"], p["n_compared"]
-    elif number == "03" or (number == "05" and simulator and "03" not in done):
-        if not p.get("released"):
-            yield "goal", assistant, 2 * p["n_cases"]  # each may be asked for once more
+    elif number == "01" and (writer := name_writer(p["compared_extractor"])):
+        yield "profile", writer, p["n_compared"]
+    elif number == "03":
+        yield "goal", assistant, 2 * p["n_cases"] * is_drawn
         yield from plan_rollouts(p, simulator, assistant)
-        if number == "03":
-            yield from plan_judging(p, simulator)
+        yield from plan_judging(p, simulator)
     elif number == "04":
         yield from plan_agent_runs(p)
-    if number == "05" and p["facet_writer"] not in (facets.MEASURED, facets.RAW):
-        yield "facets", p["facet_writer"], None
-    if number == "05" and p["annotator"]:
-        yield "odd one out", p["annotator"], p["n_triplets"]
+    elif number == "05":
+        if simulator and before.get("03", {"released": "none ran"})["released"] is not None:
+            yield "goal", assistant, 2 * p["n_cases"]
+            yield from plan_rollouts(p, simulator, assistant)
+        yield from plan_measuring(p)
+
+
+def name_writer(extractor: str | None) -> str | None:
+    """The model that writes profiles; None if none does."""
+    return None if extractor in (None, "measured") else extractor.removeprefix("hybrid:")
 
 
 def plan_rollouts(p: dict, simulator: str, assistant: str) -> Iterator[Planned]:
     """The messages of all rollouts: after the opening, each follows an answer and may be planned first."""
     conversations, messages = p["n_cases"] * len(p["arms"]), p["max_user_messages"]
-    yield "turn", simulator, conversations * messages
+    yield "turn", simulator, conversations * messages + ("profile" not in p["arms"])  # which is shown
     if p["turn_format"] == "transcript":
         yield "plan", simulator, conversations * (messages - 1)
     yield "answer", assistant, conversations * (messages - 1)
@@ -90,26 +99,37 @@ def plan_judging(p: dict, simulator: str) -> Iterator[Planned]:
     judged = p["n_cases"] * (len(p["arms"]) + 2)
     for judge in judges.name_judges(p["judge"], simulator):
         if judge not in judges.RULES:
-            readings = judged * len(p["judge_orders"]) + 2 * min(p["n_rejudged"], judged)
+            shown = "real_first" not in p["judge_orders"]
+            readings = judged * len(p["judge_orders"]) + 2 * min(p["n_rejudged"], judged) + shown
             yield "analysis", judge, readings
             yield "verdicts", judge, readings * (p["judge_calls"] - 1)
 
 
 def plan_agent_runs(p: dict) -> Iterator[Planned]:
-    """The steps of all agent runs, half of them the agent's, half the user's."""
+    """What agent runs ask, every second step the user's; then the openings under directives and a visit."""
     from realusersim_nb.agents.environment import load_tasks  # here: it needs the extra agents
 
-    arms = [arm for arm in p["arms"] if arm not in get_args(AgentReferenceArm)]
-    n_tasks = len(load_tasks(p["domain"], p["n_tasks"]))
-    steps = len(arms) * n_tasks * p["n_trials"] * p["max_steps"]
-    yield "agent step", p["agent"], steps / 2
-    yield "turn", p["simulator"], steps / 2
+    simulated = {arm for arm in p["arms"] if arm not in get_args(AgentReferenceArm)}
+    n_runs = len(load_tasks(p["domain"], p["n_tasks"], seed=p["seed"])) * p["n_trials"]
+    steps = len(simulated) * n_runs * ceil(p["max_steps"] / 2)
+    opened = {"task_only", "profile", *p["directives"]} - simulated if p["directives"] else set()
+    written = steps + (len(opened) * n_runs + VISIT if simulated else 0)
+    yield "agent step", p["agent"], steps
+    yield "turn", p["simulator"], written
     if p["turn_format"] == "transcript":
-        yield "plan", p["simulator"], steps / 2
-    yield "turn", p["simulator"], len(set(p["directives"]) - set(arms)) * n_tasks
-    for judge in judges.name_judges(p["judge"], p["simulator"])[:1]:
-        if judge not in judges.RULES:
-            yield "analysis", judge, len(arms) * n_tasks * p["n_trials"]
+        yield "plan", p["simulator"], written
+    if reader := judges.choose_model_judge(p["judge"], p["simulator"]):
+        yield "analysis", reader, len(simulated) * n_runs
+
+
+def plan_measuring(p: dict) -> Iterator[Planned]:
+    """What describing, embedding and comparing conversations asks."""
+    if p["facet_writer"] not in (facets.MEASURED, facets.RAW):
+        yield "facets", p["facet_writer"], None
+    if p["embedder"] not in embeddings.LSA and not p["embedder"].endswith((".npy", ".npz")):
+        yield "embeddings", p["embedder"], None
+    if p["annotator"]:
+        yield "odd one out", p["annotator"], p["n_triplets"]
 
 
 def estimate_planned_run(run: PlannedRun) -> pd.DataFrame:
@@ -134,11 +154,12 @@ def estimate_runs(runs: list[PlannedRun]) -> pd.DataFrame:
 
 
 def measure_pace() -> float:
-    """Seconds that a live call took in the runs under outputs/; NaN without any."""
-    manifests = [path for depth in ("*", "*/*") for path in outputs_folder().glob(f"{depth}/manifest.json")]
-    usage = pd.DataFrame([read_usage(path.parent) for path in manifests], columns=["calls", "wall_seconds"])
-    live = usage[usage["calls"] > 0].sum()
-    return live["wall_seconds"] / live["calls"] if live["calls"] else float("nan")
+    """Seconds that a live call took in the last starts of notebooks under outputs/; NaN without any."""
+    folders = [folder for depth in ("*", "*/*") for folder in outputs_folder().glob(depth)]
+    done = [notebook for folder in folders for notebook in read_headlines(folder).values()]
+    paced = [(n, notebook["wall_seconds"]) for notebook in done if (n := notebook["last_start"]["live"])]
+    calls, seconds = map(sum, zip(*paced, strict=True)) if paced else (0, 0)
+    return seconds / calls if calls else float("nan")
 
 
 def check_keys(runs: list[PlannedRun]) -> None:

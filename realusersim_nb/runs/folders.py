@@ -1,49 +1,72 @@
 """Run folders: what a notebook saves, and what it takes from those before it.
 
 ``outputs/<run_name>/`` holds the executed notebooks, one folder a notebook with its tables and figures,
-``summary.json``, ``report.html`` and, written last, ``manifest.json``.
+``summary.json``, ``report.html`` and, written last, ``manifest.json``. Where a figure comes from is found by
+files alone: ``made_by`` in the summary names the notebook, in whose folder ``provenance.json`` has the
+parameters, code and prompts, ``calls.jsonl`` the calls that were paid, and ``replies`` all replies used.
 """
 
 import json
 import os
 import time
-from collections.abc import Iterable
-from dataclasses import asdict
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
 
 import pandas as pd
+from IPython import get_ipython
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from pydantic import BaseModel
 
 from realusersim_nb import errors, files
-from realusersim_nb.files import replace_whole
+from realusersim_nb.files import Records, replace_whole
 from realusersim_nb.llm.models import Models
 from realusersim_nb.llm.replies import read_replies, write_replies
-from realusersim_nb.llm.usage import Usage
+from realusersim_nb.llm.usage import CALLS_FILE, Usage, sum_calls
 from realusersim_nb.profiles import extraction
 from realusersim_nb.records import Conversation, Profile
-from realusersim_nb.runs.summary import write_summary
+from realusersim_nb.runs.parameters import check_value
+from realusersim_nb.runs.summary import describe_code, read_parameters, write_summary
 
+COUNTS = ["prompt_tokens", "completion_tokens"]
 R = TypeVar("R", bound=BaseModel)
 
 
 def start_notebook(run_name: str, notebook: str) -> "Run":
     """A notebook's place in a run. The kernel then works from the project's folder, to which paths that users
-    type are relative, and shows a ``StudyError`` as its sentence.
+    type are relative, and shows a ``StudyError`` as its sentence; InputError for a wrong parameter is one.
     """
     os.chdir(files.project_folder())
     errors.show_as_sentences()
-    return Run(run_name, notebook)
+    parameters = read_kernel_parameters(notebook)
+    for name, value in parameters.items():
+        check_value(notebook, name, value)
+    return Run(run_name, notebook, parameters)
+
+
+def read_kernel_parameters(notebook: str) -> dict[str, Any]:
+    """The values that this kernel has for a notebook's parameters; none outside a kernel or for another's."""
+    file, shell = files.notebooks_folder() / f"{notebook}.ipynb", get_ipython()
+    declared = read_parameters(file) if shell and file.exists() else {}
+    return {name: shell.user_ns.get(name, default) for name, default in declared.items()}
 
 
 class Run:
     """The folder of one notebook in a run: ``run.save_table(scores, "scores")`` and so on."""
 
-    def __init__(self, run_name: str, notebook: str):
+    def __init__(self, run_name: str, notebook: str, parameters: dict[str, Any] | None = None):
+        self.parameters = parameters or {}
         self.run_folder = files.outputs_folder() / run_name
         self.folder = self.run_folder / notebook
         self.folder.mkdir(parents=True, exist_ok=True)
         self.started = time.monotonic()
+
+    def open_models(self, **options: Any) -> Models:
+        """The models of this notebook, with the options of ``Models``; each call that is paid is noted in
+        ``calls.jsonl``, and ``budget_usd`` is for the whole run, with all its starts.
+        """
+        return Models(calls_file=self.folder / CALLS_FILE, **options)
 
     def save_table(self, table: pd.DataFrame, name: str, *, latex: bool = False) -> None:
         """Write a table as parquet and csv, and for a paper as LaTeX (booktabs)."""
@@ -58,28 +81,35 @@ class Run:
                 style.to_latex(path, hrules=True)
 
     def save_figure(self, axes: Axes, name: str) -> None:
-        """Write a figure as png, svg and pdf."""
-        for kind in ("png", "svg", "pdf"):
-            with replace_whole(self.folder / f"{name}.{kind}") as path:
-                axes.figure.savefig(path, format=kind)
+        """Write a figure as png, svg and pdf: the same figure makes the same bytes."""
+        for kind, undated in {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}.items():
+            with replace_whole(self.folder / f"{name}.{kind}") as path, rc_context({"svg.hashsalt": name}):
+                axes.figure.savefig(path, format=kind, metadata=undated)
 
     def save_records(self, name: str, records: Iterable[BaseModel], *, made_from: dict | None = None) -> None:
-        """Write records as ``<name>.jsonl``; ``made_from`` notes the settings they depend on."""
+        """Write records as ``<name>.jsonl``; ``made_from`` notes what they depend on, beside our code."""
         path = files.write_lines(self.folder / f"{name}.jsonl", records)
         if made_from is not None:
-            files.write_json(path.with_suffix(".made_from.json"), made_from)
+            files.write_json(path.with_suffix(".made_from.json"), made_from | {"code": files.digest_code()})
 
-    def read_records(self, path: str, record: type[R], *, made_from: dict) -> list[R] | None:
-        """Records an earlier notebook of this run saved, or None if there are none of these settings."""
+    def read_records(self, path: str, record: type[R], *, made_from: dict) -> Records[R] | None:
+        """Records that an earlier notebook of this run saved; None if there are none that were made from
+        these settings, by this code and these prompts.
+        """
         path = self.run_folder / path
-        note = path.with_suffix(".made_from.json")
-        if not (path.exists() and note.exists()) or json.loads(note.read_text()) != made_from:
+        note, wanted = path.with_suffix(".made_from.json"), made_from | {"code": files.digest_code()}
+        if not (path.exists() and note.exists()) or json.loads(note.read_text(encoding="utf-8")) != wanted:
             return None
-        return list(files.read_records(path, record))
+        return Records.from_file(path, record)
+
+    def save_profiles(self, profiles: Iterable[Profile], *, made_from: dict) -> Records[Profile]:
+        """Write profiles while they are made, and give them as they are read again, one by one."""
+        self.save_records("profiles", profiles, made_from=made_from)
+        return Records.from_file(self.folder / "profiles.jsonl", Profile)
 
     async def take_profiles(
-        self, conversations: list[Conversation], source: dict, *, models: Models
-    ) -> list[Profile]:
+        self, conversations: Sequence[Conversation], source: dict, *, models: Models
+    ) -> Sequence[Profile]:
         """Profiles of these conversations: those that notebook 01 of this run made of them, else new ones.
 
         ``source``: the corpus and the settings they are made from (``profiles.describe_source``).
@@ -91,13 +121,26 @@ class Run:
         return profiles
 
     def finish(self, models: Models | None = None, **headlines: dict) -> None:
-        """Save this notebook's headlines and calls, and write the summary of the run anew."""
-        calls, seconds = asdict(models.usage if models else Usage()), time.monotonic() - self.started
-        headlines |= {"calls": calls, "wall_seconds": round(seconds, 1)}
-        files.write_json(self.folder / "summary_part.json", headlines)
+        """Save this notebook's headlines, its calls and where they come from, and write the run's summary.
+
+        ``corpus`` (``Corpus.describe``) is the headline of every notebook that reads one.
+        """
+        usage, seconds = models.usage if models else Usage(), time.monotonic() - self.started
+        paid = sum_calls(models.calls_file) if models and models.calls_file else usage
+        calls = asdict(replace(paid, cached=usage.cached, failed=usage.failed, retried=usage.retried))
+        about = {"calls": calls, "last_start": asdict(usage), "wall_seconds": round(seconds, 1)}
+        about["finished"] = time.time()
+        origin = {"notebook": self.folder.name, "parameters": self.parameters} | describe_code() | about
+        files.write_json(self.folder / "provenance.json", origin | {"corpus": headlines.get("corpus")})
+        files.write_json(self.folder / "summary_part.json", headlines | about)
         write_summary(self.run_folder)
+        if models and models.used:
+            replies = pd.DataFrame(map(asdict, models.used.values())).sort_values("key")
+            self.save_table(replies[["key", "model", "service", *COUNTS]], "replies")
         if models and models.llm_mode == "record":
             self.save_replies(models)
+        if models:
+            models.cache.checkpoint()  # the kernel of a run is ended before it could do that by itself
 
     def save_replies(self, models: Models) -> None:
         """Add the replies this notebook used to the run's ``replies.jsonl.gz``, which replays it."""

@@ -1,4 +1,5 @@
-"""Runs side by side: what each simulator scores, whether the measures agree, and what each setting changes.
+"""Runs side by side: what each simulator scores, whether the measures agree, and what each setting changes;
+and what changed between two runs.
 
 Reads only the files of finished runs under ``outputs/``. A row is an arm of a run; a *setting* is a parameter
 that differs between the runs that are compared.
@@ -9,12 +10,21 @@ import re
 from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from scipy.stats import kendalltau
 
 from realusersim_nb import stats
-from realusersim_nb.runs.summary import collect_table, name_run, read_manifest
+from realusersim_nb.errors import InputError
+from realusersim_nb.runs.summary import (
+    collect_table,
+    describe_measure,
+    name_run,
+    read_manifest,
+    read_measures,
+    read_parameters,
+)
 from realusersim_nb.simulators.conditions import REFERENCE_ARMS
 
 MEASURES = {"fidelity": 1, "normalised": 1, "above_floor": -1, "shift": None}
@@ -32,20 +42,41 @@ HIDDEN = "run_name llm_mode max_concurrency budget_usd label_file answer_file".s
 def read_settings(folders: Iterable[Path]) -> pd.DataFrame:
     """The parameters that differ between runs: index run, a column each (lists and mappings as JSON).
 
-    A parameter has the value that the first notebook with it was given; runs without a manifest are left out.
+    Where the notebooks of a run had several values of one, it is a text that names them all (``3 in 03, 9 in
+    05``). Runs without a manifest are left out.
     """
     rows = {}
     for folder in folders:
         if manifest := read_manifest(folder):
-            by_notebook = reversed(manifest["parameters"].values())
-            given = {name: value for parameters in by_notebook for name, value in parameters.items()}
-            rows[name_run(folder)] = {
-                name: value if isinstance(value, str | int | float | None) else json.dumps(value)
-                for name, value in given.items()
-                if name not in HIDDEN
-            }
+            given = collect_parameters(folder, manifest)
+            rows[name_run(folder)] = {name: join_values(values) for name, values in given.items()}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
     return table[[name for name in table if table[name].map(repr).nunique() > 1]]
+
+
+def collect_parameters(folder: Path, manifest: dict) -> dict[str, dict[str, Any]]:
+    """Every parameter that decides a result: its value by the number of each notebook of a run that has it.
+
+    Older manifests, which have no ``code``, may lack the defaults; the executed notebooks have them.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    for notebook, given in manifest["parameters"].items():
+        executed = folder / f"{notebook}.ipynb"
+        is_whole = "code" in manifest or not executed.exists()
+        for name, value in (given if is_whole else read_parameters(executed) | given).items():
+            if name not in HIDDEN:
+                values.setdefault(name, {})[notebook[:2]] = value
+    return values
+
+
+def join_values(values: dict[str, Any]) -> Any:
+    """The value of a parameter in all notebooks (by number), or a text with each of its values."""
+    plain = {n: v if isinstance(v, str | int | float | None) else json.dumps(v) for n, v in values.items()}
+    notebooks: dict[Any, list[str]] = {}
+    for number, value in plain.items():
+        notebooks.setdefault(value, []).append(number)
+    several = ", ".join(f"{value} in {' and '.join(numbers)}" for value, numbers in notebooks.items())
+    return several if len(notebooks) > 1 else next(iter(notebooks))
 
 
 def rank_simulators(folders: list[Path], settings: pd.DataFrame) -> pd.DataFrame:
@@ -88,13 +119,14 @@ def choose_judge(fidelity: pd.DataFrame) -> pd.DataFrame:
 
 
 def measure_cost(folder: Path) -> float:
-    """USD a conversation of notebook 03, judging included; NaN if it did not run."""
+    """USD a conversation of notebook 03, judging included; NaN if it did not run or a price is not known."""
     summary = folder / "03_benchmark_fidelity/summary_part.json"
     transcripts = summary.with_name("transcripts.jsonl")
     if not (summary.exists() and transcripts.exists()):
         return float("nan")
     n = max(transcripts.read_bytes().count(b"\n"), 1)
-    return json.loads(summary.read_text())["calls"]["cost_usd"] / n
+    cost = json.loads(summary.read_text(encoding="utf-8"))["calls"]["cost_usd"]
+    return float("nan") if cost is None else cost / n
 
 
 def list_sizes(board: pd.DataFrame, settings: pd.DataFrame, *, arm: str) -> pd.DataFrame:
@@ -161,3 +193,59 @@ def measure_ceiling(formalism: pd.DataFrame) -> pd.DataFrame:
     simulated = shares[~shares["arm"].str.startswith("real")]
     both = simulated.merge(real, on=["run", "feature"], how="left", suffixes=("", "_real"))
     return both.assign(difference=both["share"] - both["share_real"])[["run", "arm", "feature", "difference"]]
+
+
+def compare_runs(before: Path, after: Path) -> dict[str, pd.DataFrame]:
+    """The two tables below, by their titles. InputError for a run that is not complete."""
+    manifests = [read_manifest(folder) for folder in (before, after)]
+    if None in manifests:
+        folder = (before, after)[manifests.index(None)]
+        raise InputError(f"{folder}: no readable manifest, so the run is not complete; run it to its end.")
+    return {
+        "What made them": compare_manifests(*manifests),
+        "What they measured": compare_results(before, after),
+    }
+
+
+def compare_manifests(before: dict, after: dict) -> pd.DataFrame:
+    """How two runs were made differently, one row an item: ``what`` (its kind), ``name, before, after``.
+
+    What decides no result (names, limits) is left out; ``null`` where one run has no such item.
+    """
+    one, other = list_items(before), list_items(after)
+    changed = [item for item in sorted({*one, *other}) if repr(one.get(item)) != repr(other.get(item))]
+    rows = [(*item, shorten(one.get(item)), shorten(other.get(item))) for item in changed]
+    return pd.DataFrame(rows, columns=["what", "name", "before", "after"])
+
+
+def list_items(manifest: dict) -> dict[tuple[str, str], object]:
+    """The values of a manifest by kind and name; a parameter's name begins with its notebook's number."""
+    parameters = {
+        ("parameter", f"{notebook[:2]} {name}"): value
+        for notebook, given in manifest["parameters"].items()
+        for name, value in given.items()
+        if name not in HIDDEN
+    }
+    prompts = {("prompt", name): value for name, value in manifest["prompts"].items()}
+    versions = {("version", name): value for name, value in manifest["versions"].items()}
+    return parameters | prompts | versions | {("commit", "git"): manifest["git_commit"]}
+
+
+def shorten(value: object) -> str:
+    """A value in a table; a hash by its beginning."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text[:12] if len(text) in (40, 41, 64) and " " not in text else text[:80]
+
+
+def compare_results(before: Path, after: Path) -> pd.DataFrame:
+    """Every measure of both runs: ``measure, arm``; ``before, after`` as text with intervals and n, empty if
+    a run lacks it; ``change``, after less before, not paired and without an interval: cases may differ.
+    """
+    texts, values = {}, {}
+    for side, folder in (("before", before), ("after", after)):
+        measures = read_measures(folder)
+        keys = pd.MultiIndex.from_frame(measures[["measure", "arm"]])
+        texts[side] = pd.Series([describe_measure(row) for row in measures.itertuples()], keys)
+        values[side] = measures["value"].set_axis(keys)
+    change = (values["after"] - values["before"]).round(3)
+    return pd.concat(texts, axis=1).fillna("").assign(change=change).reset_index()

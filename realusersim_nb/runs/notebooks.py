@@ -1,29 +1,29 @@
 """Notebooks run headless through papermill, with their parameters checked before anything runs."""
 
-import ast
-import importlib.metadata
 import json
-import platform
 import re
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
 import nbformat
 import papermill
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
 from realusersim_nb import errors, files
 from realusersim_nb.errors import InputError, MissingFileError, StudyError
-from realusersim_nb.prompts.fill import hash_prompts
 from realusersim_nb.runs.kernel import take_kernel
-from realusersim_nb.runs.summary import collect_headlines, describe_notebook, name_run, write_summary
+from realusersim_nb.runs.parameters import check_value, digest_inputs
+from realusersim_nb.runs.summary import (
+    collect_headlines,
+    describe_code,
+    describe_notebook,
+    name_run,
+    read_parameters,
+    write_summary,
+)
 
 
 def find_notebooks(numbers: Iterable[str] = ()) -> list[Path]:
@@ -38,31 +38,21 @@ def find_notebooks(numbers: Iterable[str] = ()) -> list[Path]:
     return [path for number, path in existing.items() if number in chosen]
 
 
-@cache
-def read_parameters(notebook: Path) -> dict[str, Any]:
-    """The parameters a notebook declares, with their default values."""
-    declared = papermill.inspect_notebook(str(notebook))
-    return {name: ast.literal_eval(p["default"]) for name, p in declared.items()}
-
-
 def fill_parameters(notebook: Path, given: dict) -> dict[str, Any]:
     """All parameters of a notebook: those that are given, else their defaults."""
     return {name: given.get(name, default) for name, default in read_parameters(notebook).items()}
 
 
-def check_parameters(given: dict, chosen: list[Path]) -> None:
-    """InputError for a name that none of the chosen notebooks has, or a value of another kind."""
-    declared = {name: value for notebook in chosen for name, value in read_parameters(notebook).items()}
+def check_parameters(given: dict, chosen: list[Path], *, known: Iterable[Path] = ()) -> None:
+    """InputError for a name that no chosen (or ``known``) notebook has, or a value that it cannot have."""
+    declared = {name for notebook in (*chosen, *known) for name in read_parameters(notebook)}
     for name, value in given.items():
         if name not in declared:
             names, expected = ", ".join(path.stem for path in chosen), ", ".join(sorted(declared))
             raise InputError(f"parameter {name!r} does not exist in {names}: expected some of {expected}.")
-        default = declared[name]
-        try:
-            TypeAdapter(Any if default is None else type(default) | None).validate_python(value, strict=True)
-        except ValidationError as error:
-            expected = f"{type(default).__name__} such as {default!r}"
-            raise InputError(f"parameter {name!r}: expected a {expected}, got {value!r}.") from error
+        for notebook in chosen:
+            if name in read_parameters(notebook):
+                check_value(notebook.stem, name, value)
 
 
 def read_mapping(path: Path, kind: str) -> dict[str, Any]:
@@ -94,18 +84,9 @@ def run_notebooks(
         started = time.monotonic()
         run_notebook(notebook, run_name, parameters, log=log)
         lines.append(describe_notebook(run_folder / notebook.stem, time.monotonic() - started))
-        parameters = subtract_cost(parameters, run_folder / notebook.stem)
         print(lines[-1], file=log, flush=True)
     write_summary(run_folder)
     return lines
-
-
-def subtract_cost(parameters: dict, folder: Path) -> dict:
-    """The parameters for the next notebook: ``budget_usd`` is the whole run's."""
-    if parameters.get("budget_usd") is None:
-        return parameters
-    spent = json.loads((folder / "summary_part.json").read_text())["calls"]["cost_usd"]
-    return {**parameters, "budget_usd": max(0.0, parameters["budget_usd"] - spent)}
 
 
 def run_notebook(notebook: Path, run_name: str, parameters: dict, *, log: TextIO) -> None:
@@ -157,15 +138,13 @@ def is_user_error(error: Exception) -> bool:
 def write_manifest(run_folder: Path, parameters: dict) -> None:
     """What made this run; written last, so that its presence means the run is complete."""
     headlines, executed = collect_headlines(run_folder), sorted(run_folder.glob("*.ipynb"))
-    packages = {package.name: package.version for package in importlib.metadata.distributions()}
     manifest = {
         "run_name": name_run(run_folder),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "parameters": {path.stem: read_executed_parameters(path) for path in executed},
         "given": parameters,
-        "versions": {"python": platform.python_version(), **packages},
-        "git_commit": read_commit(),
-        "prompts": hash_prompts(),
+        "inputs": digest_inputs(parameters),
+        **describe_code(),
         "corpus": headlines.get("corpus"),
         "calls": headlines["calls"],
         "cost_usd": headlines["calls"]["cost_usd"],
@@ -176,12 +155,5 @@ def write_manifest(run_folder: Path, parameters: dict) -> None:
 
 def read_executed_parameters(notebook: Path) -> dict[str, Any]:
     """All parameters that an executed notebook ran with, defaults too."""
-    metadata = json.loads(notebook.read_text())["metadata"]
+    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
     return fill_parameters(notebook, metadata.get("papermill", {}).get("parameters", {}))
-
-
-def read_commit() -> str | None:
-    """The commit of the working folder, with ``+`` if it has uncommitted changes."""
-    command = "git describe --always --abbrev=40 --dirty=+".split()
-    has_git = shutil.which("git") is not None
-    return (has_git and subprocess.run(command, capture_output=True, text=True).stdout.strip()) or None

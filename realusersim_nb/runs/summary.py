@@ -1,19 +1,27 @@
 """The headline numbers of runs, as tables and as text; ``summary.json`` joins those of a run's notebooks."""
 
+import ast
+import importlib.metadata
 import json
-from collections import Counter
+import platform
+import shutil
+import subprocess
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from realusersim_nb import files
 from realusersim_nb.errors import MissingFileError
-from realusersim_nb.llm.usage import Usage
+from realusersim_nb.llm.usage import CALLS_FILE, format_cost, sum_calls
+from realusersim_nb.prompts.fill import hash_prompts
 from realusersim_nb.simulators.conditions import find_position
 
 VALUES = dict.fromkeys(["rate", "success", "js"], "value")
+ABOUT = ("calls", "last_start", "wall_seconds", "finished")  # of a notebook, beside its headlines
 COLUMNS = VALUES | {"floor_high": "floor", "n_cases": "n", "n_runs": "n"}  # by their names in headlines
 
 
@@ -23,15 +31,60 @@ def name_run(folder: Path) -> str:
     return name if outputs else folder.name
 
 
+@cache
+def read_parameters(notebook: Path) -> dict[str, Any]:
+    """The parameters a notebook declares, with their default values; none without such a cell."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    declared = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    lines = ast.parse("".join(declared[0])).body if declared else []
+    return {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+
+
+def describe_code() -> dict[str, Any]:
+    """What results were made with: ``code`` and ``prompts`` (digests), ``versions`` of all packages, and
+    ``git_commit`` of the working folder, with ``+`` if it has uncommitted changes.
+    """
+    packages = {package.name: package.version for package in importlib.metadata.distributions()}
+    command = "git describe --always --abbrev=40 --dirty=+".split()
+    has_git = shutil.which("git") is not None
+    commit = (has_git and subprocess.run(command, capture_output=True, text=True).stdout.strip()) or None
+    about = {"code": files.digest_code(), "prompts": hash_prompts(), "git_commit": commit}
+    return about | {"versions": {"python": platform.python_version(), **packages}}
+
+
+def read_headlines(run_folder: Path) -> dict[str, dict]:
+    """What the finished notebooks of a run wrote, by their names, the one that finished last at the end."""
+    paths = run_folder.glob("*/summary_part.json")
+    written = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(paths)}
+    return dict(sorted(written.items(), key=lambda item: item[1].get("finished", 0)))
+
+
+def find_other_corpora(headlines: dict[str, dict]) -> dict[str, str]:
+    """Notebooks whose corpus is not that of the notebook that finished last, with its name: their figures
+    must not stand beside the others'.
+    """
+    corpora = {notebook: one["corpus"] for notebook, one in headlines.items() if one.get("corpus")}
+    newest = next(reversed(corpora.values()), {})
+    others = {n: corpus for n, corpus in corpora.items() if corpus.get("digest") != newest.get("digest")}
+    return {notebook: str(corpus["name"]) for notebook, corpus in others.items()}
+
+
 def collect_headlines(run_folder: Path) -> dict:
-    """What the finished notebooks of a run wrote; their ``calls`` and ``wall_seconds`` are added up."""
-    headlines, calls, seconds = {}, Counter(asdict(Usage())), 0.0
-    for path in sorted(run_folder.glob("*/summary_part.json")):
-        written = json.loads(path.read_text())
-        calls.update(written.pop("calls"))
-        seconds += written.pop("wall_seconds")
-        headlines |= written
-    return {"calls": dict(calls), "wall_seconds": round(seconds, 1)} | headlines
+    """The content of ``summary.json``: the headlines of a run's notebooks, and ``made_by``, which names the
+    notebook of each. ``calls`` are those of all notebooks and all starts; ``left_out`` are the notebooks that
+    read another corpus than the newest (by its name), whose headlines are not there.
+    """
+    by_notebook = read_headlines(run_folder)
+    left_out, headlines, made_by = find_other_corpora(by_notebook), {}, {}
+    for notebook, one in by_notebook.items():
+        if notebook not in left_out:
+            shown = {name: value for name, value in one.items() if name not in ABOUT}
+            headlines, made_by = headlines | shown, made_by | dict.fromkeys(shown, notebook)
+    calls = asdict(sum_calls(*run_folder.glob(f"*/{CALLS_FILE}")))  # of notebooks that were stopped, too
+    for name in ("cached", "failed", "retried"):
+        calls[name] = sum(one["calls"][name] for one in by_notebook.values())
+    seconds = round(sum(one["wall_seconds"] for one in by_notebook.values()), 1)
+    return {"calls": calls, "wall_seconds": seconds, "made_by": made_by, "left_out": left_out} | headlines
 
 
 def write_summary(run_folder: Path) -> None:
@@ -51,7 +104,7 @@ def read_usage(run_folder: Path) -> dict[str, float]:
 def read_manifest(run_folder: Path) -> dict | None:
     """A run's manifest; None while the run is not complete, or where the file is damaged."""
     try:
-        return json.loads((run_folder / "manifest.json").read_text())
+        return json.loads((run_folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
@@ -62,7 +115,7 @@ def read_measures(run_folder: Path) -> pd.DataFrame:
     Columns ``run, measure`` (fidelity by each judge, agent success, gap), ``arm, value, ci_low, ci_high``
     (0..1, of the gap nats), ``floor`` (of the gap: the floor's 97.5 % point), ``n, n_failed``.
     """
-    summary = json.loads((run_folder / "summary.json").read_text())
+    summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))
     measures = {f"fidelity by {judge}": arms for judge, arms in summary.get("fidelity_by_judge", {}).items()}
     measures |= {"agent success": summary.get("stress", {}), "gap": summary.get("gap", {})}
     rows = [
@@ -94,7 +147,9 @@ def collect_measures(folders: Iterable[Path]) -> pd.DataFrame:
 
 def collect_table(path: str, columns: Iterable[str], folders: Iterable[Path] | None = None) -> pd.DataFrame:
     """A table of runs (None: all), ``run`` first; runs without it or without these columns are left out."""
-    paths = {name_run(folder): folder / f"{path}.parquet" for folder in folders or find_runs()}
+    notebook, folders = path.partition("/")[0], folders or find_runs()
+    usable = [folder for folder in folders if notebook not in find_other_corpora(read_headlines(folder))]
+    paths = {name_run(folder): folder / f"{path}.parquet" for folder in usable}
     tables = {run: pd.read_parquet(path) for run, path in paths.items() if path.exists()}
     tables = {run: table for run, table in tables.items() if {*columns} <= {*table}}
     if not tables:
@@ -123,20 +178,24 @@ def describe_measure(row) -> str:
 
 
 def describe_sources(run_folder: Path) -> list[str]:
-    """What a run was made from, one line each: corpus and profiles."""
-    summary = json.loads((run_folder / "summary.json").read_text())
+    """What a run was made from, one line each: corpus, profiles, calls."""
+    summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))
+    calls = summary["calls"]
     lines = {
         "corpus": "corpus {name}: {conversations:,} conversations of {users:,} users",
         "profiles": "profiles: {n:,} with {commands:,} commands and {verified_examples:,} verbatim examples",
     }
-    return [line.format(**summary[name]) for name, line in lines.items() if summary.get(name)]
+    made_of = [line.format(**summary[name]) for name, line in lines.items() if summary.get(name)]
+    others = [f"left out: {n}, of another corpus ({c})" for n, c in summary.get("left_out", {}).items()]
+    paid = f"calls paid in all starts: {calls['live']:,}, {format_cost(calls['cost_usd'])}"
+    return [*made_of, *others, paid]
 
 
 def describe_notebook(folder: Path, seconds: float) -> str:
-    """One line on an executed notebook: wall time, calls, tokens."""
-    calls = json.loads((folder / "summary_part.json").read_text())["calls"]
-    tokens, cost = calls["prompt_tokens"] + calls["completion_tokens"], calls["cost_usd"]
+    """One line on an executed notebook: wall time, and calls, tokens and cost of this start."""
+    calls = json.loads((folder / "summary_part.json").read_text(encoding="utf-8"))["last_start"]
+    tokens, cost = calls["prompt_tokens"] + calls["completion_tokens"], format_cost(calls["cost_usd"])
     return (
         f"{folder.name:<24} {int(seconds) // 60}:{int(seconds) % 60:02d} min   {calls['live']:>4} calls "
-        f"({calls['cached']} cached, {calls['failed']} failed)   {tokens:>7,} tokens   ${cost:.2f}"
+        f"({calls['cached']} cached, {calls['failed']} failed)   {tokens:>7,} tokens   {cost}"
     )

@@ -32,6 +32,7 @@ from realusersim_nb.errors import InputError
 from realusersim_nb.parallel import cluster
 from realusersim_nb.runs import notebooks, report
 from realusersim_nb.runs.folders import Run
+from realusersim_nb.runs.parameters import digest_inputs
 from realusersim_nb.runs.summary import read_manifest, read_usage
 
 State = Literal["finished", "failed", "begun", "new"]
@@ -126,11 +127,12 @@ def choose_runs(runs: list[PlannedRun], only: str | None) -> list[PlannedRun]:
 
 
 def find_state(run: PlannedRun) -> State:
-    """Finished if the manifest is of these parameters and everything it stands for is still there."""
-    manifest = read_manifest(run.folder) or {}
-    needed = [*(path.name for path in notebooks.find_notebooks(run.notebooks)), "summary.json"]
+    """Finished if the manifest is of these parameters and files, and all it stands for is still there."""
+    manifest, chosen = read_manifest(run.folder) or {}, notebooks.find_notebooks(run.notebooks)
+    needed = [name for path in chosen for name in (path.name, f"{path.stem}/summary_part.json")]
     is_same = manifest.get("given") == json.loads(json.dumps(run.parameters))
-    if is_same and all((run.folder / name).exists() for name in needed):
+    is_same = is_same and manifest.get("inputs") == digest_inputs(run.parameters)
+    if is_same and all((run.folder / name).exists() for name in [*needed, "summary.json"]):
         return "finished"
     if (run.folder / "failed.json").exists():
         return "failed"
@@ -151,6 +153,8 @@ def execute_run(run: PlannedRun) -> State:
     A run that fails keeps the notebook with the error in it, and has a ``failed.json``: which notebook, which
     error, and whether it is a defect (the trace is then in ``log.txt``).
     """
+    if find_state(run) == "finished":  # Dask does again what a worker had done before it was killed
+        return "finished"
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / "failed.json").unlink(missing_ok=True)
     with (run.folder / "log.txt").open("a", encoding="utf-8") as log:
@@ -179,7 +183,7 @@ def record_failure(run: PlannedRun, error: Exception, notebook: str | None = Non
 def read_failure(run: PlannedRun) -> dict[str, Any]:
     """``notebook, error, is_defect`` of a run that failed; empty for any other."""
     path = run.folder / "failed.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def execute_all(

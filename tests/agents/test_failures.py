@@ -422,7 +422,7 @@ def read_taubench(result):
 
 @pytest.mark.skipif(not RUNS.exists(), reason="no real tau-bench runs beside the project")
 def test_rules_on_real_runs_accuse_few_users_of_runs_that_succeeded_and_prove_what_they_say():
-    pairs = [read_taubench(result) for result in json.loads(RUNS.read_text())]
+    pairs = [read_taubench(result) for result in json.loads(RUNS.read_text(encoding="utf-8"))]
     accused = {
         won: [r for r, t in pairs if r.success is won and user_errors.find_by_rule(r, t)]
         for won in (True, False)

@@ -1,7 +1,10 @@
 """The tau2-bench adapter: reference arms reach their known values, failures are rows."""
 
+import asyncio
 import itertools
 import json
+import threading
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +22,7 @@ from realusersim_nb.agents.scores import (
     tabulate_runs,
 )
 from realusersim_nb.llm.cache import Cache
-from realusersim_nb.records import Command, Profile
+from realusersim_nb.records import AgentRun, Command, Persona, Profile
 from realusersim_nb.simulators.users import Simulator
 
 PROFILES = [
@@ -178,6 +181,35 @@ def test_users_of_telecom_use_their_tools(endpoint, tmp_path):
         run(["profile"], task, tmp_path, **settings)
 
 
+def test_after_an_interrupt_no_thread_calls_again_and_what_was_in_flight_is_kept(endpoint, tmp_path):
+    """As in a notebook, whose event loop goes on; the reply in flight would be asked for again, being bad."""
+    over = threading.Event()
+    mock = endpoint(lambda request: over.wait(9) and "not json")
+
+    async def stop(models):
+        tasks = [
+            task for task in environment.load_tasks("mock") if task.id in ("create_task_1", "update_task_1")
+        ]
+        runs = runner.run_arms(
+            Simulator(models, "m", "transcript"), "mock", tasks, ["task_only"], PROFILES, agent="m"
+        )
+        study = asyncio.create_task(runs)
+        while len(mock.requests) < 2:
+            await asyncio.sleep(0.01)
+        study.cancel()
+        await asyncio.sleep(0.1)
+        over.set()
+        with pytest.raises(asyncio.CancelledError):
+            await study
+        await asyncio.sleep(0.5)
+
+    cache = Cache(tmp_path / "replies.sqlite")
+    with_models(stop, cache=cache, max_concurrency=2)
+    assert len(mock.requests) == len(list(cache.replies())) == 2
+    threads = [thread for thread in threading.enumerate() if thread.name == "AnyIO worker thread"]
+    assert [thread.join(5) or thread.is_alive() for thread in threads] == [False] * len(threads)
+
+
 def test_many_runs_at_once_do_not_wait_for_each_other(endpoint, tmp_path):
     """More runs than asyncio's pool of threads has places, where the cache needs one too."""
     endpoint(make_reply(itertools.repeat({"action": "reply", "message": "And then?"})))
@@ -305,24 +337,46 @@ def test_differences_held_equal_find_a_known_effect_and_say_nothing_where_they_c
     assert adjust_for_covariates(runs.head(4), ["persona_words"])["adjusted"].isna().all()
 
 
+def make_table(*made_from, simulator="a", success=1.0):
+    """Three tasks under each of these digests, as in the table of runs."""
+    row = {"domain": "mock", "arm": "task_only", "simulator": simulator, "success": success}
+    return pd.DataFrame(
+        [{**row, "task_id": t, "made_from": f"{made}{t}"} for made in made_from for t in "xyz"]
+    )
+
+
 def test_several_simulators_are_scored_apart_and_pooled():
-    rows = [
-        {
-            "domain": "mock",
-            "agent": "x",
-            "task_id": t,
-            "trial": 0,
-            "arm": "task_only",
-            "simulator": m,
-            "success": float(m == "a"),
-        }
-        for t in "xyz"
-        for m in "ab"
-    ]
-    pooled = score_success(pool_runs(pd.DataFrame(rows + rows[:1])), by=["scope", "arm"])
-    assert pooled["success"].to_dict() == {
-        ("a", "task_only"): 1,
-        ("b", "task_only"): 0,
-        ("pooled", "task_only"): 0.5,
-    }
-    assert pooled.loc[("pooled", "task_only"), "n_runs"] == 6
+    runs = pd.concat([make_table("one"), make_table("two", simulator="b", success=0.0)])
+    pooled = score_success(pool_runs(runs), by=["scope", "arm"])["success"]
+    assert pooled.to_dict() == {("a", "task_only"): 1, ("b", "task_only"): 0, ("pooled", "task_only"): 0.5}
+
+
+def test_runs_of_three_seeds_are_all_pooled_and_only_true_repeats_dropped():
+    seeds = make_table("seed 1, ", "seed 2, ", "seed 3, ")
+    pooled = pool_runs(pd.concat([seeds, make_table("seed 2, ", success=0.0)]))
+    assert len(pooled) == 9 and pooled["success"].mean() == pytest.approx(2 / 3)
+    assert score_success(pooled)["n_runs"].tolist() == [9]
+
+
+def test_seeds_of_trials_do_not_meet_those_of_other_studies():
+    seeds = [runner.derive_seed(seed, trial) for seed in range(50) for trial in range(50)]
+    assert len(set(seeds)) == 2500 and max(seeds) < 2**31
+    assert [runner.derive_seed(seed, 0) for seed in range(50)] == list(range(50))
+
+
+def test_whatever_decides_a_run_changes_what_it_is_made_from(monkeypatch):
+    run = AgentRun(domain="mock", task_id="t", trial=0, arm="profile", agent="m", simulator="s")
+    user = Simulator(None, "s", "transcript", 1)
+
+    def digest(run=run, user=user, agent_format="constrained", max_steps=10):
+        return runner.digest_settings(run, user, agent_format, max_steps)
+
+    digests = [digest(), digest(user=replace(user, seed=2)), digest(user=replace(user, turn_format="roles"))]
+    digests += [digest(agent_format="function_calling"), digest(max_steps=9)]
+    changes = [{"agent": "n"}, {"simulator": "n"}, {"arm": "n"}, {"persona": Persona(instructions=["x"])}]
+    digests += [digest(run.model_copy(update=change)) for change in changes]
+    monkeypatch.setattr(
+        runner, "hash_prompts", lambda: dict.fromkeys([f"{n}.md" for n in runner.PROMPTS], "1")
+    )
+    digests.append(digest())
+    assert len(set(digests)) == 10 and digest() == digest(run.model_copy(update={"success": True}))

@@ -48,8 +48,8 @@ def test_file_cut_off_inside_a_record_keeps_its_whole_records(tmp_path):
 
 
 def test_parts_of_one_sharegpt_id_are_one_user_and_later_parts_continue():
-    parsed = [formats.parse_row(sharegpt_row(conversation_id=i)) for i in ("abc_0", "abc_12")]
-    assert [(c.user_id, c.continues) for c in parsed] == [("abc", False), ("abc", True)]
+    parsed = [formats.parse_row(sharegpt_row(conversation_id=i)) for i in ("QMDPde3_0", "QMDPde3_12")]
+    assert [(c.user_id, c.continues) for c in parsed] == [("QMDPde3", False), ("QMDPde3", True)]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_folder_of_json_is_read_by_the_names_of_its_fields(tmp_path):
     (tmp_path / "three.jsonl").write_text("\n".join(map(json.dumps, pairs)))
     found = {c.conversation_id: spoken(c) for c in read_all(tmp_path)}
     both = [("user", "hello there"), ("assistant", "hi")]
-    assert found == {"one/0": both, "two": both, "three": [*both, ("user", "and now")]}
+    assert found == {"one.json/0": both, "two.json/0": both, "three.jsonl/0": [*both, ("user", "and now")]}
 
 
 def test_what_cannot_be_guessed_is_asked_for_until_it_is_given_and_then_saved(tmp_path):
@@ -321,7 +321,7 @@ def test_digest_changes_with_all_that_decides_the_conversations(tmp_path):
     assert len({first, digest(max_conversations=1), digest(skip_steps=list(curation.STEPS)[1:])}) == 3
     (tmp_path / "columns.yaml").write_text("users: [Botty]")
     with_columns = digest()
-    path.write_text(path.read_text().replace("press", "push"))
+    path.write_text(path.read_text(encoding="utf-8").replace("press", "push"))
     assert len({first, with_columns, digest()}) == 3
 
 

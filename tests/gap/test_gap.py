@@ -103,6 +103,60 @@ def test_mixing_two_halves_of_the_real_population_comes_down_to_the_floor():
     assert mixtures.index[0] in ("left + right", "left + odd", "right + odd", "left + right + odd")
 
 
+def measure_all(labels, users, *, seed):
+    """What is measured of systems with a seed; the point of a conversation depends on its id alone."""
+    points = np.array([np.random.default_rng(list(name.encode())).normal(size=2) for _, name in labels.index])
+    return {
+        "gap": divergence.measure_gap(labels, users, k=3, seed=seed),
+        "mixtures": divergence.measure_mixtures(labels, users, k=3, seed=seed).set_index("systems"),
+        "probe": metrics.measure_probe(points, users, seed=seed),
+        "coverage": metrics.measure_coverage(points, users, seed=seed),
+    }
+
+
+@pytest.fixture
+def few_draws(monkeypatch):
+    monkeypatch.setattr(metrics, "DRAWS", 2)
+
+
+TALKS = {"more": [10, 6, 8], "real": [30, 20, 25], "a": [12, 4, 8], "b": [4, 12, 8]}
+
+
+def test_a_system_more_leaves_the_rows_of_the_others_as_they_are(few_draws):
+    labels, users = make_labels(TALKS)
+    users = users.str.replace(r"^\D+", "", regex=True)  # some people are in all systems
+    is_kept = labels.index.get_level_values("system") != "more"
+    with_more = measure_all(labels, users, seed=1)
+    for name, table in measure_all(labels[is_kept], users[is_kept], seed=1).items():
+        pd.testing.assert_frame_equal(with_more[name].loc[table.index], table)
+
+
+def test_another_seed_draws_anew_and_the_same_one_alike(few_draws):
+    labels, users = make_labels(TALKS)
+    answers = pd.DataFrame({"annotator": "a", "triplet_id": range(9), "right": np.arange(9) / 10})
+    one, again, other = (
+        measure_all(labels, users, seed=seed) | {"odd one out": score_answers(answers, seed=seed)}
+        for seed in (1, 1, 2)
+    )
+    for name in one:
+        pd.testing.assert_frame_equal(one[name], again[name])
+        assert not one[name].equals(other[name]), name
+
+
+def test_a_person_is_in_one_half_of_a_mixture_in_all_systems():
+    """Real users all in cluster 0 or 1 by person; simulated ones do the same: then each half's gap is zero."""
+    people = [f"u{i}" for i in range(40)]
+    systems = ["real", "a", "b"]
+    index = pd.MultiIndex.from_product([systems, people], names=["system", "conversation_id"])
+    users = pd.Series(index.get_level_values("conversation_id"), index)
+    labels = pd.Series(np.tile(np.random.default_rng(0).permutation(40), 3) % 4, index)
+    halves = divergence.split_shares(labels, users, k=4, seed=3)
+    for half in halves:
+        assert (half["real"] == half["a"]).all() and (half["real"] == half["b"]).all()
+    assert (halves[0]["real"] != halves[1]["real"]).any()
+    assert divergence.measure_mixtures(labels, users, k=4, seed=3)["js"].max() == pytest.approx(0, abs=1e-9)
+
+
 def population(n, text, user):
     return [make_conversation(text, f"{text} {i}", user=f"{user}{i}") for i in range(n)]
 

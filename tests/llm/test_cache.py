@@ -1,6 +1,7 @@
 """The reply cache: committed before use, shared by processes, the same on SQLite and PostgreSQL."""
 
 import gzip
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -8,10 +9,12 @@ import time
 
 import pytest
 import sqlalchemy as sql
+from conftest import with_models
 
 from realusersim_nb import __main__ as cli
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.replies import CacheError, Reply, read_replies, write_replies
+from realusersim_nb.runs import folders
 
 
 def reply(key: str, text: str = "red", **more) -> Reply:
@@ -29,6 +32,54 @@ def test_first_reply_to_a_key_stays_and_is_what_everybody_gets(place):
     one.put([reply("a", "red")])
     assert [r.text for r in other.put([reply("b", "blue"), reply("a", "green")])] == ["blue", "red"]
     assert [r.text for r in one.replies()] == ["red", "blue"]
+
+
+HOLDER = """
+import sys
+from realusersim_nb.llm.cache import Cache
+cache = Cache(sys.argv[1])
+print(cache.get(["a"]), flush=True)
+sys.stdin.read()
+"""
+WRITER = """
+import sys
+from realusersim_nb.llm.cache import Cache
+from realusersim_nb.llm.replies import Reply
+Cache(sys.argv[1]).put([Reply(key="b", model="m", text="blue")])
+"""
+
+
+def test_copy_of_the_file_alone_has_every_reply_though_another_process_has_it_open(tmp_path):
+    """After ``checkpoint``, and after a process that used the cache has ended."""
+    path, run = tmp_path / "r.sqlite", [sys.executable, "-c"]
+    with subprocess.Popen([*run, HOLDER, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        cache = Cache(path)
+        cache.put([reply("a")])
+        cache.checkpoint()
+        shutil.copy(path, tmp_path / "one.sqlite")
+        subprocess.run([*run, WRITER, path], check=True)
+        shutil.copy(path, tmp_path / "two.sqlite")
+    copies = [Cache(tmp_path / f"{name}.sqlite") for name in ("one", "two")]
+    assert [[r.key for r in copy.replies()] for copy in copies] == [["a"], ["a", "b"]]
+
+
+def test_copy_of_the_file_alone_has_what_a_notebook_was_given_while_it_is_open(
+    endpoint, tmp_path, monkeypatch
+):
+    """After each batch of tasks, since the next may be interrupted, and after the notebook's end."""
+    endpoint(lambda request: "red")
+    monkeypatch.chdir(tmp_path)
+
+    async def work(models):
+        await models.run_all([models.ask("m", "which?")], "t")
+        shutil.copy(models.cache.name, tmp_path / "one.sqlite")
+        await models.ask("m", "another?")
+        folders.Run("r", "00_x").finish(models)
+        shutil.copy(models.cache.name, tmp_path / "two.sqlite")
+
+    with_models(work)
+    assert [len(list(Cache(tmp_path / f"{name}.sqlite").replies())) for name in ("one", "two")] == [1, 2]
 
 
 PROCESS = """
@@ -91,7 +142,7 @@ def test_file_that_is_no_database_is_named_and_left_alone(tmp_path):
     path.write_text("not a database at all, but long enough to be looked at" * 10)
     with pytest.raises(CacheError, match=r"r.sqlite: file is not a database. Move that file away"):
         Cache(path)
-    assert path.read_text().startswith("not a database")
+    assert path.read_text(encoding="utf-8").startswith("not a database")
 
 
 def test_damaged_cache_is_told_with_the_way_to_save_it(tmp_path):

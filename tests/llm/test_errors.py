@@ -6,8 +6,6 @@ import threading
 import time
 from pathlib import Path
 
-import httpx
-import openai
 import pytest
 from pydantic import BaseModel, Field
 
@@ -140,30 +138,6 @@ def test_fault_that_stays_is_a_row_of_its_kind(endpoint, quick):
     endpoint(lambda request: 500)
     with pytest.raises(errors.CallFailed, match="server: 500 no"):
         ask("m", "which?")
-
-
-@pytest.mark.parametrize(
-    ("status", "text", "kind"),
-    [
-        (
-            400,
-            '{"error": {"message": "maximum context length is 8192", "code": "context_length_exceeded"}}',
-            "too_long",
-        ),
-        (400, '{"error": {"message": "flagged", "code": "content_filter"}}', "refused"),
-        (413, "", "too_long"),
-        (429, '{"error": {"message": "pay", "code": "insufficient_quota"}}', "rejected"),
-        (400, "<html>", "rejected"),
-        (422, "[]", "rejected"),
-        (504, "", "server"),
-    ],
-)
-def test_status_has_its_kind(status, text, kind):
-    transport = httpx.MockTransport(lambda request: httpx.Response(status, text=text))
-    bare = openai.OpenAI(api_key="any", max_retries=0, http_client=httpx.Client(transport=transport))
-    with pytest.raises(openai.APIStatusError) as problem:
-        bare.post("/chat/completions", cast_to=object)
-    assert errors.read_fault(problem.value).kind == kind
 
 
 def test_retry_after_is_read_as_seconds_and_as_a_date():
@@ -304,10 +278,49 @@ def test_with_a_fifth_of_all_answers_bad_every_call_ends_as_a_reply_or_a_failure
         again, usage_again = asyncio.run(run())
     failed = [r for r in results if isinstance(r, str)]
     assert set(failed) <= set(errors.FailureKind.__args__) and len(failed) == usage.failed < n / 10
-    log = (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text(encoding="utf-8")
     assert all(f'"fault": "{fault}"' in log for fault in FAULTS)
     assert usage.live + usage.retried + usage_again.live + usage_again.retried == len(log.splitlines())
     assert all(r == a for r, a in zip(results, again, strict=True) if not isinstance(r, str))
+
+
+# --- embeddings --------------------------------------------------------------------------------
+
+
+def embed(texts):
+    async def run():
+        async with Models() as models:
+            return (await models.embed("e", texts)).tolist()
+
+    return asyncio.run(run())
+
+
+GOOD, NAN = [[1.0, 2.0], [3.0, 4.0]], float("nan")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [GOOD[:1], GOOD + GOOD[:1], [[1.0], [2.0, 3.0]], [[], []], [[1.0, NAN], [1.0, 2.0]], [[[1.0]]] * 2],
+)
+def test_embeddings_of_a_wrong_number_width_or_value_are_a_sentence_and_not_kept(endpoint, wrong):
+    mock = endpoint(script(wrong, GOOD))
+    with pytest.raises(endpoints.EndpointError, match=r"no embeddings of texts 1 to 2 \(invalid: "):
+        embed(["a", "b"])
+    assert embed(["a", "b"]) == GOOD and len(mock.requests) == 2
+
+
+def test_embeddings_of_another_width_than_those_of_other_texts_are_not_kept(endpoint):
+    """Also where those others come from an earlier run."""
+    texts = [str(i) for i in range(66)]
+    first, narrow, good = [[1.0, 2.0]] * 64, [[1.0]] * 2, GOOD
+    left = [narrow, narrow, good]
+    mock = endpoint(lambda request: first if len(request["input"]) == 64 else time.sleep(0.1) or left.pop(0))
+    for _ in range(2):
+        with pytest.raises(
+            endpoints.EndpointError, match=r"texts 65 to 66 .*1 numbers a text, where others have 2"
+        ):
+            embed(texts)
+    assert embed(texts) == first + good and len(mock.requests) == 4
 
 
 # --- connections -------------------------------------------------------------------------------
@@ -388,6 +401,13 @@ def test_stream_without_a_completion_is_a_failed_call(endpoint, quick, body):
     endpoint(lambda request: body)
     with client.watch_replies(print), pytest.raises(errors.CallFailed, match="disconnected: "):
         ask("m", "which?")
+
+
+def test_whole_answer_to_a_request_for_a_stream_is_used_and_not_paid_again(endpoint):
+    mock = endpoint(lambda request: {"message": {"content": "red"}}, streams=False)
+    with client.watch_replies(print):
+        assert ask("m", "which?")[0] == "red"
+    assert [request.get("stream") for request in mock.requests] == [True]
 
 
 def test_defect_inside_a_call_keeps_its_own_exception(endpoint, monkeypatch):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -91,9 +92,10 @@ def test_recorded_replies_replay_elsewhere(endpoint, tmp_path, monkeypatch):
     mock = endpoint(lambda request: '{"colour": "red"}' if "response_format" in request else "blue")
 
     async def run(mode, cache=None):
-        async with Models(llm_mode=mode, cache=cache) as models:
+        run = folders.Run("r", "00_x")
+        async with run.open_models(llm_mode=mode, cache=cache) as models:
             found = [await models.ask_json("m", "which?", Colour), await models.ask("m", "which?")]
-            folders.Run("r", "00_x").finish(models)
+            run.finish(models)
             return found
 
     recorded = asyncio.run(run("record"))
@@ -118,7 +120,10 @@ def test_the_same_question_asked_at_once_is_one_call(endpoint):
 
 def test_when_a_study_stops_the_calls_under_way_are_finished_and_kept(endpoint):
     """One call is rejected while seven others are being answered: those are paid, so they are kept."""
-    mock = endpoint(lambda request: 401 if request["model"] == "bad" else time.sleep(0.3) or "red")
+    arrived = threading.Barrier(8)
+    mock = endpoint(
+        lambda r: arrived.wait(9) < 0 or (401 if r["model"] == "bad" else time.sleep(0.3) or "red")
+    )
 
     def run(models):
         return models.run_all([models.ask("bad" if i == 3 else "m", str(i)) for i in range(8)], "t")
@@ -126,6 +131,29 @@ def test_when_a_study_stops_the_calls_under_way_are_finished_and_kept(endpoint):
     with pytest.raises(endpoints.EndpointError):
         with_models(run, max_concurrency=8)
     assert len(list(Cache().replies())) == mock.models["m"] == 7
+
+
+@pytest.mark.parametrize("stop", ["interrupt", "error"])
+def test_when_a_study_stops_no_call_that_waits_for_its_turn_begins(endpoint, tmp_path, monkeypatch, stop):
+    over = threading.Event()
+    mock = endpoint(lambda request: 401 if request["model"] == "bad" else over.wait(9) and "red")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "endpoints.yaml").write_text("m: {max_concurrency: 2}")
+
+    async def run(models):
+        names = ["m"] * 7 + ["bad" if stop == "error" else "m"]
+        asked = [models.ask(name, str(i)) for i, name in enumerate(names)]
+        study = asyncio.create_task(models.run_all(asked, "t"))
+        while mock.models["m"] < 2:
+            await asyncio.sleep(0.01)
+        _ = stop == "interrupt" and study.cancel()
+        await asyncio.sleep(0.3)
+        over.set()
+        with pytest.raises((asyncio.CancelledError, endpoints.EndpointError)):
+            await study
+
+    with_models(run, max_concurrency=8)
+    assert len(list(Cache().replies())) == mock.models["m"] == 2
 
 
 # --- endpoints that take no schema --------------------------------------------------------------
@@ -181,7 +209,7 @@ def test_endpoints_yaml_names_address_key_and_price(endpoint, tmp_path, monkeypa
     monkeypatch.setenv("MY_KEY", "secret-of-the-test")
 
     async def run():
-        async with Models(budget_usd=1.5) as models:
+        async with Models(budget_usd=4.5) as models:
             await models.ask("mine", "which?")
             with pytest.raises(BudgetReached):
                 await models.ask("mine", "another?")
@@ -250,7 +278,7 @@ def test_identity_keeps_the_cache_when_an_address_changes():
 
 
 def test_budget_is_never_passed_and_what_is_left_can_go_on(endpoint, tmp_path, monkeypatch):
-    """Each call costs $0.10 and can cost $0.12 at most: 7 fit into $0.80, however many ask at once."""
+    """Each call costs $0.10 and can cost $0.34 at most: 7 fit into $1.00, however many ask at once."""
     mock = endpoint(lambda request: "red")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "endpoints.yaml").write_text("mine: {input_price: 10000, output_price: 0}")
@@ -266,7 +294,7 @@ def test_budget_is_never_passed_and_what_is_left_can_go_on(endpoint, tmp_path, m
 
     spent = []
     with pytest.raises(BudgetReached, match="raise it and run again"):
-        asyncio.run(run(0.8))
+        asyncio.run(run(1.0))
     assert 0.6 < spent[0] <= 0.8 and len(mock.requests) == round(spent[0] / 0.1)
     assert asyncio.run(run(2.0)) == ["red"] * 16
     assert len(mock.requests) == 16

@@ -8,6 +8,7 @@ from conftest import SAMPLE, make_conversation
 
 from realusersim_nb.agents import environment
 from realusersim_nb.corpus import loading, splits
+from realusersim_nb.errors import InputError
 from realusersim_nb.profiles import extraction, persona, release, verification
 from realusersim_nb.records import Case, Command, Demographic, JudgePrompt, Profile
 
@@ -22,9 +23,9 @@ def test_profiles_read_back_the_same_and_have_a_card(tmp_path):
     assert path == tmp_path / "profiles" / "consolidated_user_profiles.jsonl"
     assert list(release.read_profiles(tmp_path)) == extracted
     assert {"user_ip", "demographics", "linguistic_profile"} <= set(
-        json.loads(path.read_text().splitlines()[0])
+        json.loads(path.read_text(encoding="utf-8").splitlines()[0])
     )
-    assert f"{len(extracted):,} executable profiles" in (tmp_path / "README.md").read_text()
+    assert f"{len(extracted):,} executable profiles" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
 def test_profiles_are_there_for_other_tools_too(tmp_path):
@@ -52,7 +53,7 @@ def test_the_same_profiles_make_the_same_bytes(tmp_path):
 @pytest.mark.parametrize(
     "written",
     [
-        [{"command": "Be brief.", "examples": ["ok"]}],
+        [{"command": "Be brief.", "examples": ["ok"], "dimension": "FORMALITY"}],
         {"formality": [{"command": "Be brief.", "examples": ["ok"]}]},
         {"commands": [{"dimension": "Formality", "command": "Be brief.", "examples": ["ok"], "rank": 1}]},
     ],
@@ -67,6 +68,36 @@ def test_commands_are_read_in_other_forms(tmp_path, written):
     (profile,) = release.read_profiles(tmp_path / "p.jsonl")
     assert profile.commands == [Command(dimension="formality", command="Be brief.", examples=["ok"])]
     assert list(profile.demographics) == ["gender"]
+
+
+@pytest.mark.parametrize(
+    ("written", "dimension"),
+    [
+        ("Multi-Turn Behavior", "multi-turn behaviour"),
+        ("multi_turn_behaviour", "multi-turn behaviour"),
+        ("Filler / Hesitation", "filler/hesitation"),
+        ("filler_hesitation", "filler/hesitation"),
+        ("filler_and_hesitation", "filler/hesitation"),
+        ("MessageLength", "message length"),
+        ("requests-for-alternatives", "requests for alternatives"),
+    ],
+)
+def test_spellings_of_a_dimension_are_read_as_it(written, dimension):
+    assert release.find_dimension(written) == dimension
+
+
+@pytest.mark.parametrize("fields", [{"dimension": "emoji use"}, {}])
+def test_command_of_no_known_dimension_is_named_with_its_line(tmp_path, fields):
+    rows = [
+        {"user_ip": "u", "demographics": {}, "linguistic_profile": [{"command": "Be brief.", **each}]}
+        for each in ({"dimension": "formality"}, fields)
+    ]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    wanted = (
+        rf"p.jsonl, line 2: .*{fields.get('dimension', '')!r}, expected one of capitalization, .*alternatives"
+    )
+    with pytest.raises(InputError, match=wanted):
+        list(release.read_profiles(tmp_path / "p.jsonl"))
 
 
 def test_cases_read_back_the_same_and_are_a_corpus_too(tmp_path):

@@ -45,6 +45,15 @@ def test_nearest_profile_finds_its_user_above_chance_and_not_where_users_are_ali
     assert table.loc[1, "ci_low"] <= table.loc[1, "chance"]
 
 
+def test_interval_of_authorship_attribution_is_drawn_by_the_seed(monkeypatch):
+    def give_seed(values, clusters, *, seed=None):
+        return dict.fromkeys(["rate", "ci_low", "ci_high"], seed)
+
+    monkeypatch.setattr(reliability.stats, "estimate_rate", give_seed)
+    table = identify(make_users(40, 6), make_users(40, 6, number=1), n_candidates=40, seed=7)
+    assert table["ci_low"].tolist() == [7, 7]
+
+
 def test_too_few_users_are_an_error():
     with pytest.raises(ValueError, match="3 users have held-out messages, 50 are needed"):
         identify(make_users(3, 4), make_users(3, 4, number=1))

@@ -1,5 +1,6 @@
 """Runs side by side: settings are compared between runs that are alike in all else, two runs by what made them."""
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,8 +9,8 @@ from realusersim_nb import files
 from realusersim_nb.__main__ import main
 from realusersim_nb.plots.comparison import plot_board
 from realusersim_nb.runs import leaderboard, summary
-from realusersim_nb.runs.comparison import compare_runs
 from realusersim_nb.runs.folders import Run
+from realusersim_nb.runs.leaderboard import compare_runs
 
 
 def write_run(name, *, parameters, fidelity, js):
@@ -64,6 +65,38 @@ def test_settings_are_compared_between_runs_that_are_alike_in_all_else(tmp_path,
     assert plot_board(board, settings) is not None
     assert [leaderboard.read_size(name) for name in ("mixtral-8x7b-v0.1", "Qwen2.5-1.5B")] == [56, 1.5]
     assert np.isnan(leaderboard.read_size("gpt-4o"))
+
+
+def write_parameters(name, given, *, declared=None, **manifest):
+    """A run of which only the manifest is there and, if ``declared``, notebook 03 as it was executed."""
+    folder = files.outputs_folder() / name
+    files.write_json(folder / "manifest.json", {"parameters": given, **manifest})
+    if declared:
+        tagged = nbformat.v4.new_code_cell(declared, metadata={"tags": ["parameters"]})
+        nbformat.write(nbformat.v4.new_notebook(cells=[tagged]), folder / "03_x.ipynb")
+    return folder
+
+
+def test_default_and_the_same_value_given_are_one_setting(tmp_path, monkeypatch):
+    """Of an older manifest, which has only what was given, too."""
+    monkeypatch.chdir(tmp_path)
+    cell = "seed = 1\nn_cases = 4"
+    folders = [
+        write_parameters("older", {"03_x": {"seed": 1}}, declared=cell),
+        write_parameters("given", {"03_x": {"seed": 1, "n_cases": 4}}, declared=cell, code="d"),
+        write_parameters("other", {"03_x": {"seed": 2}}, declared=cell),
+    ]
+    assert leaderboard.read_settings(folders)["seed"].to_dict() == {"older": 1, "given": 1, "other": 2}
+    assert list(leaderboard.read_settings(folders)) == ["seed"]
+
+
+def test_parameter_with_several_values_in_one_run_names_them_all(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    same = {"03_x": {"n_cases": 4, "arms": ["a"]}, "05_y": {"n_cases": 4, "arms": ["a"]}}
+    mixed = same | {"05_y": {"n_cases": 9, "arms": ["a"]}}
+    folders = [write_parameters(*run, code="d") for run in (("same", same), ("mixed", mixed))]
+    settings = leaderboard.read_settings(folders)
+    assert settings.to_dict() == {"n_cases": {"same": 4, "mixed": "4 in 03, 9 in 05"}}
 
 
 def test_two_runs_are_compared_by_what_made_them_and_what_they_measured(tmp_path, monkeypatch, capsys):

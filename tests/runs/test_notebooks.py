@@ -23,7 +23,7 @@ from realusersim_nb import files
 from realusersim_nb.llm import cache
 from realusersim_nb.records import AgentRun, Case, Conversation, Judgement, Profile
 from realusersim_nb.runs import estimate, notebooks
-from realusersim_nb.runs.summary import pivot_measures, read_measures
+from realusersim_nb.runs.summary import pivot_measures, read_manifest, read_measures
 
 ROOT = Path(__file__).parents[2]
 REPLIES = Path(__file__).parents[1] / "replies.jsonl.gz"
@@ -87,7 +87,7 @@ def run_folder(workplace, solved):
 def test_every_notebook_ran_and_the_run_is_complete(run_folder):
     assert len(list(run_folder.glob("*.ipynb"))) == 7
     assert not list(run_folder.rglob(".*"))
-    manifest = json.loads((run_folder / "manifest.json").read_text())
+    manifest = json.loads((run_folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["parameters"]["03_benchmark_fidelity"]["n_cases"] == 2
     assert (
         set(manifest["prompts"]) >= {"judge_analysis.md", "user_turn.md"}
@@ -110,7 +110,7 @@ def test_three_exercises_with_folded_solutions_end_a_notebook(path):
 
 
 def test_summary_has_every_promised_key(run_folder):
-    summary = json.loads((run_folder / "summary.json").read_text())
+    summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))
     assert {"name", "conversations", "users"} <= set(summary["corpus"])
     assert {"n", "commands", "verified_examples"} <= set(summary["profiles"])
     assert set(summary["fidelity"]) == {"task_only", "profile", "shuffled_profile", "same_user", "other_user"}
@@ -130,11 +130,11 @@ def test_summary_has_every_promised_key(run_folder):
 
 
 def test_estimate_is_no_less_than_what_was_asked_and_of_its_order(run_folder):
-    parameters = json.loads((run_folder / "manifest.json").read_text())["parameters"]
+    parameters = json.loads((run_folder / "manifest.json").read_text(encoding="utf-8"))["parameters"]
     declared = {path.stem: notebooks.read_parameters(path) for path in notebooks.find_notebooks()}
     estimated = estimate.estimate_run({name: given | parameters[name] for name, given in declared.items()})
     for name, calls in estimated.groupby("notebook")["calls"].sum().items():
-        asked = json.loads((run_folder / name / "summary_part.json").read_text())["calls"]
+        asked = json.loads((run_folder / name / "summary_part.json").read_text(encoding="utf-8"))["calls"]
         assert calls / 6 <= asked["live"] + asked["cached"] <= calls + 3, name  # and three shown one by one
 
 
@@ -153,12 +153,12 @@ def test_promised_records_are_there_one_a_line(run_folder, path, record):
 
 
 def test_every_column_of_every_table_is_described(run_folder):
-    pages = re.split(r"^## ", (ROOT / "docs" / "tables.md").read_text(), flags=re.MULTILINE)
+    pages = re.split(r"^## ", (ROOT / "docs" / "tables.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     sections = {page.split()[0]: page for page in pages}
     systems = {"real", "task_only", "profile", "shuffled_profile"}
     for path in run_folder.glob("*/*.parquet"):
-        described = sections["Columns"] + sections[path.parent.name]
-        assert f"**{path.stem}**" in sections[path.parent.name], path
+        described = sections["Columns"] + sections["Of"] + sections[path.parent.name]
+        assert f"**{path.stem}**" in described, path
         columns = set(pd.read_parquet(path).columns) - (
             systems if path.stem in ("between", "dice") else set()
         )
@@ -175,7 +175,7 @@ def test_no_profile_was_made_from_the_case_it_is_used_on(run_folder):
 
 
 def test_report_holds_the_numbers_and_the_figures_but_no_code_or_widget(run_folder):
-    report = (run_folder / "report.html").read_text()
+    report = (run_folder / "report.html").read_text(encoding="utf-8")
     texts = pivot_measures(read_measures(run_folder))
     assert "n = 2" in texts.loc["profile", "fidelity by embedded"]
     assert all(f"<td>{text}</td>" in report for text in texts.to_numpy().ravel() if text)
@@ -185,7 +185,7 @@ def test_report_holds_the_numbers_and_the_figures_but_no_code_or_widget(run_fold
 
 
 def test_runner_prints_a_line_a_notebook_and_where_the_report_is(run_folder):
-    printed = (run_folder.parent.parent / "printed.txt").read_text()
+    printed = (run_folder.parent.parent / "printed.txt").read_text(encoding="utf-8")
     assert all(f"{number:02d}_" in printed for number in range(7))
     assert "tokens" in printed and str(run_folder / "report.html") in printed
 
@@ -230,7 +230,7 @@ def test_user_error_is_shown_as_a_sentence_and_not_by_a_stack_trace(workplace):
 
 
 def test_numbers_on_the_report_are_those_of_the_tables_which_it_links(run_folder):
-    page = (run_folder / "report.html").read_text()
+    page = (run_folder / "report.html").read_text(encoding="utf-8")
     fidelity = pd.read_parquet(run_folder / "03_benchmark_fidelity/fidelity.parquet")
     success = pd.read_parquet(run_folder / "04_stress_test_agents/success.parquet").rename(
         columns={"success": "rate", "n_runs": "n_cases"}
@@ -276,7 +276,7 @@ def test_executed_notebook_exports_with_what_its_widgets_would_show(run_folder):
 
 
 def test_report_needs_no_network_and_holds_code_folded_and_what_made_the_run(run_folder):
-    page = (run_folder / "report.html").read_text()
+    page = (run_folder / "report.html").read_text(encoding="utf-8")
     assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"https?:", page)
     assert 'href="#glossary"' in page and "<strong>arm</strong>, or condition: what" in page
     assert "<summary>code</summary>" in page and "What made this run" in page and "judge_analysis.md" in page
@@ -311,7 +311,7 @@ def test_named_simulator_gets_all_calls_of_notebook_03_and_nobody_else(endpoint,
     command += ["-p", "corpus", str(SAMPLE), "--run-name", "elsewhere"]
     done = subprocess.run(command, cwd=workplace, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    manifest = json.loads((workplace / "outputs/elsewhere/manifest.json").read_text())
+    manifest = json.loads((workplace / "outputs/elsewhere/manifest.json").read_text(encoding="utf-8"))
     assert mock.models == {"my-model": manifest["calls"]["live"]} and manifest["calls"]["failed"] == 0
     assert not (workplace / "home").exists()  # the embedded model was not even assembled
     assert not [
@@ -319,17 +319,90 @@ def test_named_simulator_gets_all_calls_of_notebook_03_and_nobody_else(endpoint,
     ]
 
 
+def write_by_columns(path):
+    """The sample as a table of messages, which is read by its columns; gives their names."""
+    rows = [
+        {"conversation_id": row["conversation_hash"], "user_id": row["hashed_ip"], **message}
+        for row in map(json.loads, SAMPLE.read_text(encoding="utf-8").splitlines())
+        for message in row["conversation"]
+    ]
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return {name: name for name in rows[0]}
+
+
+NAMED = {role: f"{role}-model" for role in ("simulator", "assistant", "judge", "agent")}
+OTHER = {
+    "seed": 2,
+    "skip_steps": [],
+    "max_conversations": 12,
+    "n_users": 5,
+    "n_cases": 3,
+    "n_tasks": 1,
+    "n_trials": 2,
+    "extractor": "hybrid:writer-model",
+    "profile_messages": 6,
+    "compared_extractor": "hybrid:judge-model",
+    "n_compared": 1,
+    **NAMED,
+    "judge_calls": 1,
+    "judge_orders": ["simulated_first"],
+    "n_rejudged": 1,
+    "label_file": "labels.jsonl",
+    "arms": ["task_only", "placebo"],
+    "turn_format": "roles",
+    "max_user_messages": 2,
+    "systems": {"copy": str(SAMPLE)},
+    "reference": str(SAMPLE),
+    "domain": "airline",
+    "directives": ["polite"],
+    "agent_format": "function_calling",
+    "max_steps": 7,
+    "answer_file": "answers.jsonl",
+    "sweep": "pilot",
+    "compared_arm": "task_only",
+    "max_concurrency": 4,
+    "budget_usd": 50.0,
+    "llm_mode": "record",
+}
+GIVEN = {"simulator": None, "corpus": str(SAMPLE), "systems": {"copy": str(SAMPLE)}, "k": 3, "n_triplets": 2}
+BY_MODELS = GIVEN | {"facet_writer": "writer", "embedder": "points", "annotator": "reader"}
+
+
+def test_every_parameter_has_been_something_else_and_no_more_is_asked_than_estimated(
+    endpoint, run_folder, workplace, monkeypatch
+):
+    """All notebooks with other values; a parameter that no run of this module sets fails here."""
+    monkeypatch.chdir(workplace)
+    mock, released = endpoint(answer_any), str(run_folder / "03_benchmark_fidelity" / "released")
+    (workplace / "outputs/pilot").mkdir()
+    (workplace / "outputs/pilot/one").symlink_to(run_folder)
+    columns = write_by_columns(workplace / "other.csv")
+    other = OTHER | {"corpus": "other.csv", "columns": columns, "released": released}
+    prices = {name: {"input_price": 1, "output_price": 1} for name in [*NAMED.values(), "writer-model"]}
+    for name, content in {"other.yaml": other, "endpoints.yaml": prices}.items():
+        (workplace / name).write_text(json.dumps(content), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "realusersim_nb", "run", "-f", "other.yaml"], capture_output=True, text=True
+    )
+    (workplace / "endpoints.yaml").unlink()
+    assert done.returncode == 0, done.stderr[-3000:]
+    runs = [read_manifest(run_folder)["parameters"], read_manifest(workplace / "outputs/other")["parameters"]]
+    runs.append({"05_measure_gap": BY_MODELS})
+    untried = [
+        f"{path.stem} {name}"
+        for path in notebooks.find_notebooks()
+        for name, default in notebooks.read_parameters(path).items()
+        if all(run.get(path.stem, {}).get(name, default) == default for run in runs)
+    ]
+    assert untried == []
+    estimated = estimate.estimate_run(runs[1]).groupby("model")["calls"].sum()
+    assert set(mock.models) == set(estimated.index) == {*NAMED.values(), "writer-model"}
+    assert not [model for model, n in mock.models.items() if n > estimated[model]]
+
+
 def test_notebook_05_describes_and_embeds_given_systems_by_models_without_any_simulator(endpoint, workplace):
     mock = endpoint(answer_any)
-    given = {
-        "simulator": None,
-        "corpus": str(SAMPLE),
-        "systems": {"copy": str(SAMPLE)},
-        "k": 3,
-        "n_triplets": 2,
-    }
-    models = {"facet_writer": "writer", "embedder": "points", "annotator": "reader"}
-    words = [word for name, value in (given | models).items() for word in ("-p", name, json.dumps(value))]
+    words = [word for name, value in BY_MODELS.items() for word in ("-p", name, json.dumps(value))]
     command = [sys.executable, "-m", "realusersim_nb", "run", "05", *words, "--run-name", "by_models"]
     done = subprocess.run(command, cwd=workplace, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

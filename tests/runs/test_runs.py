@@ -3,8 +3,12 @@
 import ast
 import asyncio
 import json
+import re
 import threading
+from contextlib import nullcontext
+from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
@@ -13,19 +17,14 @@ from conftest import SAMPLE
 
 from realusersim_nb import __main__ as main
 from realusersim_nb.corpus.loading import load_corpus
+from realusersim_nb.errors import InputError
 from realusersim_nb.profiles.extraction import describe_source
 from realusersim_nb.records import Profile
-from realusersim_nb.runs import folders, kernel, notebooks, summary
+from realusersim_nb.runs import estimate, folders, kernel, notebooks, summary
+from realusersim_nb.runs.parameters import KINDS, check_value
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-NAMES = """
-run_name seed corpus max_conversations n_users n_cases n_tasks n_trials extractor simulator
-assistant judge agent arms domain max_concurrency budget_usd llm_mode turn_format
-max_user_messages max_steps systems k compared_extractor n_compared skip_steps reference
-agent_format released judge_calls judge_orders n_rejudged label_file directives facet_writer
-embedder n_triplets annotator answer_file sweep compared_arm columns profile_messages
-""".split()
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +38,48 @@ def test_no_two_cells_have_one_id():
     assert len(ids) == len(set(ids))
 
 
+def fits(path, name, value):
+    """Whether a notebook's parameter can have a value."""
+    try:
+        check_value(path.stem, name, value)
+    except InputError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("n_users", [None, 1], ["ten", -1, 0, 1.5, True, date(2026, 1, 1)]),
+        ("budget_usd", [None, 0, 2.5], ["5", -1, float("nan"), float("inf"), True]),
+        ("seed", [0, 2**32 - 1], [None, -1, 2**32, 1.0]),
+        ("judge", [None, "m", ["m", "measured"]], [[], "", 5]),
+        ("arms", [["task_only", "stock"]], [[], ["nobody"], ["profile", "profile"], "profile"]),
+        ("extractor", ["measured", "gpt-4o", "hybrid:gpt-4o", "llama3:8b"], ["hybrid:", "", None]),
+        ("columns", [{}, {"role": "sender", "users": ["a"]}], [{"roles": "x"}, {"role": 1}]),
+        ("judge_calls", [1, 2], [3, "2", None]),
+        ("llm_mode", ["live"], ["off", None]),
+        ("released", [None, "folder", Path("folder")], [5, ""]),
+    ],
+)
+def test_value_of_a_parameter_has_its_kind_and_range(name, right, wrong):
+    other = Path("05_measure_gap.ipynb")
+    assert [fits(other, name, value) for value in right] == [True] * len(right)
+    assert [fits(other, name, value) for value in wrong] == [False] * len(wrong)
+
+
+def test_notebook_that_starts_with_a_wrong_value_stops_there(tmp_path, monkeypatch):
+    """As in JupyterLab or by plain papermill, where nothing is checked before."""
+    (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
+    monkeypatch.chdir(tmp_path)
+    for value, is_right in ((3, True), ("ten", False)):
+        kernel_of = SimpleNamespace(user_ns={"n_users": value})
+        monkeypatch.setattr(folders, "get_ipython", lambda kernel_of=kernel_of: kernel_of)
+        with nullcontext() if is_right else pytest.raises(InputError, match="'n_users' of 01_"):
+            run = folders.start_notebook("r", "01_extract_profiles")
+    assert run.parameters["n_users"] == 3 and run.parameters["n_compared"] == 2
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 class TestNotebookForm:
     def test_has_one_parameters_cell_of_commented_literals_with_known_names(self, path):
@@ -46,8 +87,9 @@ class TestNotebookForm:
         assert len(tagged) == 1
         for line in tagged[0].source.splitlines():
             name, _, value = line.partition(" = ")
-            assert name in NAMES and "  # " in value, line
-            ast.literal_eval(value.partition("  # ")[0])
+            value, _, comment = value.partition("  # ")
+            assert name in KINDS and comment and fits(path, name, ast.literal_eval(value)), line
+            assert fits(path, name, None) == bool(re.search("(None|null):", comment)), line
 
     def test_is_committed_without_outputs(self, path):
         code = [c for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
@@ -75,8 +117,10 @@ def test_parameter_files_fit_the_notebooks():
     [
         ("run 03 -p n_casse 5", "'n_casse' does not exist"),
         ("run 06 -p n_cases 5", "'n_cases' does not exist in 06"),
-        ("run 03 -p n_cases five", "expected a int"),
-        ("run 03 -p n_cases true", "expected a int"),
+        ("run 03 -p n_cases five", "'n_cases'"),
+        ("run 01 -p n_users ten", "'n_users'"),
+        ("run 01 -p n_users 2026-01-01", "'n_users'"),
+        ("run 03 -p simulator null", "'simulator' of 03"),
         ("run 09", "notebook '09' does not exist"),
         ("run -f missing.yaml", "no such file"),
         ("run --run-name ../x 00", "plain folder name"),
@@ -110,13 +154,13 @@ def test_profiles_of_a_changed_corpus_or_setting_are_made_anew(tmp_path, monkeyp
         source = describe_source(real.digest, **settings | changed)
         return asyncio.run(folders.Run("r", "02_x").take_profiles(real.conversations, source, models=None))
 
-    corpus.write_text(SAMPLE.read_text())
+    corpus.write_text(SAMPLE.read_text(encoding="utf-8"))
     source = describe_source(load_corpus(str(corpus)).digest, **settings)
     folders.Run("r", "01_extract_profiles").save_records("profiles", [Profile(user_id="u")], made_from=source)
-    assert take() == [Profile(user_id="u")]
+    assert list(take()) == [Profile(user_id="u")]
     for name, value in {"n_users": 3, "profile_messages": 9, "seed": 2}.items():
         assert len(take(**{name: value})) == 6
-    corpus.write_text("\n".join(SAMPLE.read_text().splitlines()[::-1]))
+    corpus.write_text("\n".join(SAMPLE.read_text(encoding="utf-8").splitlines()[::-1]))
     assert len(take()) == 6
 
 
@@ -124,7 +168,8 @@ def test_records_are_taken_only_if_made_from_the_same_settings(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     folders.Run("r", "01_x").save_records("profiles", [Profile(user_id="u")], made_from={"seed": 1})
     later = folders.Run("r", "02_y")
-    assert later.read_records("01_x/profiles.jsonl", Profile, made_from={"seed": 1}) == [Profile(user_id="u")]
+    saved = later.read_records("01_x/profiles.jsonl", Profile, made_from={"seed": 1})
+    assert list(saved) == [Profile(user_id="u")]
     assert later.read_records("01_x/profiles.jsonl", Profile, made_from={"seed": 2}) is None
     assert later.read_records("01_x/nothing.jsonl", Profile, made_from={}) is None
 
@@ -141,10 +186,13 @@ def test_damaged_record_is_named_by_file_and_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = folders.Run("r", "01_x")
     run.save_records("profiles", [Profile(user_id="u")], made_from={})
-    for line, problem in (('{"user_id": ', "not JSON"), ('{"user": 1}', "expected a Profile")):
+    for line, problem in (
+        ('{"user_id": ', "expected a Profile, but Invalid JSON"),
+        ('{"user": 1}', "expected"),
+    ):
         (run.folder / "profiles.jsonl").write_text(f'{{"user_id": "u"}}\n{line}\n')
         with pytest.raises(ValueError, match=rf"profiles.jsonl, line 2: {problem}"):
-            run.read_records("01_x/profiles.jsonl", Profile, made_from={})
+            list(run.read_records("01_x/profiles.jsonl", Profile, made_from={}))
 
 
 def test_summary_adds_up_calls_and_its_measures_are_described_with_interval_n_and_failures(
@@ -155,7 +203,7 @@ def test_summary_adds_up_calls_and_its_measures_are_described_with_interval_n_an
     by_judge = {"j": {"profile": {"rate": 0.5, **rates}, "same_user": {"rate": float("nan"), **rates}}}
     folders.Run("r", "03_x").finish(fidelity=by_judge["j"], fidelity_by_judge=by_judge)
     folders.Run("r", "04_y").finish(stress={})
-    saved = json.loads(Path("outputs/r/summary.json").read_text())
+    saved = json.loads(Path("outputs/r/summary.json").read_text(encoding="utf-8"))
     assert saved["fidelity"]["profile"]["ci_low"] is None and saved["calls"]["live"] == 0
     texts = summary.pivot_measures(summary.collect_measures(summary.find_runs()))["fidelity by j"]
     assert texts.to_dict() == {
@@ -178,8 +226,29 @@ def test_tables_and_figures_leave_no_half_files(tmp_path, monkeypatch):
         ".png",
         ".svg",
     ]
-    assert r"task\_only \& 5 \%" in (run.folder / "latex.tex").read_text() and not list(run.folder.glob(".*"))
+    assert r"task\_only \& 5 \%" in (run.folder / "latex.tex").read_text(encoding="utf-8") and not list(
+        run.folder.glob(".*")
+    )
     assert pd.read_csv(run.folder / "scores.csv").equals(pd.read_parquet(run.folder / "scores.parquet"))
+
+
+def plan(number, **given):
+    """What one notebook asks, with these parameters: calls by kind and model."""
+    [path] = notebooks.find_notebooks([number])
+    planned = estimate.plan_calls(path.stem, notebooks.fill_parameters(path, given), before={})
+    return {(asked, model): calls for asked, model, calls in planned}
+
+
+def test_openings_under_directives_are_counted_for_every_trial():
+    given = {"n_tasks": 2, "n_trials": 3, "arms": ["task_only"], "max_steps": 8, "turn_format": "roles"}
+    calls = plan("04", **given, simulator="s", agent="a", judge=["measured", "j"], directives=["polite"])
+    assert calls == {("agent step", "a"): 24, ("turn", "s"): 24 + 2 * 6 + 3, ("analysis", "j"): 6}
+
+
+def test_extractor_of_two_kinds_asks_its_model():
+    calls = plan("01", extractor="hybrid:w", compared_extractor="hybrid:c", n_users=5, n_compared=2)
+    assert calls == {("profile", "w"): 5, ("profile", "c"): 2}
+    assert plan("01", compared_extractor="measured") == {}
 
 
 def test_dry_run_says_calls_tokens_and_dollars_and_runs_nothing(capsys, monkeypatch):
@@ -193,18 +262,6 @@ def test_dry_run_says_calls_tokens_and_dollars_and_runs_nothing(capsys, monkeypa
     assert (
         "nobody-knows-me" in printed and "?" in printed
     )  # neither the number of users nor the price is known
-
-
-def test_budget_is_the_whole_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "summary_part.json").write_text('{"calls": {"cost_usd": 0.75}}')
-    assert notebooks.subtract_cost({"budget_usd": 2.0, "seed": 1}, tmp_path / "x") == {
-        "budget_usd": 1.25,
-        "seed": 1,
-    }
-    assert notebooks.subtract_cost({"budget_usd": 0.5}, tmp_path / "x") == {"budget_usd": 0.0}
-    assert notebooks.subtract_cost({"seed": 1}, tmp_path / "x") == {"seed": 1}
 
 
 @pytest.mark.parametrize(

@@ -23,14 +23,13 @@ from realusersim_nb.parallel import cluster
 from realusersim_nb.runs import estimate, sweeps
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
-PARAMETERS = 'run_name = "run"\nseed = 1\nsimulator = "m"\nn_cases = 3\nllm_mode = "live"'
+PARAMETERS = 'run_name = "run"\nseed = 1\ncorpus = "sharegpt"\nsystems = {}\nsimulator = "m"\nn_cases = 3\nllm_mode = "live"'
 CODE = """
 import asyncio
 from realusersim_nb.errors import InputError
-from realusersim_nb.llm import Models
 from realusersim_nb.runs import start_notebook
 run = start_notebook(run_name, "00_tiny")
-models = Models(llm_mode=llm_mode)
+models = run.open_models(llm_mode=llm_mode)
 replies = await models.run_all([models.ask(simulator, f"{seed} {i}") for i in range(n_cases)], "asking")
 if simulator == "bad":
     raise ValueError("no such simulator")
@@ -84,7 +83,7 @@ def test_every_combination_is_a_run_in_a_folder_that_says_what_varies(place):
         ({"grid": {"simulator": []}}, "'simulator' has no values"),
         ({"runs": []}, "'runs' has no values"),
         ({"grid": {"models": ["a"]}}, "parameter 'models' does not exist"),
-        ({"grid": {"seed": ["one"]}}, "parameter 'seed': expected a int"),
+        ({"grid": {"seed": ["one"]}}, "parameter 'seed'"),
         ({"grid": {"simulator": ["a/b", "a b"]}}, "would both have the folder outputs/s/simulator=a_b"),
         ({"parameters": {"seed": 1}, "seeds": [1, 2]}, "'seed' is set in two places"),
         ({"parameters": {"run_name": "x"}}, "run_name is made of what varies"),
@@ -136,7 +135,7 @@ def test_failed_runs_stop_no_other_and_finished_ones_are_not_run_again(place, ru
     mock = endpoint(lambda r: "yes")
     (place / "s.yaml").write_text("grid: {simulator: [m, bad]}\ntags: [pilot]")
     out, err, status = run()
-    assert status == 0 and "1 failed" in out and "1 finished" in out
+    assert status == 1 and "1 failed" in out and "1 finished" in out
     table = pd.read_parquet(place / "outputs/s/sweep.parquet").set_index("simulator")
     assert table.loc["m", ["state", "calls", "tags"]].tolist() == ["finished", 3, "pilot"]
     assert "no such simulator" in table.loc["bad", "error"] and "no such simulator" in out + err
@@ -146,9 +145,32 @@ def test_failed_runs_stop_no_other_and_finished_ones_are_not_run_again(place, ru
     run("--retry-failed")
     assert len(mock.requests) == n  # replies were kept
     (place / "outputs/s/simulator=m/manifest.json").write_text("{")  # half-written
-    out = run("--only", "bad")[0]
-    assert "2 runs: " in out and "1 begun" in out and "1 failed" in out
+    out, _, status = run("--only", "bad")
+    assert "2 runs: " in out and "1 begun" in out and "1 failed" in out and status == 1
     assert "1 finished" in run()[0] and len(mock.requests) == n
+    assert run("--only", "simulator=m")[2] == 0  # of these runs none has failed
+
+
+def test_run_is_not_finished_without_all_it_has_made_nor_of_other_files(place, run, endpoint):
+    endpoint(lambda r: "yes")
+    named = {"corpus": "c.jsonl", "systems": {"other": "folder"}}
+    (place / "folder").mkdir()
+    for name in ("c.jsonl", "folder/t.jsonl"):
+        (place / name).write_text("one")
+    (place / "s.yaml").write_text(json.dumps({"parameters": named, "seeds": [1]}))
+    run()
+    [planned], folder = plan(parameters=named, seeds=[1]), place / "outputs/s/seed=1"
+    written = (folder / "manifest.json").read_bytes()
+    assert sweeps.execute_run(planned) == "finished" and (folder / "manifest.json").read_bytes() == written
+    for name in ("c.jsonl", "folder/t.jsonl"):
+        (place / name).write_text("two")
+        assert sweeps.find_state(planned) == "begun", name
+        (place / name).write_text("one")
+    for lost in ("00_tiny", "00_tiny.ipynb", "00_tiny/summary_part.json", "summary.json"):
+        assert sweeps.find_state(planned) == "finished"
+        (folder / lost).rename(place / "away")
+        assert sweeps.find_state(planned) == "begun", lost
+        (place / "away").rename(folder / lost)
 
 
 def test_defect_keeps_its_trace_and_what_a_user_can_mend_is_a_sentence(place, run, endpoint, capfd):
@@ -157,8 +179,8 @@ def test_defect_keeps_its_trace_and_what_a_user_can_mend_is_a_sentence(place, ru
     run()
     for simulator, is_defect in (("bad", True), ("misspelt", False)):
         folder = place / f"outputs/s/simulator={simulator}"
-        assert json.loads((folder / "failed.json").read_text())["is_defect"] is is_defect
-        assert ("Traceback" in (folder / "log.txt").read_text()) is is_defect
+        assert json.loads((folder / "failed.json").read_text(encoding="utf-8"))["is_defect"] is is_defect
+        assert ("Traceback" in (folder / "log.txt").read_text(encoding="utf-8")) is is_defect
         assert main(["run", "00", "-p", "simulator", simulator]) == 1
         printed = capfd.readouterr().err
         assert (
@@ -246,7 +268,7 @@ def elsewhere(tmp_path_factory):
     start("scheduler", "--port", "0", "--host", "127.0.0.1", "--scheduler-file", str(folder / "file"))
     while not (folder / "file").exists():
         time.sleep(0.1)
-    address = json.loads((folder / "file").read_text())["address"]
+    address = json.loads((folder / "file").read_text(encoding="utf-8"))["address"]
     yield folder, address, lambda: start("worker", address, "--nthreads", "1")
     for process in started[::-1]:
         process.terminate()

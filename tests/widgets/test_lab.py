@@ -29,7 +29,9 @@ def lab(tmp_path_factory):
     (folder / "data").symlink_to(ROOT / "data")
     (folder / "notebooks").mkdir()
     for path in (ROOT / "notebooks").glob("0*.ipynb"):
-        text = path.read_text().replace('corpus = \\"sharegpt\\"', 'corpus = \\"data/sample.jsonl\\"')
+        text = path.read_text(encoding="utf-8").replace(
+            'corpus = \\"sharegpt\\"', 'corpus = \\"data/sample.jsonl\\"'
+        )
         (folder / "notebooks" / path.name).write_text(text)
     (folder / "sitecustomize.py").write_text(
         'import sys\nsys.modules["xllamacpp"] = None  # as if not installed\n'
@@ -54,11 +56,11 @@ def lab(tmp_path_factory):
 def wait_for_address(log: Path) -> str:
     """Where the server answers, from its log."""
     for _ in range(300):
-        if address := re.search(r"http://(?:localhost|127\.0\.0\.1):\d+/", log.read_text()):
+        if address := re.search(r"http://(?:localhost|127\.0\.0\.1):\d+/", log.read_text(encoding="utf-8")):
             urllib.request.urlopen(f"{address[0]}api").close()
             return address[0]
         time.sleep(0.2)
-    raise AssertionError(log.read_text())
+    raise AssertionError(log.read_text(encoding="utf-8"))
 
 
 @pytest.fixture

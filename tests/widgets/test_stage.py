@@ -135,7 +135,7 @@ def test_profile_grows_into_what_all_messages_give():
     messages = style.measure_conversations(talks)
     whole = {p.user_id: p for p in extraction.extract_measured(talks)}
     for user, profile in whole.items():
-        grown = extraction.grow_profiles(messages, user)
+        grown = extraction.grow_profiles(talks, messages, user)
         assert grown[-1].commands == profile.commands and len(grown) == (messages["user_id"] == user).sum()
     assert len(grown[0].commands) <= len(grown[-1].commands)  # one message shows little
 
@@ -174,7 +174,7 @@ def test_first_notebook_runs_from_recorded_replies_where_no_model_is_installed(t
     surroundings = os.environ | {"PYTHONPATH": str(tmp_path), "REALUSERSIM_HOME": str(tmp_path / "home")}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=surroundings)
     assert done.returncode == 0, done.stderr[-3000:]
-    page = (tmp_path / "outputs/recorded/report.html").read_text()
+    page = (tmp_path / "outputs/recorded/report.html").read_text(encoding="utf-8")
     assert "No model here" in page and "recorded from the embedded model" in page
-    calls = json.loads((tmp_path / "outputs/recorded/summary.json").read_text())["calls"]
+    calls = json.loads((tmp_path / "outputs/recorded/summary.json").read_text(encoding="utf-8"))["calls"]
     assert calls["live"] == calls["failed"] == 0 and calls["cached"] >= 4

@@ -1,4 +1,4 @@
-"""``python -m realusersim_nb.llm.local_engine MODEL.gguf FOLDER PORT``: serve until no process uses the server."""
+"""``python -m realusersim_nb.llm.local_engine MODEL.gguf FOLDER PORT``: serve while a process needs it."""
 
 import asyncio
 import json
@@ -9,9 +9,6 @@ from pathlib import Path
 from aiohttp import web
 from filelock import FileLock, Timeout
 
-sys.modules["openvino_telemetry"] = None  # so that OpenVINO sends nothing
-
-# isort: split
 from realusersim_nb.llm.endpoints import EMBEDDED
 from realusersim_nb.llm.local_engine.engine import convert_model
 from realusersim_nb.llm.local_engine.routes import Server
@@ -27,7 +24,7 @@ async def serve(model: Path, folder: Path, port: int) -> None:
     await site.start()
     address = folder / "server.json"
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    address.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    address.write_text(json.dumps({"url": url, "pid": os.getpid()}), encoding="utf-8")
     while True:
         await asyncio.sleep(1)
         try:
