@@ -102,9 +102,9 @@ def keep_busy() -> Iterator[None]:
 
 def score_texts(url: str, prompts: list[str], in_flight: int = 8) -> list[list[float]]:
     """The log-probabilities of the tokens of each text."""
-    asked = {"max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0}
+    asked = {"max_tokens": 0, "echo": True, "logprobs": 1}
     answers = asyncio.run(post_all(url, "completions", [asked | {"prompt": p} for p in prompts], in_flight))
-    return [answer["choices"][0]["logprobs"]["token_logprobs"][1:-1] for answer in answers]
+    return [answer["choices"][0]["logprobs"]["token_logprobs"][1:] for answer in answers]
 
 
 def compare_engines(url: str) -> None:
