@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from realusersim_nb.corpus.columns import Columns, ColumnsError, parse_columns, write_note
 from realusersim_nb.corpus.conversations import number_users
 from realusersim_nb.corpus.curation import Funnel, curate_rows
-from realusersim_nb.corpus.formats import parse_row
+from realusersim_nb.corpus.layouts.columns import Columns, ColumnsError, parse_columns, write_note
+from realusersim_nb.corpus.layouts.rows import parse_row
 from realusersim_nb.corpus.pii import mask_pii
 from realusersim_nb.corpus.shards import SMALL, curate_shards, digest_curation
 from realusersim_nb.corpus.sources import find_shards, read_rows, read_shard
@@ -84,7 +84,7 @@ def explain_empty(funnel: Funnel) -> str:
         reasons = "; ".join(reason for reason, _ in funnel.unreadable.most_common(2)) or "it is empty"
         return f"no conversation could be read: {reasons}"
     step = next(name for name in funnel.names if not funnel.left[name])
-    layouts = "help(realusersim_nb.corpus.formats)"
+    layouts = "help(realusersim_nb.corpus.layouts.rows)"
     todo = f"leave that step out with skip_steps, or check the layout against {layouts}"
     unreadable = dict(funnel.unreadable) or "none"
     return f"curation step {step!r} left none of them (unreadable: {unreadable}); {todo}."
