@@ -7,10 +7,11 @@ import codecs
 import gzip
 import io
 import json
-import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+from zipfile import BadZipFile, ZipFile
+from zipfile import Path as InArchive
 
 import pyarrow as pa
 
@@ -67,9 +68,9 @@ def expand_archive(path: Path) -> list[Entry]:
     if path.suffix.lower() != ".zip":
         return [Entry(path)]
     try:
-        with zipfile.ZipFile(path) as archive:
+        with ZipFile(path) as archive:
             names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
-    except zipfile.BadZipFile as error:
+    except BadZipFile as error:
         raise InputError(
             f"{path}: the archive is damaged ({error}); download or pack it once more."
         ) from error
@@ -108,7 +109,7 @@ def read_head(entry: Entry) -> str:
     try:
         with open_text(entry) as stream:
             return stream.read(HEAD)
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile):  # told when it is read
+    except (OSError, EOFError, RuntimeError, BadZipFile):  # told when it is read
         return ""
 
 
@@ -124,7 +125,7 @@ def is_plain(entry: Entry) -> bool:
 def measure_size(entry: Entry) -> int:
     """Bytes of the text in an entry; of a compressed file about."""
     if entry.inner:
-        with zipfile.ZipFile(entry.path) as archive:
+        with ZipFile(entry.path) as archive:
             return archive.getinfo(entry.inner).file_size
     packed = entry.path.suffix.lower() in PACKED
     return entry.path.stat().st_size * (EXPANSION if packed else 1)
@@ -132,8 +133,8 @@ def measure_size(entry: Entry) -> int:
 
 def open_bytes(entry: Entry) -> BinaryIO:
     """The bytes of an entry, decompressed while they are read."""
-    raw = zipfile.ZipFile(entry.path).open(entry.inner) if entry.inner else io.FileIO(entry.path)
-    stream = io.BufferedReader(raw)
+    place = InArchive(entry.path, entry.inner) if entry.inner else entry.path
+    stream = io.BufferedReader(place.open("rb"))
     head = stream.peek(4)[:4]
     if head.startswith(PACKED[".gz"]):
         return gzip.GzipFile(fileobj=stream)

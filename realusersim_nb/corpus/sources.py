@@ -22,7 +22,7 @@ from realusersim_nb.corpus.layouts.columns import (
     group_rows,
     read_note,
 )
-from realusersim_nb.corpus.layouts.messengers import is_slack
+from realusersim_nb.corpus.layouts.messengers import complete_chat_columns, is_slack
 from realusersim_nb.corpus.layouts.rows import BOT, PLACE, Place, find_layout, parse_row
 from realusersim_nb.corpus.readers import read_rows_of
 from realusersim_nb.errors import InputError, MissingFileError
@@ -166,9 +166,10 @@ def find_columns(entry: Entry, kind: str, given: Columns | None) -> Columns | Co
         given = given or read_note(entry.path)
     except ColumnsError as problem:
         return problem
+    complete = complete_chat_columns if any(BOT in row for row in rows) else complete_columns
     is_known = given is None and any(isinstance(parse_row(row), Conversation) for row in rows)
     try:
-        return None if is_known or not rows else complete_columns(given or Columns(), rows)
+        return None if is_known or not rows else complete(given or Columns(), rows)
     except ColumnsError as problem:  # a broken row of a known layout gets its own reason
         return None if given is None and any(find_layout(row) for row in rows) else problem
 

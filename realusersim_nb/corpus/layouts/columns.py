@@ -15,7 +15,7 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from realusersim_nb.corpus.layouts.rows import BOT, CHAT, NOTES, SILENT, pick_name
+from realusersim_nb.corpus.layouts.rows import BOT, NOTES, SILENT, pick_name
 from realusersim_nb.corpus.layouts.times import read_times, sort_by_time
 from realusersim_nb.errors import InputError
 from realusersim_nb.files import replace_whole
@@ -93,8 +93,6 @@ def complete_columns(given: Columns, rows: list[dict]) -> Columns:
 
     ColumnsError: a given one is missing, a required one not recognised, or none or all speakers are users.
     """
-    if any(BOT in row for row in rows):
-        return complete_chat(given, rows)
     columns = given.model_copy()
     fields = [field for row in rows for field in row.items()]
     lists = [name for name, value in fields if is_list_of_turns(value)]
@@ -115,29 +113,6 @@ def complete_columns(given: Columns, rows: list[dict]) -> Columns:
         if "assistant" not in map(columns.name_role, speakers):
             columns.silent = []  # the assistant is called a system
     check_columns(columns, inner, rows)
-    return columns
-
-
-def complete_chat(given: Columns, rows: list[dict]) -> Columns:
-    """The columns of messages between people; programs are assistants. ColumnsError where users are not known."""
-    names = {
-        "role": "speaker",
-        "content": "text",
-        "conversation_id": CHAT,
-        "user_id": "speaker",
-        "time": None,
-    }
-    columns = given.model_copy(update=names)
-    speakers = Counter(str(row["speaker"]) for row in rows if row["text"])
-    if not (given.users or given.assistants):
-        columns.assistants = sorted({str(row["speaker"]) for row in rows if row[BOT]})
-    users = [speaker for speaker in speakers if columns.is_user(speaker)]
-    if not users or (len(users) == len(speakers) and not given.users):
-        counts = ", ".join(f"{name!r} ({n:,})" for name, n in speakers.most_common(12))
-        more = f" and {len(speakers) - 12} more" if len(speakers) > 12 else ""
-        todo = "name them with `-c users NAME` of the command look ('*': all of them)"
-        question = f"who is the user? These write: {counts or 'nobody'}{more}; {todo}."
-        raise ColumnsError(question, speakers)
     return columns
 
 

@@ -1,18 +1,20 @@
 """Chats between people: Slack, Discord, Telegram, Messenger (and Instagram), WhatsApp, as rows of messages.
 
 A row is a message: ``chat``, ``speaker``, ``text``, ``time``; ``columns`` makes conversations of them once it
-is known which speakers are the users. A pause of eight hours begins another conversation. What is no text that
-its speaker wrote (notices, deleted and forwarded messages, attachments) is counted by kind.
+is known which speakers are the users. A pause of eight hours begins another conversation. What is no text
+that its speaker wrote (notices, deleted and forwarded messages, attachments) is counted by kind.
 """
 
 import html
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import PurePosixPath
 
 import numpy as np
 
+from realusersim_nb.corpus.layouts.columns import Columns, ColumnsError
 from realusersim_nb.corpus.layouts.rows import BOT, CHAT, NOTES
 from realusersim_nb.corpus.layouts.times import read_times
 
@@ -43,6 +45,29 @@ def cut_at_pauses(chat: str, messages: list[Message]) -> Iterator[Message]:
     numbers = np.cumsum(np.diff(times[order], prepend=times[order][:1]) > PAUSE)
     for i, number in zip(order, numbers, strict=True):
         yield messages[i] | {CHAT: f"{chat}/{number}"}
+
+
+def complete_chat_columns(given: Columns, rows: list[dict]) -> Columns:
+    """The columns of messages between people, where programs are assistants; ColumnsError: who is the user?"""
+    names = {
+        "role": "speaker",
+        "content": "text",
+        "conversation_id": CHAT,
+        "user_id": "speaker",
+        "time": None,
+    }
+    columns = given.model_copy(update=names)
+    speakers = Counter(str(row["speaker"]) for row in rows if row["text"])
+    if not (given.users or given.assistants):
+        columns.assistants = sorted({str(row["speaker"]) for row in rows if row[BOT]})
+    users = [speaker for speaker in speakers if columns.is_user(speaker)]
+    if not users or (len(users) == len(speakers) and not given.users):
+        counts = ", ".join(f"{name!r} ({n:,})" for name, n in speakers.most_common(12))
+        more = f" and {len(speakers) - 12} more" if len(speakers) > 12 else ""
+        todo = "name them with `-c users NAME` of the command look ('*': all of them)"
+        question = f"who is the user? These write: {counts or 'nobody'}{more}; {todo}."
+        raise ColumnsError(question, speakers)
+    return columns
 
 
 # --- JSON, a chat an object ----------------------------------------------------------------------
@@ -131,15 +156,15 @@ CHATS: dict[str, tuple[Callable[[dict], bool], Callable[[dict], Iterator[Message
 def list_chats(row: dict, name: str) -> Iterator[dict | str]:
     """The messages of a row that is a whole chat; another row as it is."""
     messages = row.get("messages")
-    found = [read for fits, read in CHATS.values() if isinstance(messages, list) and fits(row)]
-    if not found:
+    reads = [read for fits, read in CHATS.values() if isinstance(messages, list) and fits(row)]
+    if not reads:
         yield row
         return
     channel = row.get("channel") or {}
     names = [row.get("name"), channel.get("name"), row.get("title"), row.get("threadName")]
     chat = next((str(mend_text(each)) for each in names if each), PurePosixPath(name).stem)
     try:
-        yield from cut_at_pauses(chat, list(found[0](row)))
+        yield from cut_at_pauses(chat, list(reads[0](row)))
     except (KeyError, TypeError, AttributeError) as error:
         yield f"the chat {chat!r} cannot be read: {type(error).__name__} {error}; export it once more"
 
