@@ -59,6 +59,8 @@ def list_entries(path: Path) -> list[Entry]:
     if not path.exists():
         todo = "give a path, 'sharegpt', 'wildchat' or a hub id"
         raise MissingFileError(f"corpus {str(path)!r}: no such file or folder; {todo}.")
+    if path.name == "results.json" and (simulations := path.with_name("simulations")).is_dir():
+        path = simulations  # tau2-bench's index of them
     paths = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     return [entry for each in paths for entry in expand_archive(each)]
 

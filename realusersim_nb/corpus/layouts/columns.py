@@ -42,11 +42,14 @@ EVERYBODY = "*"  # as a speaker: all of them
 
 
 class ColumnsError(InputError):
-    """A column that is not there or not recognised; or ``speakers``, by messages, of whom none is a user."""
+    """A column that is not there or not recognised; or it is open which of ``speakers`` are users.
 
-    def __init__(self, sentence: str, speakers: Counter | None = None):
+    They come with the number of their messages, and with the ``programs`` among them.
+    """
+
+    def __init__(self, sentence: str, speakers: Counter | None = None, programs: Iterable[str] = ()):
         super().__init__(sentence)
-        self.speakers = speakers or Counter()
+        self.speakers, self.programs = speakers or Counter(), [*programs]
 
 
 class Columns(BaseModel):

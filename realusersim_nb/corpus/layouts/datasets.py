@@ -111,7 +111,7 @@ def parse_sharegpt(row: dict) -> tuple[dict, list[Turn]]:
     return fields, turns
 
 
-@layout("a chat", "messages")
+@layout("a chat of roles and contents", "messages")
 def parse_chat(row: dict) -> tuple[dict, list[Turn]]:
     """A chat: our transcripts.jsonl, a run of tau2-bench, rows for fine-tuning; any roles and contents."""
     names = [pick_name(row, "case_id"), pick_name(row, "arm"), pick_name(row, "id")]
@@ -136,7 +136,7 @@ def parse_taubench(row: dict) -> tuple[dict, list[Turn]]:
 @layout("an index of tau2-bench's results", "info", "tasks", fits=lambda row: "simulations" not in row)
 def parse_tau2_index(row: dict) -> tuple[dict, list[Turn]]:
     """``results.json`` of tau2-bench 1.x: the simulations are files beside it."""
-    raise UnreadableRow("its simulations are files of their own: give the folder `simulations` beside it")
+    raise UnreadableRow("its simulations are files in a folder `simulations`, which is not beside it")
 
 
 @layout("a pair of real and simulated messages", "real_messages")

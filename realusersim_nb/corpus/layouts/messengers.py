@@ -14,14 +14,13 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from realusersim_nb.corpus.layouts.columns import Columns, ColumnsError
-from realusersim_nb.corpus.layouts.rows import BOT, CHAT, NOTES
+from realusersim_nb.corpus.layouts.columns import Columns, ColumnsError, quote_names
+from realusersim_nb.corpus.layouts.rows import BOT, CHAT, NOTES, explain_error
 from realusersim_nb.corpus.layouts.times import read_times
 
 PAUSE = 8 * 3600  # seconds
-NOTICE, DELETED, FORWARDED = (
-    f"{what} left out" for what in ("a notice of the system", "a deleted message", "a forwarded message")
-)
+NOTICE, DELETED = "a notice of the system left out", "a deleted message left out"
+FORWARDED, NAMELESS = "a forwarded message left out", "a message without a speaker left out"
 ATTACHED, EDITED = "an attachment left out", "an edited message, read as it is now"
 DAY = re.compile(r"([^/]+)/\d{4}-\d\d-\d\d\.json$")  # of Slack: a day of a channel
 
@@ -32,7 +31,9 @@ def make_message(
     speaker: object, text: object, time: float | str | None, *notes: str, bot: bool = False
 ) -> Message:
     """A message as a row, of which ``notes`` count what is left out."""
-    text = text if isinstance(text, str) and speaker and not {NOTICE, DELETED, FORWARDED} & {*notes} else ""
+    text = text if isinstance(text, str) and not {NOTICE, DELETED, FORWARDED} & {*notes} else ""
+    if text and not speaker:
+        text, notes = "", (*notes, NAMELESS)
     return {"speaker": speaker, "text": text, "time": time, NOTES: [*notes], BOT: bot}
 
 
@@ -48,82 +49,67 @@ def cut_at_pauses(chat: str, messages: list[Message]) -> Iterator[Message]:
 
 
 def complete_chat_columns(given: Columns, rows: list[dict]) -> Columns:
-    """The columns of messages between people, where programs are assistants; ColumnsError: who is the user?"""
-    names = {
-        "role": "speaker",
-        "content": "text",
-        "conversation_id": CHAT,
-        "user_id": "speaker",
-        "time": None,
-    }
-    columns = given.model_copy(update=names)
+    """The columns of messages between people; ColumnsError where it is open who the users are.
+
+    It is not for one person who writes with programs.
+    """
+    names = {"role": "speaker", "content": "text", "user_id": "speaker", "conversation_id": CHAT}
+    columns = given.model_copy(update=names | {"time": None})
     speakers = Counter(str(row["speaker"]) for row in rows if row["text"])
-    if not (given.users or given.assistants):
-        columns.assistants = sorted({str(row["speaker"]) for row in rows if row[BOT]})
+    programs = sorted({str(row["speaker"]) for row in rows if row[BOT]})
+    is_named = given.users or given.assistants
+    if not is_named and len(speakers.keys() - programs) == 1:
+        columns.assistants = programs
     users = [speaker for speaker in speakers if columns.is_user(speaker)]
     if not users or (len(users) == len(speakers) and not given.users):
-        counts = ", ".join(f"{name!r} ({n:,})" for name, n in speakers.most_common(12))
-        more = f" and {len(speakers) - 12} more" if len(speakers) > 12 else ""
-        todo = "name them with `-c users NAME` of the command look ('*': all of them)"
-        question = f"who is the user? These write: {counts or 'nobody'}{more}; {todo}."
-        raise ColumnsError(question, speakers)
+        who = quote_names(name for name, _ in speakers.most_common())
+        todo = "name the users with `-c users NAME` of the command look, '*' for all"
+        problem = "no user that is named writes here" if is_named else "who is the user?"
+        question = f"{problem} ({who or 'nobody'} write here); {todo}."
+        raise ColumnsError(question, speakers, programs)
     return columns
 
 
 # --- JSON, a chat an object ----------------------------------------------------------------------
 
 
-def read_telegram(chat: dict) -> Iterator[Message]:
-    """A chat of Telegram's ``result.json``; ``text`` is a text, or a list of texts and marked pieces."""
+def read_telegram(message: dict, chat: dict) -> Message:
+    """A message of Telegram's ``result.json``; ``text`` is a text, or a list of texts and marked pieces."""
     media = ("photo", "file", "media_type", "poll", "location_information", "contact_information")
-    for message in chat["messages"]:
-        text = message.get("text") or ""
-        if isinstance(text, list):
-            text = "".join(piece if isinstance(piece, str) else piece.get("text", "") for piece in text)
-        notes = [NOTICE] * (message.get("type") == "service") + [EDITED] * bool(message.get("edited"))
-        notes += [FORWARDED] * bool(message.get("forwarded_from")) + [ATTACHED] * any(
-            m in message for m in media
-        )
-        speaker = message.get("from") or message.get("from_id")
-        is_bot = chat.get("type") == "bot_chat" and speaker == chat.get("name")
-        yield make_message(
-            speaker, text, message.get("date_unixtime") or message.get("date"), *notes, bot=is_bot
-        )
+    text = message.get("text") or ""
+    if isinstance(text, list):
+        text = "".join(piece if isinstance(piece, str) else piece.get("text", "") for piece in text)
+    notes = [NOTICE] * (message["type"] == "service") + [EDITED] * bool(message.get("edited"))
+    notes += [FORWARDED] * bool(message.get("forwarded_from"))
+    notes += [ATTACHED] * any(name in message for name in media)
+    speaker = message.get("from") or message.get("from_id")
+    is_bot = chat.get("type") == "bot_chat" and speaker == chat.get("name")
+    return make_message(speaker, text, message.get("date_unixtime") or message["date"], *notes, bot=is_bot)
 
 
-def read_discord(chat: dict) -> Iterator[Message]:
-    """A channel as DiscordChatExporter writes it."""
-    for message in chat["messages"]:
-        notes = [NOTICE] * (message["type"] not in ("Default", "Reply")) + [EDITED] * bool(
-            message.get("timestampEdited")
-        )
-        notes += [ATTACHED] * sum(len(message.get(n) or ()) for n in ("attachments", "stickers", "embeds"))
-        author = message["author"]
-        is_bot = bool(author.get("isBot"))
-        yield make_message(author["name"], message["content"], message["timestamp"], *notes, bot=is_bot)
+def read_discord(message: dict, chat: dict) -> Message:
+    """A message of a channel as DiscordChatExporter writes it."""
+    notes = [NOTICE] * (message["type"] not in ("Default", "Reply"))
+    notes += [EDITED] * bool(message.get("timestampEdited"))
+    notes += [ATTACHED] * sum(len(message.get(n) or ()) for n in ("attachments", "stickers", "embeds"))
+    author = message["author"]
+    is_bot = bool(author.get("isBot"))
+    return make_message(author["name"], message["content"], message["timestamp"], *notes, bot=is_bot)
 
 
-def read_messenger(chat: dict) -> Iterator[Message]:
-    """A thread of Messenger or Instagram, newest first; its texts are UTF-8 that was taken for Latin-1."""
-    media = "photos videos audio_files files gifs sticker share media".split()
-    for message in chat["messages"]:
-        is_deleted = message.get("is_unsent") or message.get("isUnsent")
-        is_notice = message.get("type", "Generic") in (
-            "Call",
-            "Subscribe",
-            "Unsubscribe",
-            "call",
-            "subscribe",
-        )
-        notes = [DELETED] * bool(is_deleted) + [NOTICE] * is_notice
-        for name in media:
-            held = message.get(name) or ()
-            notes += [ATTACHED] * (len(held) if isinstance(held, list) else 1)
-        speaker, text = (
-            mend_text(message.get(old, message.get(new)))
-            for old, new in (("sender_name", "senderName"), ("content", "text"))
-        )
-        yield make_message(speaker, text, message.get("timestamp_ms", message.get("timestamp")), *notes)
+def read_messenger(message: dict, chat: dict) -> Message:
+    """A message of Messenger or Instagram, whose texts are UTF-8 that was taken for Latin-1, or as of today."""
+    is_new = "senderName" in message
+    speaker, text, time = (
+        ("senderName", "text", "timestamp") if is_new else ("sender_name", "content", "timestamp_ms")
+    )
+    is_notice = str(message.get("type", "Generic")).lower() in ("call", "subscribe", "unsubscribe")
+    is_deleted = bool(message.get("is_unsent") or message.get("isUnsent"))
+    notes = [DELETED] * is_deleted + [NOTICE] * is_notice
+    for name in "photos videos audio_files files gifs sticker share media".split():
+        files = message.get(name)
+        notes += [ATTACHED] * (len(files) if isinstance(files, list) else files is not None)
+    return make_message(mend_text(message[speaker]), mend_text(message.get(text)), message[time], *notes)
 
 
 def mend_text(text: object) -> object:
@@ -134,39 +120,38 @@ def mend_text(text: object) -> object:
         return text
 
 
-def has_messages(*fields: str) -> Callable[[dict], bool]:
-    """Whether the first messages of a chat have all these fields, a notice aside."""
-
-    def fits(chat: dict) -> bool:
-        messages = [m for m in chat["messages"][:20] if isinstance(m, dict)]
-        return any(all(field in message for field in fields) for message in messages)
-
-    return fits
-
-
-CHATS: dict[str, tuple[Callable[[dict], bool], Callable[[dict], Iterator[Message]]]] = {
-    "Discord": (has_messages("author", "content", "timestamp", "type"), read_discord),
-    "Telegram": (has_messages("type", "date", "from", "text"), read_telegram),
-    "Messenger": (has_messages("sender_name", "timestamp_ms"), read_messenger),
-    "Messenger of today": (has_messages("senderName", "timestamp", "type"), read_messenger),
-}
-"""Of each messenger: whether an object is a chat of it, and what reads its messages."""
+def find_messenger(chat: dict) -> tuple[str, Callable[[dict, dict], Message]] | None:
+    """Of an object that is a chat of people: the messenger, and what reads a message."""
+    messages = chat.get("messages")
+    if not isinstance(messages, list):
+        return None
+    fields = {name for message in messages[:20] if isinstance(message, dict) for name in message}
+    if {"guild", "channel"} <= chat.keys():
+        return "Discord", read_discord
+    if {"date", "type"} <= fields and {"from_id", "actor", "date_unixtime"} & fields:
+        return "Telegram", read_telegram
+    if "participants" in chat and {"timestamp_ms", "senderName"} & fields:
+        return "Messenger", read_messenger
+    return None
 
 
 def list_chats(row: dict, name: str) -> Iterator[dict | str]:
     """The messages of a row that is a whole chat; another row as it is."""
-    messages = row.get("messages")
-    reads = [read for fits, read in CHATS.values() if isinstance(messages, list) and fits(row)]
-    if not reads:
+    if not (known := find_messenger(row)):
         yield row
         return
+    title, read = known
     channel = row.get("channel") or {}
     names = [row.get("name"), channel.get("name"), row.get("title"), row.get("threadName")]
     chat = next((str(mend_text(each)) for each in names if each), PurePosixPath(name).stem)
-    try:
-        yield from cut_at_pauses(chat, list(reads[0](row)))
-    except (KeyError, TypeError, AttributeError) as error:
-        yield f"the chat {chat!r} cannot be read: {type(error).__name__} {error}; export it once more"
+    messages = []
+    for message in row["messages"]:
+        try:
+            messages.append(read(message, row))
+        except (KeyError, TypeError, AttributeError) as error:
+            problem = f"it looks like a message of {title}, but {explain_error(error)}"
+            yield f"{problem}; export the chat once more, or leave the message out"
+    yield from cut_at_pauses(chat, messages)
 
 
 # --- Slack ----------------------------------------------------------------------------------------

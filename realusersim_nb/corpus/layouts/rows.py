@@ -46,6 +46,10 @@ class Layout(NamedTuple):
     parse: Parse
     fits: Callable[[dict], bool]
 
+    def fits_row(self, row: dict) -> bool:
+        """Whether a row is of it."""
+        return all(name in row for name in self.fields) and self.fits(row)
+
 
 class UnreadableRow(ValueError):
     """A row is not what its layout asks for; says what is wrong."""
@@ -69,7 +73,7 @@ def layout(
 
 def find_layout(row: dict) -> Layout | None:
     """The first layout that a row has the fields of."""
-    return next((one for one in LAYOUTS if all(name in row for name in one.fields) and one.fits(row)), None)
+    return next((one for one in LAYOUTS if one.fits_row(row)), None)
 
 
 def parse_row(
