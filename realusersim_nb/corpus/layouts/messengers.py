@@ -98,11 +98,9 @@ def read_discord(message: dict, chat: dict) -> Message:
 
 
 def read_messenger(message: dict, chat: dict) -> Message:
-    """A message of Messenger or Instagram, whose texts are UTF-8 that was taken for Latin-1, or as of today."""
-    is_new = "senderName" in message
-    speaker, text, time = (
-        ("senderName", "text", "timestamp") if is_new else ("sender_name", "content", "timestamp_ms")
-    )
+    """A message of Messenger or Instagram, in which UTF-8 was taken for Latin-1; or as they write it now."""
+    names = ("sender_name", "content", "timestamp_ms")
+    speaker, text, time = ("senderName", "text", "timestamp") if "senderName" in message else names
     is_notice = str(message.get("type", "Generic")).lower() in ("call", "subscribe", "unsubscribe")
     is_deleted = bool(message.get("is_unsent") or message.get("isUnsent"))
     notes = [DELETED] * is_deleted + [NOTICE] * is_notice
