@@ -39,6 +39,8 @@ def make_message(
 
 def cut_at_pauses(chat: str, messages: list[Message]) -> Iterator[Message]:
     """The messages in order of time, where all have one, with ``chat``: its name and number."""
+    if not messages:
+        return
     readings = [times for times in read_times(messages, "time") if not np.isnan(times).any()]
     steady = [times for times in readings if (np.diff(times) >= 0).all()]
     times = (steady or (readings if len(readings) == 1 else [np.zeros(len(messages))]))[0]
