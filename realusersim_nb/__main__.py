@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from realusersim_nb import files
 from realusersim_nb.corpus import loading
-from realusersim_nb.corpus.columns import Columns
+from realusersim_nb.corpus.layouts.columns import Columns
 from realusersim_nb.errors import InputError, MissingFileError, StudyError
 from realusersim_nb.llm import endpoints
 from realusersim_nb.llm.cache import Cache

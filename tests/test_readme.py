@@ -18,7 +18,8 @@ from PIL import Image
 from benchmarks.endpoint import answer
 from realusersim_nb import records
 from realusersim_nb.agents import environment, participants, runner, scores
-from realusersim_nb.corpus import formats, loading
+from realusersim_nb.corpus import loading
+from realusersim_nb.corpus.layouts import rows
 from realusersim_nb.llm.replies import ToolReply
 from realusersim_nb.plots import theme
 from realusersim_nb.pt3 import judges
@@ -176,8 +177,8 @@ def test_agent_from_outside_is_a_class_and_its_name(endpoint, monkeypatch):
 
 
 def test_new_layout_of_a_corpus_is_one_function(monkeypatch, tmp_path):
-    monkeypatch.setattr(formats, "LAYOUTS", dict(formats.LAYOUTS))
-    exec(NEW_CORPUS, {"layout": formats.layout})
+    monkeypatch.setattr(rows, "LAYOUTS", list(rows.LAYOUTS))
+    exec(NEW_CORPUS, {"layout": rows.layout})
     turns = [{"who": who, "text": f"{who} speaks in plain English here"} for who in ("user", "assistant")] * 3
     (tmp_path / "dialogs.jsonl").write_text(
         json.dumps({"id": 7, "author": "ann", "dialog": turns}).replace("7", '"7"')

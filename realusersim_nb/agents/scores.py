@@ -8,7 +8,7 @@ import statsmodels.formula.api as smf
 from scipy.special import comb
 
 from realusersim_nb import stats
-from realusersim_nb.corpus.formats import END_MARKS
+from realusersim_nb.corpus.layouts.datasets import END_MARKS
 from realusersim_nb.records import AgentRun
 from realusersim_nb.simulators import conditions
 

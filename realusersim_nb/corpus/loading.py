@@ -1,7 +1,7 @@
 """Load a curated corpus, read transcripts as they are, and describe how a corpus is understood.
 
 A corpus is a name (``sharegpt``, ``wildchat``, a hub id such as ``allenai/WildChat-4.8M``) or the path of
-JSONL, JSON, parquet or CSV (file or folder), in a layout of ``formats`` or with columns as of ``columns``.
+files, a folder or an archive, in one of the ``layouts`` or with columns that are recognised or named.
 """
 
 from collections import Counter
@@ -12,18 +12,27 @@ from pathlib import Path
 
 import pandas as pd
 
-from realusersim_nb.corpus.columns import Columns, ColumnsError, parse_columns, write_note
+from realusersim_nb.corpus.containers import describe_container
 from realusersim_nb.corpus.conversations import number_users
 from realusersim_nb.corpus.curation import Funnel, curate_rows
-from realusersim_nb.corpus.formats import parse_row
+from realusersim_nb.corpus.layouts.columns import (
+    Columns,
+    ColumnsError,
+    is_monologue,
+    parse_columns,
+    write_note,
+)
+from realusersim_nb.corpus.layouts.rows import parse_row
+from realusersim_nb.corpus.layouts.suggestions import MANY, describe_rows, format_command, suggest_columns
 from realusersim_nb.corpus.pii import mask_pii
 from realusersim_nb.corpus.shards import SMALL, curate_shards, digest_curation
-from realusersim_nb.corpus.sources import find_shards, read_rows, read_shard
+from realusersim_nb.corpus.sources import OtherFile, Shard, find_shards, read_head_rows, read_rows, read_shard
 from realusersim_nb.errors import InputError
 from realusersim_nb.records import Conversation
 from realusersim_nb.text import cut_at_word
 
 FIRST_ROWS = 2000  # rows of a corpus that ``describe_corpus`` reads
+ONE_SIDED = "both sides speak"  # the step that drops conversations without an assistant
 DEFAULT_SKIPPED = ("assistant is GPT-4o",)  # few corpora but WildChat-4.8M would have anything left
 
 
@@ -84,7 +93,7 @@ def explain_empty(funnel: Funnel) -> str:
         reasons = "; ".join(reason for reason, _ in funnel.unreadable.most_common(2)) or "it is empty"
         return f"no conversation could be read: {reasons}"
     step = next(name for name in funnel.names if not funnel.left[name])
-    layouts = "help(realusersim_nb.corpus.formats)"
+    layouts = "help(realusersim_nb.corpus.layouts)"
     todo = f"leave that step out with skip_steps, or check the layout against {layouts}"
     unreadable = dict(funnel.unreadable) or "none"
     return f"curation step {step!r} left none of them (unreadable: {unreadable}); {todo}."
@@ -133,35 +142,76 @@ def describe_corpus(corpus: str, *, columns: dict[str, str | list[str]] | None =
     parsed = [parse_row(row, notes=notes) for row in islice(rows, FIRST_ROWS)]
     readable = [c for c in parsed if isinstance(c, Conversation)]
     problems = Counter(c for c in parsed if isinstance(c, str))
-    by_file = {shard.source: shard.columns for shard in shards if isinstance(shard.columns, Columns)}
-    lines += [describe_columns(in_file, path) for path, in_file in by_file.items()]
+    by_file = {(s.source, s.inner): s for s in shards if not s.on_hub}
+    lines += list(filter(None, map(describe_file, by_file.values())))[:20]
     first, users = "First " * (len(parsed) == FIRST_ROWS), len({c.user_id for c in readable})
     enough = sum(len(c.user_messages) >= 3 for c in readable)
     counts = f"{first}{len(readable):,} conversations of {users:,} users"
     lines.append(f"{counts}, {enough:,} of them with three messages of the user or more.")
     if any(shard.file for shard in shards):
         lines.append("A conversation is named with its file; a user named in two files is one person.")
-    lines += [f"Not read, {count:,} times: {reason}" for reason, count in problems.most_common(3)]
+    lines += [f"Not read, {count:,} times: {reason}" for reason, count in problems.most_common(5)]
     lines += [f"Noted, {count:,} times: {what}" for what, count in notes.most_common() if count]
+    if readable and not any(m.role == "assistant" for c in readable for m in c.messages):
+        lines.append(
+            f"No assistant writes: skip the step {ONE_SIDED!r} (skip_steps) for profiles and the gap."
+        )
+    lines += explain_unknown(corpus, given or Columns(), [*by_file.values()])
     return "\n".join([*lines, *map(preview_conversation, readable[:n])])
+
+
+def explain_unknown(corpus: str, given: Columns, shards: list[Shard]) -> list[str]:
+    """Of files in no known layout: who speaks in all of them, or what the first has; and the next command."""
+    unknown = [shard for shard in shards if type(shard.columns) is ColumnsError]
+    speakers = sum((shard.columns.speakers for shard in unknown), Counter())
+    if speakers and not (given.users or given.assistants):
+        counts = ", ".join(f"{name!r} ({n:,})" for name, n in speakers.most_common(MANY))
+        more = f" and {len(speakers) - MANY} more" * (len(speakers) > MANY)
+        programs = sorted({name for shard in unknown for name in shard.columns.programs})
+        guess = {"assistants": programs} if programs else {"users": [speakers.most_common(1)[0][0]]}
+        return [
+            f"These write, by messages: {counts}{more}.",
+            f"Say who is the user, for instance: {format_command(corpus, guess)}",
+        ]
+    others = [shard for shard in unknown if not shard.columns.speakers]
+    rows = read_head_rows(others[0].entry, others[0].kind) if others else []
+    if not rows:
+        return []
+    guess = suggest_columns(rows, given)
+    known = ", ".join(f"{name} is {value!r}" for name, value in guess.items())
+    lines = [f"{others[0].entry.name} is in no known layout.", *describe_rows(rows)]
+    if not guess:
+        todo = "name its columns (-c role, content, turns, reply, conversation_id, user_id, users)"
+        return [*lines, f"Next, {todo}: {format_command(corpus, {'role': 'NAME', 'content': 'NAME'})}"]
+    return [*lines, f"By what it holds, {known}. If so, next: {format_command(corpus, guess)}"]
 
 
 def save_columns(path: Path, given: Columns, shards: list) -> Path:
     """Save which column of a file or folder holds what; InputError if that does not fit."""
     if not path.exists():
         raise InputError(f"columns are those of a file or folder, and {str(path)!r} is neither.")
-    if problem := next((s.columns for s in shards if isinstance(s.columns, ColumnsError)), None):
-        raise problem
+    problems = [s.columns for s in shards if isinstance(s.columns, ColumnsError)]
+    others = [problem for problem in problems if not (isinstance(problem, OtherFile) or problem.speakers)]
+    if others or len(problems) == len(shards):  # not everybody writes in every chat
+        raise (others or problems)[0]
     return write_note(path, given)
 
 
-def describe_columns(columns: Columns, path: str) -> str:
-    """By which columns a file is read, in a line."""
+def describe_file(shard: Shard) -> str:
+    """How a file is packed and by which columns it is read, in a line; empty if neither needs a word."""
+    about, columns = describe_container(shard.entry) if shard.kind != "slack" else "", shard.columns
+    if isinstance(columns, Columns):
+        return f"{shard.file or shard.source}: {about}{'; ' * bool(about)}{describe_columns(columns)}"
+    return f"{shard.file or shard.source}: {about}." if about else ""
+
+
+def describe_columns(columns: Columns) -> str:
+    """By which columns a file is read."""
     row = "a conversation" if columns.turns else "an exchange" if columns.reply else "a message"
     given = columns.model_dump(exclude_defaults=True)
     known = ", ".join(f"{name} is {column!r}" for name, column in given.items())
-    is_one = "" if columns.conversation_id or columns.turns else "; the whole file is one conversation"
-    return f"{path}: each row is {row}; {known}{is_one}."
+    is_one = columns.conversation_id is None and columns.turns is None and not is_monologue(columns)
+    return f"each row is {row}; {known}{'; the whole file is one conversation' * is_one}."
 
 
 def preview_conversation(conversation: Conversation, *, n: int = 4) -> str:

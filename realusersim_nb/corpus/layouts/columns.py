@@ -12,34 +12,44 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-import pandas as pd
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from realusersim_nb.corpus.formats import NOTES, SILENT, pick_name
+from realusersim_nb.corpus.layouts.rows import BOT, NOTES, SILENT, pick_name
+from realusersim_nb.corpus.layouts.times import read_times, sort_by_time
 from realusersim_nb.errors import InputError
 from realusersim_nb.files import replace_whole
 
 NAMES = {  # by which columns are recognised, the surest first
-    "turns": "turns messages dialogue dialog chat history transcript thread conversation comments",
+    "turns": """turns messages original utterances dialogue dialog chat history transcript thread conversation
+        comments""",
     "role": "role sender speaker author from who author_role sender_type author_type participant direction",
-    "content": "content text message body utterance value msg prompt question query human input",
+    "content": "content contents text message body utterance value msg prompt question query human input",
     "reply": "reply response answer completion assistant output bot",
     "conversation_id": """conversation_id conversation chat_id chat ticket_id ticket thread_id thread
-        session_id session dialogue_id dialog_id case_id id""",
+        session_id session dialogue_id dialog_id convo_id case_id id""",
     "user_id": """user_id user customer_id customer client_id client requester_id requester visitor_id
         hashed_ip""",
     "time": "timestamp time created_at sent_at datetime date turn turn_id position index",
 }
 USERS = """user human customer client visitor end_user enduser requester guest caller member patient
     inbound incoming""".split()  # in a column of speakers
-SLASHED = re.compile(r"\s*(\d{1,2})([/.-])(\d{1,2})\2\d{2,4}\b")  # a date that begins with day or month
 Speakers = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
 
 
+QUESTIONS = {"prompt", "question", "query", "human"}  # names of columns that hold what users write, alone
+EVERYBODY = "*"  # as a speaker: all of them
+
+
 class ColumnsError(InputError):
-    """A column that is not there, or one that could not be recognised."""
+    """A column that is not there or not recognised; or it is open which of ``speakers`` are users.
+
+    They come with the number of their messages, and with the ``programs`` among them.
+    """
+
+    def __init__(self, sentence: str, speakers: Counter | None = None, programs: Iterable[str] = ()):
+        super().__init__(sentence)
+        self.speakers, self.programs = speakers or Counter(), [*programs]
 
 
 class Columns(BaseModel):
@@ -71,7 +81,8 @@ class Columns(BaseModel):
     def is_user(self, speaker: str) -> bool:
         """Whether a speaker is the user."""
         if self.users or self.assistants:
-            return speaker in self.users if self.users else speaker not in self.assistants
+            listed = speaker in self.users or EVERYBODY in self.users
+            return listed if self.users else speaker not in self.assistants
         return normalise_name(speaker) in USERS
 
 
@@ -87,7 +98,7 @@ def complete_columns(given: Columns, rows: list[dict]) -> Columns:
     """
     columns = given.model_copy()
     fields = [field for row in rows for field in row.items()]
-    lists = [name for name, v in fields if v and isinstance(v, list) and isinstance(v[0], dict)]
+    lists = [name for name, value in fields if is_list_of_turns(value)]
     columns.turns = given.turns or pick_column("turns", lists)
     outer = list(dict.fromkeys(name for row in rows for name in row if name != columns.turns))
     inner = list(dict.fromkeys(name for turn in list_turns(rows, columns) for name in turn))
@@ -108,6 +119,14 @@ def complete_columns(given: Columns, rows: list[dict]) -> Columns:
     return columns
 
 
+def is_list_of_turns(value: object) -> bool:
+    """Whether a field holds turns: objects, or pairs ``[speaker, text]``."""
+    if not (isinstance(value, list) and value):
+        return False
+    first = value[0]
+    return isinstance(first, dict) or (isinstance(first, list) and list(map(type, first)) == [str, str])
+
+
 def pick_column(kind: str, names: list) -> str | None:
     """The column whose name is the surest for this kind, or none."""
     known = {normalise_name(name): name for name in reversed(names)}
@@ -118,7 +137,11 @@ def list_turns(rows: list[dict], columns: Columns) -> list[dict]:
     """The messages or exchanges in these rows."""
     if columns.turns is None:
         return rows
-    return [turn for row in rows for turn in row.get(columns.turns) or [] if isinstance(turn, dict)]
+    turns = [turn for row in rows for turn in row.get(columns.turns) or []]
+    pairs = {
+        i: dict(zip(("speaker", "text"), t, strict=False)) for i, t in enumerate(turns) if isinstance(t, list)
+    }
+    return [turn for i, each in enumerate(turns) if isinstance(turn := pairs.get(i, each), dict)]
 
 
 def quote_names(names: Iterable) -> str:
@@ -131,7 +154,9 @@ def check_columns(columns: Columns, names: list, rows: list[dict]) -> None:
     """ColumnsError for what is missing."""
     todo = "in `columns` of describe_corpus, or with `-c {} NAME` of the command look"
     for kind, content in {"role": "the speaker", "content": "the text"}.items():
-        if getattr(columns, kind) is None and not (kind == "role" and columns.reply):
+        if getattr(columns, kind) is None and not (
+            kind == "role" and (columns.reply or is_monologue(columns))
+        ):
             question = f"which column holds {content}? The columns are {quote_names(names)}"
             raise ColumnsError(f"{question}; name it as {kind!r} {todo.format(kind)}.")
     if columns.role:
@@ -143,9 +168,15 @@ def check_columns(columns: Columns, names: list, rows: list[dict]) -> None:
             raise ColumnsError(f"{question} {answer}")
 
 
+def is_monologue(columns: Columns) -> bool:
+    """Whether all texts are the users'."""
+    is_alone = columns.role is None and columns.reply is None
+    return is_alone and (EVERYBODY in columns.users or normalise_name(columns.content) in QUESTIONS)
+
+
 def group_rows(rows: Iterable[dict | str], columns: Columns) -> Iterator[dict | str]:
     """A row of the layout ``messages`` a conversation; of a stray row a reason."""
-    groups: dict[str, list[int]] = {}
+    groups: dict[object, list[int]] = {}
     listed: list[dict] = []
     for row in rows:
         name = pick_name(row, columns.conversation_id) if isinstance(row, dict) else None
@@ -153,72 +184,79 @@ def group_rows(rows: Iterable[dict | str], columns: Columns) -> Iterator[dict | 
             yield row
         elif columns.turns:
             turns = list_turns([row], columns)
-            yield make_chat_row(turns, columns, times=read_times(turns, columns.time), outer=row)
+            yield from make_chat_rows(turns, columns, times=read_times(turns, columns.time), outer=row)
         elif columns.conversation_id and name is None:
             yield f"no value in column {columns.conversation_id!r}"
-        else:
-            groups.setdefault(name, []).append(len(listed))
+        else:  # of questions alone, each row is a conversation where no column says otherwise
+            alone = columns.conversation_id is None and is_monologue(columns)
+            groups.setdefault(len(listed) if alone else name, []).append(len(listed))
             listed.append(row)
     times = read_times(listed, columns.time)
     for numbers in groups.values():
         group, in_group = [listed[i] for i in numbers], times and [t[numbers] for t in times]
-        yield make_chat_row(group, columns, times=in_group, outer=group[0])
+        yield from make_chat_rows(group, columns, times=in_group, outer=group[0])
 
 
-def make_chat_row(turns: list[dict], columns: Columns, *, times: list | None, outer: dict) -> dict:
-    """A conversation as a row of the layout ``messages``; its user is the one named first by a user's."""
-    messages, users, notes = [], [], []
-    if (ordered := sort_by_time(turns, times)) is None:
-        ordered, notes = turns, [f"the times in {columns.time!r} give no clear order: that of the file kept"]
-    for turn in ordered:
-        role = columns.name_role(str(turn.get(columns.role))) if columns.role else "user"
-        messages.append({"role": role, "content": turn.get(columns.content)})
-        if columns.role is None:
-            messages.append({"role": "assistant", "content": turn.get(columns.reply)})
-        if role == "user":
-            users.append(pick_name(turn, columns.user_id))
-    user_id = pick_name(outer, columns.user_id) if columns.turns else next(filter(None, users), None)
-    name = pick_name(outer, columns.conversation_id)
-    return {"id": name, "user_id": user_id, "messages": messages, NOTES: notes}
+def make_chat_rows(
+    turns: list[dict], columns: Columns, *, times: list | None, outer: dict
+) -> Iterator[dict | str]:
+    """A conversation as a row of the layout ``messages``; one of several users once for each of them.
 
-
-def read_times(turns: list[dict], time: str | None) -> list[np.ndarray] | None:
-    """The times of all turns, in seconds, in each way that they can be read; NaN for one that cannot.
-
-    Of 03/02/2024 there are two, unless another date of them has a day above 12. Numbers are seconds, or the
-    thousandth to billionth part of one, each by its size.
+    There the others are the other side.
     """
-    if time is None:
-        return None
-    values = pd.Series([str(turn.get(time)).strip() for turn in turns])
-    numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    sizes = np.digitize(numbers.abs(), [1e11, 1e14, 1e17])  # the year 5138 in seconds, 1973 in thousandths
-    texts = values[numbers.isna()]
-    readings = []
-    for day_first in list_day_orders(texts) if len(texts) else [False]:
-        dates = pd.to_datetime(texts, errors="coerce", format="mixed", utc=True, dayfirst=day_first)
-        seconds = (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
-        readings.append((numbers / 1000.0**sizes).fillna(seconds).to_numpy())
-    return readings
+    notes = [note for turn in turns for note in turn.get(NOTES, ())]
+    if (ordered := sort_by_time(turns, times)) is None:
+        ordered = turns
+        notes += [f"the times in {columns.time!r} give no clear order: that of the file kept"]
+    name, users = pick_name(outer, columns.conversation_id), list_users(turns, columns, outer)
+    if not users and any(BOT in turn for turn in turns):
+        yield "none of the users writes in this conversation"
+        return
+    for user in users or [None]:
+        messages = [
+            message for turn in ordered for message in make_messages(turn, columns, user, len(users) > 1)
+        ]
+        several = len(users) > 1 and name is not None
+        yield {
+            "id": f"{name}/{user}" if several else name,
+            "user_id": user,
+            "messages": messages,
+            NOTES: notes,
+        }
+        notes = ["a conversation of several users, once for each"]
 
 
-def list_day_orders(texts: Iterable[str]) -> list[bool]:
-    """Whether the day may come first in such dates: one answer, two if it stays open, none if they differ."""
-    dates = [match.groups() for match in map(SLASHED.match, texts) if match]
-    day_first = any(int(first) > 12 or mark == "." for first, mark, _ in dates)
-    month_first = any(int(second) > 12 for _, _, second in dates)
-    if day_first or month_first:
-        return [day_first] * (day_first != month_first)
-    return [False, True] if dates else [False]
+def list_users(turns: list[dict], columns: Columns, outer: dict) -> list[str]:
+    """The users who write in a conversation; of turns in a row the one that the row names."""
+    if columns.turns:
+        return list(filter(None, [pick_name(outer, columns.user_id)]))
+    names = {
+        pick_name(t, columns.user_id): None
+        for t in turns
+        if name_side(t, columns) == "user" and has_text(t, columns)
+    }
+    return list(filter(None, names))
 
 
-def sort_by_time(turns: list[dict], times: list[np.ndarray] | None) -> list[dict] | None:
-    """The turns in the order on which all readings of their times agree; None if there is no such order."""
-    if times is None or len(turns) < 2:
-        return turns
-    orders = {tuple(reading.argsort(kind="stable")) for reading in times}
-    is_clear = len(orders) == 1 and not any(np.isnan(reading).any() for reading in times)
-    return [turns[i] for i in orders.pop()] if is_clear else None
+def has_text(turn: dict, columns: Columns) -> bool:
+    """Whether a message, or what a user asks in an exchange, is more than empty."""
+    return bool(str(turn.get(columns.content) or "").strip())
+
+
+def name_side(turn: dict, columns: Columns) -> str:
+    """The role in a message, that of the first side in an exchange."""
+    return columns.name_role(str(turn.get(columns.role))) if columns.role else "user"
+
+
+def make_messages(turn: dict, columns: Columns, user: str | None, is_one_of_several: bool) -> list[dict]:
+    """The messages of a turn, one, or two of an exchange, as ``user`` sees them."""
+    role = name_side(turn, columns)
+    if role == "user" and is_one_of_several and pick_name(turn, columns.user_id) not in (user, None):
+        role = "assistant"
+    messages = [{"role": role, "content": turn.get(columns.content)}]
+    if columns.reply:
+        messages.append({"role": "assistant", "content": turn.get(columns.reply)})
+    return messages
 
 
 def find_note(path: Path) -> Path:
