@@ -93,8 +93,18 @@ class Command(Record):
     contradicted: str = ""
 
 
+class Demonstration(Record):
+    """A message as it was typed, after one neutral sentence on what it asks for."""
+
+    wanted: str
+    typed: str
+
+
 class Profile(Record):
-    """An executable profile: what a simulator needs to behave like one user."""
+    """An executable profile: what a simulator needs to behave like one user.
+
+    ``demonstrations`` are of the user's messages (``simulators.demonstrations``), none until they are made.
+    """
 
     user_id: str
     demographics: dict[str, Demographic] = {}
@@ -102,16 +112,28 @@ class Profile(Record):
     commands: list[Command] = []
     source_conversations: list[str] = []
     extractor: str = "measured"
+    demonstrations: list[Demonstration] = []
 
 
 class Persona(Record):
-    """How a simulated user writes: one instruction a line, and the examples of each, in the same order."""
+    """How a simulated user writes: one instruction a line, and the examples of each, in the same order.
+
+    ``demonstrations`` are messages to write like; ``template`` is a prompt of the reader's own, in place of ours
+    (``simulators.conditions``).
+    """
 
     instructions: list[str] = []
     examples: list[list[str]] = []
+    demonstrations: list[Demonstration] = []
+    template: str = ""
 
     def render(self) -> str:
-        """The text that fills ``$persona`` in a prompt."""
+        """The text that fills ``$persona`` in a prompt, its demonstrations at the end."""
+        shown = [f"{shown.wanted}\nThis person types: {shown.typed}" for shown in self.demonstrations]
+        return "\n\n".join(filter(None, [self.render_instructions(), *shown]))
+
+    def render_instructions(self) -> str:
+        """The same without demonstrations."""
         lines = []
         for instruction, examples in zip_longest(self.instructions, self.examples, fillvalue=()):
             quotes = " / ".join(f'"{" ".join(example.split())}"' for example in examples)
@@ -122,13 +144,15 @@ class Persona(Record):
 class Case(Record):
     """One held-out real conversation and the goal a simulated user gets instead of it.
 
-    ``rewritten``: the first goal had copied the person's words, so it was asked for once more.
+    ``steps``: what each message asks for, as a neutral sentence; ``goal`` is the same as a text (released
+    cases have that only). ``rewritten``: a sentence had copied the person's words, and was asked for again.
     """
 
     case_id: str
     user_id: str
     goal: str
     key_context: str
+    steps: list[str] = []
     domain: str = ""
     task_type: str = ""
     rewritten: bool = False
@@ -137,7 +161,7 @@ class Case(Record):
     @property
     def brief(self) -> str:
         """Goal and context, as the simulated user reads them."""
-        return f"{self.goal}\nThey know: {self.key_context}"
+        return self.goal + (f"\nThey know: {self.key_context}" if self.key_context else "")
 
     def identify(self, arm: str) -> dict[str, str]:
         """The fields by which a conversation belongs to this case under an arm."""

@@ -13,6 +13,7 @@ from realusersim_nb.pt3.cases import (
     simulate_cases,
     split_by_domain,
     tabulate_side_by_side,
+    tag_cases,
 )
 from realusersim_nb.pt3.formalism import measure_formalism, pivot_formalism
 from realusersim_nb.pt3.judges import (
@@ -29,7 +30,7 @@ from realusersim_nb.pt3.labels import draw_label_pairs, read_labels
 from realusersim_nb.pt3.scores import compare_fidelity, normalise_fidelity, score_fidelity, tabulate_verdicts
 
 __all__ = ["draw_cases", "make_case", "make_cases", "measure_leaks", "simulate_cases", "split_by_domain"]
-__all__ += ["cut_case", "draw_reference_arms", "render_judged_messages", "tabulate_side_by_side"]
+__all__ += ["cut_case", "draw_reference_arms", "render_judged_messages", "tabulate_side_by_side", "tag_cases"]
 __all__ += ["DIMENSIONS", "JudgeSettings", "choose_model_judge", "measure_formalism", "pivot_formalism"]
 __all__ += ["find_unscored_reason", "judge_all", "judge_transcripts", "make_judge_request", "make_judges"]
 __all__ += ["compare_fidelity", "normalise_fidelity", "read_labels", "score_fidelity", "tabulate_verdicts"]

@@ -17,6 +17,7 @@ from realusersim_nb.pt3.cases import (
     make_case,
     measure_leaks,
     split_by_domain,
+    tag_cases,
 )
 from realusersim_nb.pt3.judges import JudgeSettings
 from realusersim_nb.pt3.scores import compare_fidelity, score_fidelity, tabulate_verdicts
@@ -255,23 +256,27 @@ def test_case_page_escapes_what_people_and_models_wrote():
 # --- goals -------------------------------------------------------------------------------------
 
 
-def test_goal_that_copies_the_person_is_asked_for_again_and_the_better_one_kept(endpoint, tmp_path):
+def test_goal_has_one_neutral_sentence_a_message_and_leaks_are_measured(endpoint, tmp_path):
     talk = make_conversation("could you sort this long list of numbers", "now in reverse", "thanks a lot")
-    step = {"action": "sort", "about": "numbers", "details": ""}
-    rest = {"facts": "none", "domain": "technology_it", "task_type": "write or mend code"}
-    copied = step | {"about": "sort this long list of numbers"}
-    mock = endpoint(
-        lambda r: json.dumps({"steps": [step if "still" in r["messages"][0]["content"] else copied], **rest})
-    )
+    tags = {"domain": "technology_it", "task_type": "write or mend code"}
 
-    case = with_models(lambda models: make_case(models, "helper", talk))
-    assert (case.goal, case.rewritten, case.domain) == ("1. sort: numbers", True, "technology_it")
-    assert "- sort this long list of numbers" in mock.requests[1]["messages"][0]["content"]
-    assert measure_leaks([case])["longest"].tolist() == [1]
-    assert {name: len(cases) for name, cases in split_by_domain([case]).items()} == {
-        "mixed_domain": 1,
-        "technology_it": 1,
-    }
+    def reply(request):
+        if "response_format" in request:
+            return json.dumps(tags)
+        asked = request["messages"][0]["content"].split('Message: """')[-1]
+        return "The user wants this long list of numbers ordered." if "sort" in asked else "The user objects."
+
+    endpoint(reply)
+
+    async def work(models):
+        return await tag_cases(models, "helper", [await make_case(models, "helper", talk, first=2)], seed=1)
+
+    [case] = with_models(work)
+    assert case.steps == ["The user wants this long list of numbers ordered.", "The user objects."]
+    assert (case.goal, case.rewritten, case.domain) == ("\n".join(case.steps), True, "technology_it")
+    assert measure_leaks([case])["longest"].tolist() == [5] and measure_leaks([case])["too_long"].all()
+    sets = split_by_domain([case])
+    assert {name: len(cases) for name, cases in sets.items()} == {"mixed_domain": 1, "technology_it": 1}
 
 
 def test_copied_runs_are_found_whatever_the_case_and_the_stops():
