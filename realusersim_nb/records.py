@@ -118,8 +118,8 @@ class Profile(Record):
 class Persona(Record):
     """How a simulated user writes: one instruction a line, and the examples of each, in the same order.
 
-    ``demonstrations`` are messages to write like; ``template`` is a prompt of the reader's own, in place of ours
-    (``simulators.conditions``).
+    ``demonstrations`` are messages to write like; ``template`` is a prompt of the reader's own, in place of
+    ours (``simulators.conditions``).
     """
 
     instructions: list[str] = []

@@ -19,7 +19,7 @@ from realusersim_nb.profiles.style import typed_text
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import CLOSE, Case, Conversation
 from realusersim_nb.simulators.conditions import needs_demonstrations
-from realusersim_nb.simulators.demonstrations import add_demonstrations
+from realusersim_nb.simulators.demonstrations import add_demonstrations, keep_demonstrable
 from realusersim_nb.simulators.rollouts import roll_out_arms
 from realusersim_nb.simulators.sentences import COPIED_WORDS, state_request
 from realusersim_nb.simulators.users import Simulator
@@ -88,7 +88,7 @@ def draw_cases(held_out: list[Conversation], *, n_cases: int, seed: int) -> list
         usable = "profiles (notebooks 01 and 02), agents (04) and given systems (05, simulator null) work"
         raise InputError(f"{problem}: {usable}; for the rest give a corpus whose users come back.")
     one_each = pd.Series([conversations[0] for conversations in group_by_user(held_out).values()])
-    return one_each.sample(min(n_cases, len(one_each)), random_state=seed).tolist()
+    return one_each.sample(frac=1, random_state=seed)[:n_cases].tolist()  # more cases begin with the same
 
 
 async def make_case(
@@ -184,7 +184,7 @@ async def simulate_cases(
     profiled, held_out = hold_out(conversations, seed=seed, most=profile_messages)
     extracted, _ = await extraction.extract_profiles(profiled, extractor, models=models, seed=seed)
     profiles = {profile.user_id: profile for profile in extracted}
-    eligible = [c for c in held_out if c.user_id in profiles]
+    eligible = keep_demonstrable(held_out, profiled, n=n_demonstrations)
     chosen, first = draw_cases(eligible, n_cases=n_cases, seed=seed), simulator.max_user_messages
     writer = simulator.assistant or simulator.model
     cases, _ = await make_cases(models, writer, chosen, first=first, seed=seed)

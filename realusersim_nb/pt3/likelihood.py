@@ -21,6 +21,7 @@ from realusersim_nb.simulators import conditions
 from realusersim_nb.text import cut_at_word
 
 MOST_CHARS = 400  # of a message that is scored (ours)
+FIT_ARMS = ["task_only", "profile", "shuffled_profile", "demonstrations", "shuffled_demonstrations"]
 COMPARED = [
     ("demonstrations", "task_only"),
     ("demonstrations", "shuffled_demonstrations"),
@@ -80,8 +81,8 @@ def summarise_fit(fit: pd.DataFrame, *, seed: int) -> pd.DataFrame:
 
 
 def compare_fit(fit: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """The planned comparisons of the arms that are there, users as pairs: ``stats.PAIRED_COLUMNS`` in bits per
-    token, ``better`` (0..1: share of users whom the arm predicts better) and ``p_holm``.
+    """The planned comparisons of the arms that are there, users as pairs: ``stats.PAIRED_COLUMNS`` in bits
+    per token, ``better`` (0..1: share of users whom the arm predicts better) and ``p_holm``.
     """
     arms, rows = set(fit["arm"]), []
     wide = fit.pivot_table("bits", "user_id", "arm")
@@ -104,8 +105,8 @@ async def attribute_messages(
 ) -> pd.DataFrame:
     """Among the demonstrations of ``n_candidates`` people, whose make a real message likeliest?
 
-    One row a case: ``case_id, user_id``, ``first`` (1 if the writer's do; chance is 1 in ``n_candidates``) and
-    ``place`` (0..1: share of the others whose predict it less well). The others follow in a random cycle.
+    One row a case: ``case_id, user_id``, ``first`` (1 if the writer's do; chance is 1 in ``n_candidates``)
+    and ``place`` (0..1: share of the others whose predict it less well). The others follow in a random cycle.
     """
     order = np.random.default_rng(seed).permutation(len(cases))
     cycle = [cases[i] for i in [*order, *order][: len(cases) + n_candidates - 1]]

@@ -7,7 +7,7 @@ from realusersim_nb.simulators.conditions import (
     needs_demonstrations,
     write_personas,
 )
-from realusersim_nb.simulators.demonstrations import add_demonstrations
+from realusersim_nb.simulators.demonstrations import add_demonstrations, keep_demonstrable
 from realusersim_nb.simulators.role_breaks import tabulate_role_breaks
 from realusersim_nb.simulators.rollouts import (
     describe_rollouts,
@@ -23,6 +23,7 @@ __all__ += [
     "add_demonstrations",
     "describe_rollouts",
     "group_by_arm",
+    "keep_demonstrable",
     "needs_demonstrations",
     "roll_out",
     "roll_out_arms",

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from realusersim_nb.corpus.conversations import count_messages, number_users
 from realusersim_nb.corpus.splits import Talks, group_by_user
 from realusersim_nb.llm.models import Models
 from realusersim_nb.profiles.style import typed_text
-from realusersim_nb.records import Demonstration, Profile
+from realusersim_nb.records import Conversation, Demonstration, Profile
 from realusersim_nb.simulators.sentences import state_requests
 from realusersim_nb.text import cut_at_word
 
@@ -24,6 +25,14 @@ def draw_messages(texts: Iterable[str], n: int, *, seed: int) -> list[str]:
     usable = [text for text in typed if text]
     chosen = np.random.default_rng(seed).permutation(len(usable))[:n]
     return [usable[i] for i in sorted(chosen)]
+
+
+def keep_demonstrable(held_out: Talks, profiled: Talks, *, n: int) -> list[Conversation]:
+    """The held-out conversations of users with at least ``n`` messages in what profiles are made from."""
+    users, counts = number_users(profiled)[1], count_messages(profiled)
+    totals = np.bincount(number_users(profiled)[0], weights=counts, minlength=len(users))
+    enough = {user for user, total in zip(users, totals, strict=True) if total >= n}
+    return [c for c in held_out if c.user_id in enough]
 
 
 async def add_demonstrations(

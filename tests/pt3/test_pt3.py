@@ -2,13 +2,14 @@
 
 import json
 
+import pandas as pd
 import pytest
 from conftest import make_conversation, with_models
 from toy import CONVERSATIONS, make_case_of
 
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.plots import fidelity
-from realusersim_nb.pt3 import agreement, formalism, judges, labels
+from realusersim_nb.pt3 import agreement, findings, formalism, judges, labels
 from realusersim_nb.pt3.cases import (
     cut_case,
     draw_cases,
@@ -20,7 +21,7 @@ from realusersim_nb.pt3.cases import (
     tag_cases,
 )
 from realusersim_nb.pt3.judges import JudgeSettings
-from realusersim_nb.pt3.scores import compare_fidelity, score_fidelity, tabulate_verdicts
+from realusersim_nb.pt3.scores import compare_fidelity, list_pairs, score_fidelity, tabulate_verdicts
 from realusersim_nb.records import Conversation, Judgement, JudgePrompt
 from realusersim_nb.simulators import role_breaks
 from realusersim_nb.text import list_copied_runs, measure_longest_copy, measure_overlap
@@ -297,3 +298,32 @@ def test_formal_users_differ_from_real_ones_in_the_table():
     ].tolist() == [0, 1, 0.5, 0.5, 0.5]
     assert wide.loc["real", "starts lower-case"] == 1 and wide.loc["real", "users"] == 3
     fidelity.plot_formalism(table)
+
+
+def test_finding_is_of_the_judge_that_separates_people_best():
+    table = pd.DataFrame(
+        {"judge": ["a", "b", "b"], "dimension": ["index", "index", "D1"], "auc": [0.5, 0.8, 1]}
+    )
+    assert agreement.choose_best_judge(table, ["a", "b"]) == "b"
+    assert agreement.choose_best_judge(table[:0], ["a", "b"]) == "a"
+
+
+def test_grounded_arms_are_compared_with_none_and_with_their_control():
+    present = ["task_only", "profile", "demonstrations", "shuffled_demonstrations", "same_user", "other_user"]
+    assert list_pairs(present) == [
+        ("demonstrations", "task_only"),
+        ("demonstrations", "shuffled_demonstrations"),
+        ("profile", "task_only"),
+        ("same_user", "other_user"),
+    ]
+
+
+def test_formal_users_are_compared_with_the_real_ones_by_user():
+    formal = [under("task_only", case, "Please sort it.", "Thank you.") for case in CASES]
+    rows = {row["feature"]: row for row in formalism.compare_formalism(formal, CONVERSATIONS)}
+    row = rows["starts lower-case"]
+    assert (row["share"], row["real"], row["difference"], row["n_pairs"]) == (0, 1, -1, 3)
+    finding = findings.describe_ceiling(row)
+    assert (
+        finding["value"] == -1 and "0% of the messages under task_only, 100% of those" in finding["sentence"]
+    )

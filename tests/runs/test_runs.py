@@ -292,3 +292,19 @@ def test_next_kernel_is_started_meanwhile_and_only_taken_where_it_would_be_the_s
         assert third is not other and not other.has_kernel
     kernel.stop_idle()
     assert not [k for k in (first, second, third, other) if k.has_kernel or Path(k.folder.name).exists()]
+
+
+def test_findings_of_all_notebooks_are_in_the_summary(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for notebook in ("02_two", "03_three"):
+        run = folders.Run("r", notebook)
+        run.add_finding(f"seen in {notebook}", 0.5, ci_low=0.4, ci_high=float("nan"), n=24)
+        run.add_finding("not measured", float("nan"), n=0)
+        run.finish()
+    summary = json.loads((tmp_path / "outputs/r/summary.json").read_text(encoding="utf-8"))
+    figures = {"value": 0.5, "ci_low": 0.4, "ci_high": None, "n": 24, "p": None}
+    assert summary["findings"] == [
+        {"notebook": notebook, "sentence": f"seen in {notebook}"} | figures
+        for notebook in ("02_two", "03_three")
+    ]
+    assert "findings" not in summary["made_by"]
