@@ -20,6 +20,7 @@ from realusersim_nb.corpus.splits import group_by_user
 from realusersim_nb.llm.models import Models
 from realusersim_nb.parallel.bars import show_bar
 from realusersim_nb.profiles import style
+from realusersim_nb.profiles.persona import tabulate
 from realusersim_nb.profiles.verification import CHECKS, verify_profile
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import Command, Conversation, Demographic, Dimension, Profile
@@ -59,7 +60,7 @@ def profile_users(
     of all users of the messages. Examples are read from the conversations that were measured.
     """
     numbers = pd.factorize(messages["user_id"])[0]
-    rows = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
+    order, ends = np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))
     places, columns = (
         messages[["conversation", "turn"]].to_numpy(),
         [messages[n].to_numpy() for n in style.BY_NAME],
@@ -67,8 +68,9 @@ def profile_users(
     chosen = range(len(habits)) if users is None else habits.index.get_indexer(users)
     figures = habits.to_numpy(), percentiles.to_numpy()
     for user in show_bar(chosen, "profiles", leave=False, disable=len(habits) < 2):
-        features = np.stack([column[rows[user]] for column in columns], axis=1)
-        texts, sources = read_messages(conversations, places[rows[user]])
+        rows = order[ends[user - 1] if user else 0 : ends[user]]
+        features = np.stack([column[rows] for column in columns], axis=1)
+        texts, sources = read_messages(conversations, places[rows])
         commands = choose_commands(texts, features, *(table[user] for table in figures))
         yield Profile(user_id=habits.index[user], commands=commands, source_conversations=sources)
 
@@ -228,8 +230,8 @@ async def extract_profiles(
 
 def tabulate_measured(profiles: Iterable[Profile]) -> pd.DataFrame:
     """The checks of measured profiles, which hold by construction (see ``verify_profile``)."""
-    counts = [(p.user_id, c.dimension, *[len(c.examples)] * 2) for p in profiles for c in p.commands]
-    return pd.DataFrame([(*row, True, False, None) for row in counts], columns=CHECKS)
+    counts = ((p.user_id, c.dimension, *[len(c.examples)] * 2) for p in profiles for c in p.commands)
+    return tabulate(((*row, True, False, None) for row in counts), CHECKS)
 
 
 def complete_profile(written: Profile, measured: Profile, extractor: str) -> Profile:
