@@ -172,6 +172,8 @@ class Case(Record):
 class Judgement(Record):
     """Five verdicts on one conversation against the original; ``verdicts`` is null if unscored.
 
+    ``contradicted`` names dimensions whose verdict said the opposite of the judge's analysis: they have none.
+
     ``replies`` are the judge's raw replies, ``order`` and ``trial`` distinguish repeated judgements of one
     conversation, ``prompt_hash`` is the sha256 of the first request.
     """
@@ -183,6 +185,7 @@ class Judgement(Record):
     order: Order = "real_first"
     trial: int = 0
     verdicts: dict[str, bool] | None = None
+    contradicted: list[str] = []
     analysis: str = ""
     replies: list[str] = []
     prompt_hash: str = ""

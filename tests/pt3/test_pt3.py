@@ -28,6 +28,7 @@ from realusersim_nb.text import list_copied_runs, measure_longest_copy, measure_
 from realusersim_nb.widgets.cases import show_case, show_pair
 
 CASES = list(map(make_case_of, CONVERSATIONS))
+KEYS_OF_CASE = {"case_id": "a-0", "user_id": "a", "arm": "profile", "judge": "m"}
 
 
 def judgement(arm, value, user="a"):
@@ -83,6 +84,25 @@ def test_perfect_simulator_gets_100_per_cent_and_a_stranger_0(endpoint, tmp_path
     stranger = [under("stranger", case, "Hello.") for case in CASES]
     scores = score_fidelity(tabulate_verdicts(judge_all(tmp_path, perfect + stranger, **settings)))
     assert scores["rate"].to_dict() == {"perfect": 1.0, "stranger": 0.0}
+
+
+@pytest.mark.parametrize("settings", [{}, {"calls": 1}], ids=str)
+def test_verdict_that_contradicts_the_analysis_is_unscored_and_counted(endpoint, tmp_path, settings):
+    def reply(request):
+        answers = json.loads(judging_by_eye(request))
+        if "finding" in str(answers.get("D1")):
+            answers["D1"]["match"] = False
+        return json.dumps(answers | ({"D1": False} if isinstance(answers["D1"], bool) else {}))
+
+    endpoint(reply)
+    [judged] = judge_all(tmp_path, [under("profile", CASES[0])], **settings)
+    assert judged.contradicted == ["D1"] and judged.verdicts == dict.fromkeys(["D2", "D3", "D4", "D5"], True)
+    texts = ["It is no match.", "They do not match.", "A clear match in tone.", "Both are terse."]
+    assert [judges.read_finding(text) for text in texts] == [False, False, True, None]
+    every = judges.make_judgement(
+        KEYS_OF_CASE, dict.fromkeys(judges.DIMENSIONS, "a match"), dict.fromkeys(judges.DIMENSIONS, False)
+    )
+    assert every.verdicts is None and every.error == "its verdicts contradict its analysis"
 
 
 def test_failed_and_empty_transcripts_are_counted_never_scored_0(endpoint, tmp_path):
