@@ -99,7 +99,7 @@ def plan_rollouts(p: dict, simulator: str, assistant: str) -> Iterator[Planned]:
     """The messages of all rollouts: after the opening, each follows an answer and may be planned first."""
     conversations, messages = p["n_cases"] * len(p["arms"]), p["max_user_messages"]
     yield "turn", simulator, DRAWS * conversations * messages + ("profile" not in p["arms"])  # which is shown
-    if p["turn_format"] == "transcript":
+    if p["turn_format"] == "transcript" and p.get("released"):  # other goals have steps
         yield "plan", simulator, conversations * (messages - 1)
     yield "answer", assistant, conversations * (messages - 1)
 

@@ -152,8 +152,8 @@ class Run:
         about["finished"] = time.time()
         origin = {"notebook": self.folder.name, "parameters": self.parameters} | describe_code() | about
         files.write_json(self.folder / "provenance.json", origin | {"corpus": headlines.get("corpus")})
-        part = headlines | about | {"findings": self.findings}
-        files.write_json(self.folder / "summary_part.json", part)
+        shown = headlines | about | {"findings": self.findings}
+        files.write_json(self.folder / "summary_part.json", shown)
         write_summary(self.run_folder)
         if models and models.used:
             replies = pd.DataFrame(map(asdict, models.used.values())).sort_values("key")

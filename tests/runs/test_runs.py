@@ -256,8 +256,9 @@ def test_dry_run_says_calls_tokens_and_dollars_and_runs_nothing(capsys, monkeypa
     given = "-p simulator gpt-4o -p n_cases 600 -p extractor nobody-knows-me"
     assert main.main(f"run 03 05 06 --dry-run {given}".split()) == 0
     printed = capsys.readouterr().out
-    # 2 x 600 goals; 600 x 3 arms x (5 messages + 4 plans + 4 answers); (600 x (3 arms + 2 reference arms) + 2 x 4 again) x 2 judge calls
-    assert "30,616" in printed and "$" in printed
+    # 4 x 600 x (5 steps + 6 demonstrations) + 600 tags; 600 x 3 arms x (3 x 5 messages + 4 answers);
+    # (600 x (3 arms + 2 reference arms) + 2 x 4 again) x 2 judge calls
+    assert "67,216" in printed and "$" in printed
     assert "05_" not in printed  # what 03 asked already
     assert (
         "nobody-knows-me" in printed and "?" in printed
