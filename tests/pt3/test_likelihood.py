@@ -1,13 +1,12 @@
 """Predictive fit on a model with known log-probabilities: what it has seen typed before is likely."""
 
-import asyncio
+import json
 import math
+import re
 
 import pytest
-from conftest import make_conversation
+from conftest import make_conversation, with_models
 
-from realusersim_nb.llm.errors import CallFailed
-from realusersim_nb.llm.models import Models
 from realusersim_nb.pt3 import likelihood
 from realusersim_nb.records import Case, Demonstration, Persona, Profile
 
@@ -29,27 +28,36 @@ PROFILES = {
 SEEN, UNSEEN = math.log(0.5), math.log(0.125)  # one bit and three bits
 
 
-class KnownModels(Models):
-    """A word that stands in the context costs one bit, any other three."""
-
-    async def score(self, model, prompt, continuation):
-        if model == "broken":
-            raise CallFailed("server", "500")
-        return [SEEN if word in prompt.split() else UNSEEN for word in continuation.split()]
-
-
-def measure(model="m", arms=("task_only", "demonstrations", "shuffled_demonstrations"), **changes):
-    models = KnownModels(cache=":memory:")
-    return asyncio.run(likelihood.measure_fit(models, model, CASES, list(arms), PROFILES, seed=1))
+def score_words(request):
+    """A word that stands in the text before it costs one bit, any other three."""
+    words = list(re.finditer(r"\s*\S+", request["prompt"]))
+    texts = [word[0].strip() for word in words]
+    scores = [SEEN if text in texts[:i] else UNSEEN for i, text in enumerate(texts)]
+    logprobs = {
+        "tokens": texts,
+        "text_offset": [w.start() for w in words],
+        "token_logprobs": [None, *scores[1:]],
+    }
+    choice = {"text": request["prompt"], "logprobs": logprobs, "finish_reason": "length"}
+    return json.dumps(
+        {"choices": [choice], "usage": {"prompt_tokens": len(words), "completion_tokens": 0}}
+    ).encode()
 
 
 @pytest.fixture(autouse=True)
-def in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def scoring(endpoint):
+    return endpoint(score_words)
+
+
+def measure(arms=("task_only", "demonstrations", "shuffled_demonstrations")):
+    return with_models(
+        lambda models: likelihood.measure_fit(models, "m", CASES, list(arms), PROFILES, seed=1)
+    )
 
 
 def test_bits_are_those_of_the_model_and_only_the_persons_demonstrations_help():
     fit = measure()
+
     bits = fit.groupby("arm")["bits"].mean()
     unseen = "sort it U style".split()  # U is in the context of the person's demonstrations only
     assert bits["task_only"] == bits["shuffled_demonstrations"] == 3 and len(unseen) == 4
@@ -69,13 +77,8 @@ def test_sentence_is_the_same_in_every_arm_and_the_message_in_none():
     assert "Typed: hi u1" in texts[1] and not any("sort it" in text for text in texts)
 
 
-def test_failed_call_is_a_row_without_bits():
-    fit = measure("broken", ["task_only"])
-    assert fit["bits"].isna().all() and set(fit["error"]) == {"server: 500"}
-    assert likelihood.summarise_fit(fit, seed=1).loc["task_only", "n_failed"] == 12
-
-
 def test_messages_are_attributed_to_their_writers():
-    models = KnownModels(cache=":memory:")
-    table = asyncio.run(likelihood.attribute_messages(models, "m", CASES, PROFILES, n_candidates=5, seed=1))
+    table = with_models(
+        lambda models: likelihood.attribute_messages(models, "m", CASES, PROFILES, n_candidates=5, seed=1)
+    )
     assert table["first"].tolist() == [1] * 12 and set(table["user_id"]) == set(USERS)
