@@ -11,6 +11,8 @@ such sentences, so both are of one form.
 import re
 from collections.abc import Iterable
 
+from pydantic import BaseModel, Field
+
 from realusersim_nb.llm.errors import CallFailed, Outcome
 from realusersim_nb.llm.models import Models
 from realusersim_nb.prompts.fill import fill_prompt
@@ -22,11 +24,20 @@ SHOT_WORDS = {"sourdough", "bread", "1969", "1970", "spanish", "ortega", "parcel
 """Words of the examples in the prompt: in a sentence about a message without them, they have leaked."""
 
 
+class Request(BaseModel):
+    """What the user wants, as the rest of a sentence that begins with "The user"."""
+
+    the_user: str = Field(min_length=5)
+
+    def __str__(self) -> str:
+        return f"The user {re.sub('^the user ', '', self.the_user.strip(), flags=re.IGNORECASE)}"
+
+
 async def state_request(models: Models, model: str, message: str, *, seed: int) -> tuple[str, bool]:
     """The neutral sentence on a message, and whether it was asked for once more.
 
     That is done where five words in a row are the person's, and the version that copies less is kept.
-    CallFailed where the reply is no such sentence, also not at the second try.
+    CallFailed where there is no usable one, also not at the second try.
     """
     prompt = [{"role": "user", "content": fill_prompt("neutral_sentence", message=cut_message(message))}]
     sentence = await ask_sentence(models, model, prompt, message, seed=seed)
@@ -34,7 +45,8 @@ async def state_request(models: Models, model: str, message: str, *, seed: int) 
     if not copied:
         return sentence, False
     question = fill_prompt("neutral_sentence_again", copied="; ".join(copied))
-    prompt += [{"role": "assistant", "content": sentence}, {"role": "user", "content": question}]
+    reply = Request(the_user=sentence.removeprefix("The user ")).model_dump_json()
+    prompt += [{"role": "assistant", "content": reply}, {"role": "user", "content": question}]
     try:
         again = await ask_sentence(models, model, prompt, message, seed=seed)
     except CallFailed:
@@ -43,25 +55,19 @@ async def state_request(models: Models, model: str, message: str, *, seed: int) 
 
 
 async def ask_sentence(models: Models, model: str, prompt: list[dict], message: str, *, seed: int) -> str:
-    """A model's sentence, drawn a second time where the first reply is none; CallFailed after that."""
+    """A model's sentence, drawn a second time where the first has a leak; CallFailed after that."""
     for sample, temperature in enumerate((0.001, 0.7)):
-        sampling = {"temperature": temperature, "max_tokens": 80, "seed": seed, "sample": sample}
-        sentence = read_sentence(await models.ask(model, prompt, **sampling))
-        if sentence and not has_leaked(sentence, message):
+        sampling = {"temperature": temperature, "max_tokens": 100, "seed": seed, "sample": sample}
+        sentence = str(await models.ask_json(model, prompt, Request, **sampling))
+        if not has_leaked(sentence, message):
             return sentence
-    raise CallFailed("invalid", f"no neutral sentence that begins with 'The user': {sentence or 'none'!r}")
+    raise CallFailed("invalid", f"the sentence has words of the prompt's examples: {sentence!r}")
 
 
 def cut_message(message: str) -> str:
     """A message as the model reads it: a long one up to a word, with marks that it goes on."""
     head = cut_at_word(message.replace('"""', '"'), SHOWN_CHARS)
     return head + " ..." * (len(head) < len(message.strip()))
-
-
-def read_sentence(reply: str) -> str:
-    """The first sentence about the user in a reply; "" if there is none."""
-    match = re.search(r"The user .*", reply)
-    return match[0].strip().strip('"') if match else ""
 
 
 def has_leaked(sentence: str, message: str) -> bool:

@@ -282,10 +282,11 @@ def test_goal_has_one_neutral_sentence_a_message_and_leaks_are_measured(endpoint
     tags = {"domain": "technology_it", "task_type": "write or mend code"}
 
     def reply(request):
-        if "response_format" in request:
+        if request["response_format"]["json_schema"]["name"] == "CaseTags":
             return json.dumps(tags)
         asked = request["messages"][0]["content"].split('Message: """')[-1]
-        return "The user wants this long list of numbers ordered." if "sort" in asked else "The user objects."
+        text = "wants this long list of numbers ordered." if "sort" in asked else "objects."
+        return json.dumps({"the_user": text})
 
     endpoint(reply)
 

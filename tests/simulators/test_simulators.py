@@ -81,7 +81,11 @@ def test_demonstrations_are_turns_of_a_chat_before_what_is_wanted():
 
 
 def test_demonstrations_are_the_users_messages_with_a_neutral_sentence_each(endpoint, tmp_path):
-    endpoint(lambda r: "The user wants something." if "sort" in r["messages"][0]["content"][-60:] else "no")
+    endpoint(
+        lambda r: the_user(
+            "wants something." if "sort" in r["messages"][0]["content"][-20:] else "eats bread."
+        )
+    )
     talks = [make_conversation("sort it", "```x```", "sort it", "bye now", user="a")]
     shown = with_models(
         lambda models: demonstrations.add_demonstrations(
@@ -95,6 +99,10 @@ def test_demonstrations_are_the_users_messages_with_a_neutral_sentence_each(endp
 
 
 # --- sentences ---------------------------------------------------------------------------------
+
+
+def the_user(text):
+    return json.dumps({"the_user": text})
 
 
 def state(message):
@@ -118,12 +126,12 @@ def test_sentence_with_words_of_the_prompts_examples_is_drawn_again_and_then_fai
         word in sentences.fill_prompt("neutral_sentence", message="").lower() for word in sentences.SHOT_WORDS
     )
     endpoint(
-        lambda r: "The user asks about sourdough." if r["temperature"] < 0.1 else "The user asks for cars."
+        lambda r: the_user("asks about sourdough." if r["temperature"] < 0.1 else "The user asks for cars.")
     )
     assert state("cars pls") == ("The user asks for cars.", False)
     assert state("is sourdough good") == ("The user asks about sourdough.", False)
-    endpoint(lambda r: "Sure, here you are.")
-    with pytest.raises(CallFailed, match="no neutral sentence"):
+    endpoint(lambda r: the_user("asks about sourdough."))
+    with pytest.raises(CallFailed, match="words of the prompt's examples"):
         state("boats pls")
 
 
