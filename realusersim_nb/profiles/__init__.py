@@ -23,6 +23,7 @@ from realusersim_nb.profiles.release import (
 from realusersim_nb.profiles.reliability import (
     STABLE,
     attribute_authorship,
+    describe_attribution,
     measure_split_half,
     shuffle_users,
 )
@@ -39,6 +40,6 @@ __all__ = ["describe_source", "extract_measured", "extract_profiles", "grow_prof
 __all__ += ["make_persona", "render_profile", "tabulate_commands"]
 __all__ += ["collect_words", "count_demographics", "find_topics", "map_users", "measure_topic_coverage"]
 __all__ += ["draw_released_cases", "export_profiles", "find_judge_prompt", "write_cases"]
-__all__ += ["STABLE", "attribute_authorship", "measure_split_half", "shuffle_users"]
+__all__ += ["STABLE", "attribute_authorship", "describe_attribution", "measure_split_half", "shuffle_users"]
 __all__ += ["describe_features", "measure_conversations", "measure_messages", "summarise_users"]
 __all__ += ["tabulate_checks", "typed_text"]

@@ -112,9 +112,9 @@ def state(message):
 def test_sentence_that_copies_the_person_is_asked_for_again_and_the_better_one_kept(endpoint, tmp_path):
     mock = endpoint(
         lambda r: (
-            "The user wants numbers ordered."
+            the_user("wants numbers ordered.")
             if len(r["messages"]) > 1
-            else "The user wants to sort this long list of numbers."
+            else the_user("wants to sort this long list of numbers.")
         )
     )
     assert state("could you sort this long list of numbers") == ("The user wants numbers ordered.", True)
