@@ -49,7 +49,8 @@ def describe_pair(pair: dict, domain: str) -> dict:
     """A row of ``compare_success`` as a finding (see ``Run.add_finding``)."""
     sentence = (
         f"agent success in {domain}: {pair['arm']} less {pair['baseline']} is "
-        f"{100 * pair['difference']:+.0f} points; differences below {pair['min_detectable']:.0%} could not be seen"
+        f"{100 * pair['difference']:+.0f} points; differences below {pair['min_detectable']:.0%} could not "
+        "be seen"
     )
     figures = {"value": pair["difference"], "n": pair["n_pairs"]}
     return {"sentence": sentence, **figures, **{name: pair[name] for name in ("ci_low", "ci_high", "p")}}
