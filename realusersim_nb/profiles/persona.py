@@ -11,10 +11,13 @@ from realusersim_nb.records import Persona, Profile
 def make_persona(profile: Profile, *, examples: bool = True) -> Persona:
     """What a simulator follows of a profile: background, facts, then one line a command with its examples."""
     facts = [f"{name}: {fact.value}" for name, fact in profile.demographics.items()]
-    lines = [(line, []) for line in [profile.background, *facts] if line]
-    lines += [(f"- {c.command}", c.examples if examples else []) for c in profile.commands]
-    instructions, quoted = zip(*lines or [("- Nothing sets this person apart from others.", [])], strict=True)
-    return Persona(instructions=instructions, examples=quoted)
+    lines = [(line, [], []) for line in [profile.background, *facts] if line]
+    lines += [
+        (f"- {c.command}", *([c.examples, c.without] if examples else [[], []])) for c in profile.commands
+    ]
+    lines = lines or [("- Nothing sets this person apart from others.", [], [])]
+    instructions, shown, without = zip(*lines, strict=True)
+    return Persona(instructions=instructions, examples=shown, without=without)
 
 
 def render_profile(profile: Profile, *, examples: bool = True) -> str:
@@ -23,12 +26,13 @@ def render_profile(profile: Profile, *, examples: bool = True) -> str:
 
 
 def tabulate_commands(profiles: Iterable[Profile]) -> pd.DataFrame:
-    """One row a command: user_id, dimension, command, examples (count), feature, value, percentile, n."""
-    figures = ["feature", "value", "percentile", "n"]
+    """One row a command: user_id, dimension, command, examples (their number), and the figures of its evidence."""
+    figures = "feature value low high population percentile n sureness".split()
     rows = [
-        [intern(p.user_id), intern(c.dimension), intern(c.command), len(c.examples), *shown]
+        [intern(p.user_id), intern(c.dimension), intern(c.command), n_examples, *shown]
         for p in profiles
         for c in p.commands
+        for n_examples in [len(c.examples) + len(c.without)]
         for shown in [[intern(v) if isinstance(v, str) else v for v in map(c.evidence.get, figures)]]
     ]
     return pd.DataFrame(rows, columns=["user_id", "dimension", "command", "examples", *figures])

@@ -17,7 +17,7 @@ from realusersim_nb.corpus.shards import curate_shard, curate_shards
 from realusersim_nb.gap import facets
 from realusersim_nb.parallel import batches
 from realusersim_nb.parallel.cluster import connect, disconnect
-from realusersim_nb.profiles import style
+from realusersim_nb import style
 
 FRENCH = [
     "Bonjour, pouvez-vous m'aider à écrire une lettre ?",
