@@ -83,8 +83,9 @@ class Demographic(Record):
 class Command(Record):
     """One imperative rule of behaviour, verbatim examples of it, and the figures behind it.
 
-    ``without``: messages of the same user that do not follow it, where it says what is done in fewer than half of
-    them. ``contradicted`` names the measured figure of the user that speaks against the rule, if one does.
+    ``without``: messages of the same user that do not follow it, where it says what is done in fewer than
+    half of them. ``contradicted`` names the measured figure of the user that speaks against the rule, if one
+    does.
     """
 
     dimension: Dimension
@@ -107,8 +108,8 @@ class Profile(Record):
 
 
 class Persona(Record):
-    """How a simulated user writes: one instruction a line, and in the same order the examples of each, those that
-    follow it and those ``without``.
+    """How a simulated user writes: one instruction a line, and in the same order the examples of each, those
+    that follow it and those ``without``.
     """
 
     instructions: list[str] = []

@@ -1,7 +1,8 @@
 """Commands: what a habit is in words, with how often, and which of a user's habits are said.
 
-``commands.csv`` has a sentence for the high and the low end of a feature; no sentence where that end is no trait
-(most people never say please) or does not hold in conversations that were not seen (``reliability``, notebook 02).
+``commands.csv`` has a sentence for the high and the low end of a feature; no sentence where that end is no
+trait (most people never say please) or does not hold in conversations that were not seen (``reliability``,
+notebook 02).
 """
 
 import csv
@@ -59,7 +60,7 @@ def word_command(habit: Mapping, prior: Prior) -> str:
 
 
 def word_share(share: float, unit: str = "messages") -> str:
-    """How often, in words: ``"nearly always"``, ``"in about 3 of 10 messages"``, ``"in about 1 of 20 messages"``."""
+    """How often, in words: ``"nearly always"``, ``"in about 3 of 10 messages"``."""
     if share >= 0.95:
         return "nearly always"
     if share >= 0.075:

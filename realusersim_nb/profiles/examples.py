@@ -1,8 +1,9 @@
-"""Examples of a user's habits: verbatim pieces of their messages that do what the command says, by its own measure.
+"""Examples of a user's habits: verbatim pieces of their messages that do what the command says, by its own
+measure.
 
-A piece is cut to where the trait shows (a beginning, an end, a sentence); a trait of whole messages is shown by whole
-messages only. No message is used twice in a profile. What a user does in fewer than half of their messages is shown
-by one example that does it and one that does not.
+A piece is cut to where the trait shows (a beginning, an end, a sentence); a trait of whole messages is shown
+by whole messages only. No message is used twice in a profile. What a user does in fewer than half of their
+messages is shown by one example that does it and one that does not.
 """
 
 import re
@@ -28,7 +29,7 @@ class Written(NamedTuple):
 
 
 class Trait(NamedTuple):
-    """What an example must show: the feature from ``low`` to ``high``; ``is_rare``: in under half of messages."""
+    """What an example shows: the feature from ``low`` to ``high``; ``is_rare``: in under half of messages."""
 
     feature: Feature
     low: float
@@ -43,9 +44,11 @@ class Trait(NamedTuple):
 def choose_examples(
     messages: Sequence[Written], measured: np.ndarray, traits: Sequence[Trait]
 ) -> list[tuple[list[str], list[str]]]:
-    """Of each trait the pieces that show it and those that do not; ``measured``: a row a message, a column a trait.
+    """Of each trait the pieces that show it and those that do not; ``measured``: a row a message, a column a
+    trait.
 
-    Messages that show most of the traits come first. Each trait gets one example before any gets a second one.
+    Messages that show most of the traits come first. Each trait gets one example before any gets a second
+    one.
     """
     shown = np.array([[t.shows(v) for t, v in zip(traits, row, strict=True)] for row in measured], dtype=bool)
     order = np.argsort(-shown.sum(axis=1), kind="stable").tolist()
@@ -64,7 +67,7 @@ def choose_examples(
 
 
 def find_piece(message: Written, trait: Trait, wanted: bool) -> str:
-    """The first piece of a message that shows the trait, or does not, by the trait's own measure; "" if none."""
+    """The first piece of a message that shows the trait (or does not) by its own measure; "" if none."""
     for piece in filter(None, cut_pieces(message.text, trait.feature.place)):
         value = trait.feature.measure(piece, message.previous)
         if np.isfinite(value) and trait.shows(value) == wanted:
@@ -73,7 +76,7 @@ def find_piece(message: Written, trait: Trait, wanted: bool) -> str:
 
 
 def cut_pieces(text: str, place: style.Place) -> Iterator[str]:
-    """The pieces of a message that may be shown, verbatim: what was typed, from the beginning, end or a sentence."""
+    """The pieces of a message that may be shown, verbatim: of what was typed a start, an end or a sentence."""
     typed = typed_text(text)
     whole = text.strip() if typed == text else ""
     if place == "whole":

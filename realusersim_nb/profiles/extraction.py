@@ -42,9 +42,9 @@ def extract_measured(
 ) -> list[Profile]:
     """A profile of every user, from measurement alone.
 
-    A feature becomes a command if the user's true rate lies in the lowest or highest fifth of the users given with
-    a posterior probability of at least ``sureness`` (``rates``). ``messages``: the conversations as measured, if
-    they are (``style.measure_conversations``).
+    A feature becomes a command if the user's true rate lies in the lowest or highest fifth of the users given
+    with a posterior probability of at least ``sureness`` (``rates``). ``messages``: the conversations as
+    measured, if they are (``style.measure_conversations``).
     """
     messages = style.measure_conversations(conversations) if messages is None else messages
     population = fit_population(messages)
@@ -82,7 +82,8 @@ def write_commands(
 ) -> list[Command]:
     """The commands of one user, with doses, figures and examples.
 
-    ``measured`` has a row for each message and a column for each of ``habits`` (rows of ``rates.find_habits``).
+    ``measured`` has a row for each message and a column for each of ``habits`` (rows of
+    ``rates.find_habits``).
     """
     priors = [population[habit["feature"]] for habit in habits]
     usual = [find_usual(h, prior) if prior.within else None for h, prior in zip(habits, priors, strict=True)]
@@ -103,8 +104,8 @@ def write_commands(
 def read_messages(
     conversations: Sequence[Conversation], places: np.ndarray
 ) -> tuple[list[Written], list[str]]:
-    """The user messages at some places (position of the conversation, turn, whether it is an opening), each with
-    the typed text before it, and the conversations' ids.
+    """The user messages at some places (position of the conversation, turn, whether it is an opening), each
+    with the typed text before it, and the conversations' ids.
     """
     positions = list(dict.fromkeys(places[:, 0].tolist()))
     talks = dict(zip(positions, pick(conversations, positions), strict=True))

@@ -26,7 +26,7 @@ def render_profile(profile: Profile, *, examples: bool = True) -> str:
 
 
 def tabulate_commands(profiles: Iterable[Profile]) -> pd.DataFrame:
-    """One row a command: user_id, dimension, command, examples (their number), and the figures of its evidence."""
+    """One row a command: user_id, dimension, command, examples (count), and the figures of its evidence."""
     figures = "feature value low high population percentile n sureness".split()
     rows = [
         [intern(p.user_id), intern(c.dimension), intern(c.command), n_examples, *shown]

@@ -1,12 +1,13 @@
 """How often a user does something, how sure that is, and whether it sets them apart: empirical Bayes.
 
-The users' true rates of a feature are taken to follow one distribution, fitted to all users by maximum likelihood: a
-beta distribution of shares (counts k of n: beta-binomial), a normal one of mean logarithms of counts. Of each user
-this prior makes a posterior: their rate, shrunk towards the population by as much as few messages ask for, with an
-interval, and the probability that it lies in the lowest or highest fifth of the population's true rates.
+The users' true rates of a feature are taken to follow one distribution, fitted to all users by maximum
+likelihood: a beta distribution of shares (counts k of n: beta-binomial), a normal one of mean logarithms of
+counts. Of each user this prior makes a posterior: their rate, shrunk towards the population by as much as few
+messages ask for, with an interval, and the probability that it lies in the lowest or highest fifth of the
+population's true rates.
 
-One worked record: 3 messages of 3 begin in lower case; the population's prior is beta(0.28, 0.44), so the rate is
-3.28 / 3.72 = 0.88 (95 % interval 0.44 to 1.00).
+One worked record: 3 messages of 3 begin in lower case; the population's prior is beta(0.28, 0.44), so the
+rate is 3.28 / 3.72 = 0.88 (95 % interval 0.44 to 1.00).
 """
 
 from collections.abc import Sequence
@@ -29,9 +30,9 @@ HABITS = "user feature is_high sureness value low high n shown population percen
 class Prior(NamedTuple):
     """The true rates of a feature over a population, as two parameters, and the ends of its outer fifths.
 
-    Of shares ``one, two`` are those of a beta distribution; of counts they are mean and standard deviation of the
-    users' mean logarithms, and ``within`` is the standard deviation of one user's messages around theirs. ``mean``
-    is the middle of the population, ``low`` and ``high`` are the 20 % and 80 % points.
+    Of shares ``one, two`` are those of a beta distribution; of counts they are mean and standard deviation of
+    the users' mean logarithms, and ``within`` is the standard deviation of one user's messages around theirs.
+    ``mean`` is the middle of the population, ``low`` and ``high`` are the 20 % and 80 % points.
     """
 
     one: float
@@ -114,8 +115,8 @@ def find_quantile(prior: Prior, one: np.ndarray, two: np.ndarray, share: float) 
 
 
 def describe_posteriors(prior: Prior, one: np.ndarray, two: np.ndarray) -> dict[str, np.ndarray]:
-    """Of posteriors the mean as ``value``, the 95 % interval ``low, high``, beside the ``population``'s middle, and
-    the ``percentile`` (0..1), the share of the population below the value. Counts are in words.
+    """Of posteriors the mean as ``value``, the 95 % interval ``low, high``, beside the ``population``'s
+    middle, and the ``percentile`` (0..1), the share of the population below the value. Counts are in words.
     """
     value = one if prior.within else one / (one + two)
     low, high = (find_quantile(prior, one, two, share) for share in (0.025, 0.975))
@@ -142,10 +143,10 @@ def find_habits(
 ) -> pd.DataFrame:
     """The features in which users are surely apart, one row a user and feature, the surest first.
 
-    ``user`` (number of the user in order of first appearance), ``feature``, ``is_high`` (apart at the high end),
-    ``sureness`` (0..1), ``value`` with its 95 % interval ``low, high`` and the ``population``'s middle (rates 0..1;
-    of counts words), ``n`` messages that can show it, ``shown`` that do what a command would say, and
-    ``percentile`` (0..1), the place of the value. What fewer than two messages do is not said.
+    ``user`` (number of the user in order of first appearance), ``feature``, ``is_high`` (apart at the high
+    end), ``sureness`` (0..1), ``value`` with its 95 % interval ``low, high`` and the ``population``'s middle
+    (rates 0..1; of counts words), ``n`` messages that can show it, ``shown`` that do what a command would
+    say, and ``percentile`` (0..1), the place of the value. What fewer than two messages do is not said.
     """
     users, names = pd.factorize(messages["user_id"])
     tables = [pd.DataFrame(columns=HABITS)]

@@ -1,5 +1,5 @@
-"""Can a measured profile be trusted: is it more than chance, does it hold in conversations that were not seen, and
-does it identify its user among others?
+"""Can a measured profile be trusted: is it more than chance, does it hold in conversations that were not
+seen, and does it identify its user among others?
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,8 @@ def name_known(n: pd.Series) -> pd.Series:
 def measure_false_discovery(
     messages: pd.DataFrame, *, sureness: float = SURENESS, seed: int = 0
 ) -> pd.DataFrame:
-    """Commands of users, and of the same messages dealt out at random, by the same priors: how many are chance?
+    """Commands of users, and of the same messages dealt out at random, by the same priors: how many are
+    chance?
 
     One row a class of messages known (index ``known``; the last row, ``all``): ``commands``, ``dealt``, and
     ``rate`` = dealt / commands, the false discovery rate.
@@ -85,8 +86,8 @@ def measure_holding(
     """Whether each command holds in messages that no profile has seen: is their user again in that fifth?
 
     One row a command whose user has unseen messages that can show it: the columns of ``rates.find_habits``,
-    ``user_id``, ``holds`` (the rate of the unseen messages lies in the same fifth of the population's true rates)
-    and ``stranger`` (0..1, the share of all users' unseen messages of which that would be so).
+    ``user_id``, ``holds`` (the rate of the unseen messages lies in the same fifth of the population's true
+    rates) and ``stranger`` (0..1, the share of all users' unseen messages of which that would be so).
     """
     population, names = fit_population(messages), pd.factorize(messages["user_id"])[1]
     habits = choose_habits(messages, population, sureness=sureness)
@@ -110,7 +111,8 @@ def measure_holding(
 def tabulate_holding(holding: pd.DataFrame, by: str = "known", *, seed: int = 0) -> pd.DataFrame:
     """The share of commands that hold (``measure_holding``), by messages ``known`` or by ``feature``.
 
-    One row a class, and one for ``all``: ``rate`` with its 95 % interval by user, ``stranger``, ``n_commands``.
+    One row a class, and one for ``all``: ``rate`` with its 95 % interval by user, ``stranger``,
+    ``n_commands``.
     """
     groups = holding.assign(known=name_known(holding["n"])).groupby(by, observed=True)
     table = {
@@ -125,8 +127,8 @@ def tabulate_holding(holding: pd.DataFrame, by: str = "known", *, seed: int = 0)
 def compare_features(messages: pd.DataFrame, unseen: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """How likely each user's unseen messages are for each user's habits: a row a user, a column a candidate.
 
-    The logarithm of the posterior predictive probability, summed over the features that commands can say (up to a
-    constant of the row). Of the users in both tables (``style.measure_conversations``), at most 2,000.
+    The logarithm of the posterior predictive probability, summed over the features that commands can say (up
+    to a constant of the row). Of the users in both tables (``style.measure_conversations``), at most 2,000.
     """
     population = fit_population(messages)
     users = draw_compared(messages["user_id"], unseen["user_id"], seed=seed)
@@ -157,8 +159,9 @@ def draw_compared(known: pd.Series, unseen: pd.Series, *, seed: int) -> pd.Index
 
 
 def find_copies(profiled: Sequence[Conversation], held_out: Sequence[Conversation]) -> np.ndarray:
-    """Of each message held out (a row of their ``style.measure_conversations``) whether it repeats its user's known
-    ones: five words in a row, as in a template. Such a message shows again what was pasted, not a habit.
+    """Of each message held out (a row of their ``style.measure_conversations``) whether it repeats its user's
+    known ones: five words in a row, as in a template. Such a message shows again what was pasted, not a
+    habit.
     """
     talks = group_by_user(profiled)
     marks = [
@@ -190,9 +193,9 @@ def compare_texts(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """How alike users' unseen messages are to each user's known ones (cosine, 0..1), and the users' topics.
 
-    Both with a row a user and a column a candidate: masked n-grams (``style.ngrams``), without unseen messages that
-    repeat their user's known ones; and the words of the known messages, with their topic. ``later``: without messages
-    that open a conversation. Users who have no message left are in neither.
+    Both with a row a user and a column a candidate: masked n-grams (``style.ngrams``), without unseen
+    messages that repeat their user's known ones; and the words of the known messages, with their topic.
+    ``later``: without messages that open a conversation. Users who have no message left are in neither.
     """
     known, unseen, kept = [], [], []
     talks, unseen_talks = group_by_user(profiled), group_by_user(held_out)
@@ -211,10 +214,10 @@ def attribute_authorship(
 ) -> pd.DataFrame:
     """Top-k accuracy of authorship attribution: is the true author the likeliest of unseen messages?
 
-    ``likeness`` of ``compare_features`` or ``compare_texts``: a row a user's unseen messages, a column a candidate.
-    Users are drawn into disjoint groups of ``n_candidates``; with ``topics``, each stands beside the five strangers
-    nearest in topic. Ties are drawn. Index ``top`` (1, 5); columns ``rate`` (0..1) with its 95 % interval over
-    users, ``chance``, ``n_users``. InputError with fewer users than candidates.
+    ``likeness`` of ``compare_features`` or ``compare_texts``: a row a user's unseen messages, a column a
+    candidate. Users are drawn into disjoint groups of ``n_candidates``; with ``topics``, each stands beside
+    the five strangers nearest in topic. Ties are drawn. Index ``top`` (1, 5); columns ``rate`` (0..1) with
+    its 95 % interval over users, ``chance``, ``n_users``. InputError with fewer users than candidates.
     """
     rng, values, n_candidates = (
         np.random.default_rng(seed),
@@ -246,6 +249,6 @@ def attribute_authorship(
 
 
 def rank_true_author(values: np.ndarray, true: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """For each row, how many candidates are likelier than the ``true`` one (0: none), equals in random order."""
+    """For each row, how many candidates are likelier than the ``true`` one, equals in random order."""
     true = true[:, None]
     return (values > true).sum(1) + rng.integers(0, (values == true).sum(1))

@@ -47,9 +47,10 @@ def verify_profile(
     """The profile with only what is supported, and a table of its checks, one row a command.
 
     Examples that are no substring of one of the user's messages are removed; ``extracted`` demographics
-    without such a quote become ``inferred``. ``figures`` (``rates.describe_user``) flag commands that
-    they contradict and give the others their dose. Columns ``user_id, dimension, written`` and ``verbatim`` (examples),
-    ``checked`` (the command claims something that was measured), ``contradicted``, ``error`` (None).
+    without such a quote become ``inferred``. ``figures`` (``rates.describe_user``) flag commands that they
+    contradict and give the others their dose. Columns ``user_id, dimension, written`` and ``verbatim``
+    (examples), ``checked`` (the command claims something that was measured), ``contradicted``, ``error``
+    (None).
     """
     messages = [m for c in conversations for m in c.user_messages]
     commands, rows = [], []
@@ -85,8 +86,8 @@ def is_quoted(quote: str, messages: list[str]) -> bool:
 
 
 def check_claim(command: Command, figures: pd.DataFrame | None) -> tuple[bool, str, dict]:
-    """Whether a command's claim could be checked, the figure that contradicts it ("": none), and else what it gets
-    of measurement: the dose in its text, and evidence with the probability of what it claims (``sureness``).
+    """Whether a command's claim could be checked, the figure that contradicts it ("": none), and else what it
+    gets of measurement: the dose in its text, and evidence with the probability of the claim (``sureness``).
     """
     for feature, direction in find_claims(command):
         if figures is None or feature not in figures.index or not figures.loc[feature, "n"]:

@@ -1,8 +1,8 @@
 """English expressions of manner as patterns, and what turns a pattern into a measure of a message.
 
-A pattern is looked for as words, in any case, in Latin script only: a text in another script cannot show it (NaN).
-Many words are an expression in one place and none in another ("kind of slow", "what kind of talent"); the
-patterns ask for the place.
+A pattern is looked for as words, in any case, in Latin script only: a text in another script cannot show it
+(NaN). Many words are an expression in one place and none in another ("kind of slow", "what kind of talent");
+the patterns ask for the place.
 """
 
 import re
@@ -42,9 +42,11 @@ THING = (
     "|draft|story|joke|solution|method|sentence|paragraph|poem|style|alternative"
 )
 AGAIN = (
-    rf"(?:another|(?:an?|some|any|the) (?:different|other|alternative|new)|other|alternative) (?:\w+ )?(?:{THING})s?"
+    r"(?:another|(?:an?|some|any|the) (?:different|other|alternative|new)|other|alternative)"
+    rf" (?:\w+ )?(?:{THING})s?"
     rf"|(?:\d+|some|any|two|three|five|ten) (?:more|others?)|more (?:\w+ )?(?:{THING})s?|alternatives"
-    r"|(?<!once )(?<!never )again|re-?do|re-?phrase|re-?word|re-?generate|instead(?! of)|something (?:else|different)"
+    r"|(?<!once )(?<!never )again|re-?do|re-?phrase|re-?word|re-?generate|instead(?! of)"
+    r"|something (?:else|different)"
     r"|re-?write (?:it|that|your|the (?:above|last|previous))"
 )
 FILLER = (
@@ -65,7 +67,8 @@ NEGATED = "(?:do|does|did|ca|wo|is|are|was|were|could|would|should|have|has|had)
 MARKED = rf"\b(?:{NEGATED}{A}t|i{A}(?:m|ve|d|ll)|(?:it|that|what|there|let){A}s|you{A}re)\b"
 UNMARKED = rf"\b(?:{NEGATED}t|im|ive|thats|whats|theres|youre)\b"
 FULL = (
-    r"\b(?:(?:do|does|did|could|would|should|is|are|was|were|has|have|had|will|can) not|cannot|i (?:am|have|will)"
+    r"\b(?:(?:do|does|did|could|would|should|is|are|was|were|has|have|had|will|can) not|cannot"
+    r"|i (?:am|have|will)"
     r"|(?:it|that|what|there) is|let us|you are)\b"
 )
 
@@ -79,7 +82,7 @@ def is_latin(text: str) -> bool:
 
 
 def has(pattern: str, *, later: bool = False) -> Measure:
-    """1 if the text holds the pattern as words, else 0; NaN in other scripts and, with ``later``, of an opening."""
+    """1 if the text holds the pattern as words, else 0; NaN in other scripts; ``later``: NaN if it opens."""
     return show_words(re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE).search, later=later)
 
 

@@ -1,11 +1,11 @@
 """What a message shows of its writer's manner: a measure a feature, over the eight command dimensions.
 
-One worked record: ``"ok now in python"`` after ``"write a sort function"`` gives ``starts_lower=1, ends_stop=0,
-words=4, opens_with_filler=1, follows_up=0, repeats=0, ...``. A feature that a message cannot show (no letters, no
-earlier message, a script without case or blanks) is NaN, never 0.
+One worked record: ``"ok now in python"`` after ``"write a sort function"`` gives ``starts_lower=1,
+ends_stop=0, words=4, opens_with_filler=1, follows_up=0, repeats=0, ...``. A feature that a message cannot
+show (no letters, no earlier message, a script without case or blanks) is NaN, never 0.
 
-The choice of features is ours: the paper names the dimensions, not how to measure them. Of these a profile says
-those that hold in conversations that were not seen (``profiles/commands.csv``, notebook 02).
+The choice of features is ours: the paper names the dimensions, not how to measure them. Of these a profile
+says those that hold in conversations that were not seen (``profiles/commands.csv``, notebook 02).
 """
 
 import re
@@ -83,7 +83,7 @@ lower_sentences = prefers(r"[.?!]\s+[a-z]", r"[.?!]\s+[A-Z]")
 
 
 def inner_capital(text: str, previous: str | None) -> float:
-    """1 if a word after the first, of two letters or more, has a capital; NaN under four words or without case."""
+    """1 if a word after the first, of two letters or more, has a capital; NaN under four words."""
     words = WORD.findall(text)
     if len(words) < 4 or not any(word[0].islower() or word[0].isupper() for word in words):
         return NAN
@@ -164,7 +164,7 @@ def list_words(text: str) -> set[str]:
 
 
 def repeats(text: str, previous: str | None) -> float:
-    """1 if a third or more of the different words of >= 4 letters are in the previous message; NaN without any."""
+    """1 if a third or more of the words of >= 4 letters are in the previous message; NaN without any."""
     words = list_words(text) if previous else set()
     return float(3 * len(words & list_words(previous)) >= len(words)) if words else NAN
 
@@ -191,7 +191,8 @@ Place = Literal["start", "end", "any", "whole", "none"]
 
 @dataclass(frozen=True)
 class Feature:
-    """One measurable trait: of each message 1 or 0 or, if ``is_count``, a number; of a user a rate or an average.
+    """One measurable trait: of each message 1 or 0 or, if ``is_count``, a number; of a user a rate or an
+    average.
 
     ``place``: where in a message it shows, so that an example can be cut to it (``whole``: it cannot be cut,
     ``none``: no line can show it).

@@ -1,14 +1,15 @@
 """Masked n-grams: how a person writes, without what about; no command can say it, but it knows the person.
 
-Of each message stay its marks, line breaks and the commonest words; every other word is one sign (``X`` with a capital,
-``x`` without), every number another. ``"Sort the list, please!"`` becomes ``^ X the x , please ! $``. Unmasked
-n-grams read the topic, which is no manner: never use those.
+Of each message stay its marks, line breaks and the commonest words; every other word is one sign (``X`` with
+a capital, ``x`` without), every number another. ``"Sort the list, please!"`` becomes ``^ X the x , please !
+$``. Unmasked n-grams read the topic, which is no manner: never use those.
 """
 
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -27,7 +28,7 @@ def find_common_words(texts: Iterable[str]) -> frozenset[str]:
 
 
 def mask_token(token: str, common: Collection[str]) -> str:
-    """A common word or a mark as it is; ``X``, ``x``, ``9`` or ``¶`` for other words, numbers and line breaks."""
+    """A common word or mark as it is; ``X``, ``x``, ``9``, ``¶`` for other words, numbers and line breaks."""
     if token[0].isdigit() or token[0] == "\n":
         return "9" if token[0].isdigit() else "¶"
     if not token[0].isalpha() or token.lower() in common:
@@ -36,16 +37,17 @@ def mask_token(token: str, common: Collection[str]) -> str:
 
 
 def list_ngrams(texts: Iterable[str], common: Collection[str]) -> list[str]:
-    """The masked tokens of some messages and the pairs of neighbours, beginnings ``^`` and ends ``$`` among them."""
+    """The masked tokens of some messages and their pairs, with beginnings ``^`` and ends ``$``."""
     grams = []
     for text in texts:
         tokens = ["^", *(mask_token(token, common) for token in TOKEN.findall(text)), "$"]
-        grams += tokens + [f"{one} {two}" for one, two in zip(tokens, tokens[1:], strict=False)]
+        grams += tokens + [f"{one} {two}" for one, two in pairwise(tokens)]
     return grams
 
 
 def compare_ngrams(known: Sequence[list[str]], unseen: Sequence[list[str]]) -> np.ndarray:
-    """Cosine similarity (0..1) of the TF-IDF of masked n-grams: a row a list of unseen messages, a column a known one.
+    """Cosine similarity (0..1) of the TF-IDF of masked n-grams: a row a list of unseen messages, a column a
+    known one.
 
     The common words and the weights are those of the known messages.
     """
