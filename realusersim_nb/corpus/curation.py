@@ -45,7 +45,7 @@ def keep_dialogue(conversation: Conversation) -> Conversation | None:
 def remove_debris(conversation: Conversation) -> Conversation | None:
     """Take out of the user's messages what a web page or a browser's extension has added (``cleaning``).
 
-    Messages of nothing else go, with their replies; None if none is left, or the user speaks as the assistant.
+    Messages of nothing else go, with replies; None if none is left, or the user speaks as the assistant.
     """
     texts = [clean_message(m.content) if m.role == "user" else m.content for m in conversation.messages]
     messages = [

@@ -16,7 +16,7 @@ from realusersim_nb import style
 from realusersim_nb.profiles.rates import Population, Prior, find_habits
 
 MAX_COMMANDS = 15  # the paper's
-MAX_PER_DIMENSION = 3  # ours: features of one dimension overlap
+MAX_PER_DIMENSION = 4  # ours: features of one dimension overlap
 USUAL = 1.28  # standard deviations around the mean that hold 80 % of a user's messages
 
 with (files("realusersim_nb.profiles") / "commands.csv").open(encoding="utf-8", newline="") as table:
@@ -36,7 +36,7 @@ def describe_features() -> pd.DataFrame:
 
 
 def choose_habits(messages: pd.DataFrame, population: Population, **settings: float) -> pd.DataFrame:
-    """The habits that become commands (``rates.find_habits``): at most 3 a dimension and 15 in all of a user.
+    """The habits that become commands (``rates.find_habits``): at most 4 a dimension and 15 in all of a user.
 
     The surest come first; those that have no sentence are left out.
     """

@@ -76,7 +76,7 @@ def find_piece(message: Written, trait: Trait, wanted: bool) -> str:
 
 
 def cut_pieces(text: str, place: style.Place) -> Iterator[str]:
-    """The pieces of a message that may be shown, verbatim: of what was typed a start, an end or a sentence."""
+    """The pieces of a message that may be shown, verbatim: of what was typed a start, end or sentence."""
     typed = typed_text(text)
     whole = text.strip() if typed == text else ""
     if place == "whole":
