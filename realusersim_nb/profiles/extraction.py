@@ -28,6 +28,7 @@ from realusersim_nb.profiles.commands import (
     word_command,
 )
 from realusersim_nb.profiles.examples import Written, choose_examples, make_trait
+from realusersim_nb.profiles.persona import tabulate
 from realusersim_nb.profiles.rates import SURENESS, Population, describe_user, fit_population
 from realusersim_nb.profiles.verification import CHECKS, verify_profile
 from realusersim_nb.prompts.fill import fill_prompt
@@ -64,15 +65,15 @@ def profile_users(
     Examples are read from the conversations that were measured.
     """
     numbers, names = pd.factorize(messages["user_id"])
-    rows = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
+    order, ends = np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))
     places = messages[["conversation", "turn", "is_opening"]].to_numpy()
-    columns = {name: messages[name].to_numpy() for name in COMMANDS}
-    of_user = dict(tuple(habits.groupby("user")))
+    columns, of_user = {name: messages[name].to_numpy() for name in COMMANDS}, habits.groupby("user").indices
     chosen = range(len(names)) if users is None else pd.Index(names).get_indexer(users)
     for user in show_bar(chosen, "profiles", leave=False, disable=len(names) < 2):
-        written, sources = read_messages(conversations, places[rows[user]])
-        mine = of_user[user].to_dict("records") if user in of_user else []
-        measured = np.array([columns[habit["feature"]][rows[user]] for habit in mine], dtype=float).T
+        rows = order[ends[user - 1] if user else 0 : ends[user]]
+        written, sources = read_messages(conversations, places[rows])
+        mine = habits.iloc[of_user.get(user, [])].to_dict("records")
+        measured = np.array([columns[habit["feature"]][rows] for habit in mine], dtype=float).T
         commands = write_commands(mine, population, written, measured)
         yield Profile(user_id=names[user], commands=commands, source_conversations=sources)
 
@@ -226,10 +227,10 @@ async def extract_profiles(
 
 def tabulate_measured(profiles: Iterable[Profile]) -> pd.DataFrame:
     """The checks of measured profiles, which hold by construction (see ``verify_profile``)."""
-    counts = [
+    counts = (
         (p.user_id, c.dimension, *[len(c.examples + c.without)] * 2) for p in profiles for c in p.commands
-    ]
-    return pd.DataFrame([(*row, True, False, None) for row in counts], columns=CHECKS)
+    )
+    return tabulate(((*row, True, False, None) for row in counts), CHECKS)
 
 
 def complete_profile(written: Profile, measured: Profile, extractor: str) -> Profile:

@@ -1,11 +1,14 @@
 """A profile as what a simulator follows, and as a table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from sys import intern
 
 import pandas as pd
 
 from realusersim_nb.records import Persona, Profile
+
+CHUNK = 10_000  # rows that are lists at a time
 
 
 def make_persona(profile: Profile, *, examples: bool = True) -> Persona:
@@ -28,11 +31,18 @@ def render_profile(profile: Profile, *, examples: bool = True) -> str:
 def tabulate_commands(profiles: Iterable[Profile]) -> pd.DataFrame:
     """One row a command: user_id, dimension, command, examples (count), and the figures of its evidence."""
     figures = "feature value low high population percentile n sureness".split()
-    rows = [
-        [intern(p.user_id), intern(c.dimension), intern(c.command), n_examples, *shown]
+    rows = (
+        [p.user_id, c.dimension, c.command, len(c.examples + c.without), *map(c.evidence.get, figures)]
         for p in profiles
         for c in p.commands
-        for n_examples in [len(c.examples) + len(c.without)]
-        for shown in [[intern(v) if isinstance(v, str) else v for v in map(c.evidence.get, figures)]]
-    ]
-    return pd.DataFrame(rows, columns=["user_id", "dimension", "command", "examples", *figures])
+    )
+    return tabulate(rows, ["user_id", "dimension", "command", "examples", *figures])
+
+
+def tabulate(rows: Iterable[Sequence], columns: list[str]) -> pd.DataFrame:
+    """A table of many rows, in which equal texts are one text in memory."""
+    one_each = ([intern(value) if isinstance(value, str) else value for value in row] for row in rows)
+    chunks = [pd.DataFrame(columns=columns)]
+    while chunk := list(islice(one_each, CHUNK)):
+        chunks.append(pd.DataFrame(chunk, columns=columns))
+    return pd.concat(chunks[1:] or chunks, ignore_index=True)
