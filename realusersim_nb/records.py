@@ -4,8 +4,8 @@ A worked example, from conversation to verdict::
 
     Conversation(conversation_id="QMDPde3_0", user_id="QMDPde3", messages=[...])
     Profile(user_id="QMDPde3", commands=[Command(dimension="capitalization",
-        command="Begin your messages with a lower-case letter.", examples=["ok now in python"],
-        evidence={"feature": "starts_lower", "value": 0.9, "percentile": 0.88, "n": 11})])
+        command="Begin your messages with a lower-case letter: in about 9 of 10 messages.",
+        examples=["ok now in python"], evidence={"feature": "starts_lower", "value": 0.9, "n": 11, ...})])
     Case(case_id="QMDPde3_4", user_id="QMDPde3", goal="...", key_context="...", original=Conversation(...))
     Conversation(conversation_id="QMDPde3_4/profile", case_id="QMDPde3_4", arm="profile", messages=[...], ...)
     Judgement(case_id="QMDPde3_4", arm="profile", verdicts={"D1": True, "D2": False, ...}, ...)
@@ -81,14 +81,17 @@ class Demographic(Record):
 
 
 class Command(Record):
-    """One imperative rule of behaviour, verbatim examples of it, and the figure behind it.
+    """One imperative rule of behaviour, verbatim examples of it, and the figures behind it.
 
-    ``contradicted`` names the measured figure of the user that speaks against the rule, if one does.
+    ``without``: messages of the same user that do not follow it, where it says what is done in fewer than
+    half of them. ``contradicted`` names the measured figure of the user that speaks against the rule, if one
+    does.
     """
 
     dimension: Dimension
     command: str
     examples: list[str] = []
+    without: list[str] = []
     evidence: dict[str, str | int | float] = {}
     contradicted: str = ""
 
@@ -116,7 +119,8 @@ class Profile(Record):
 
 
 class Persona(Record):
-    """How a simulated user writes: one instruction a line, and the examples of each, in the same order.
+    """How a simulated user writes: one instruction a line, and in the same order the examples of each, those
+    that follow it and those ``without``.
 
     ``demonstrations`` are messages to write like; ``template`` is a prompt of the reader's own, in place of
     ours (``simulators.conditions``).
@@ -126,6 +130,7 @@ class Persona(Record):
     examples: list[list[str]] = []
     demonstrations: list[Demonstration] = []
     template: str = ""
+    without: list[list[str]] = []
 
     def render(self) -> str:
         """The text that fills ``$persona`` in a prompt, its demonstrations at the end."""
@@ -135,9 +140,10 @@ class Persona(Record):
     def render_instructions(self) -> str:
         """The same without demonstrations."""
         lines = []
-        for instruction, examples in zip_longest(self.instructions, self.examples, fillvalue=()):
-            quotes = " / ".join(f'"{" ".join(example.split())}"' for example in examples)
-            lines.append(instruction + (f" For instance, about other things: {quotes}" if quotes else ""))
+        for line, *examples in zip_longest(self.instructions, self.examples, self.without, fillvalue=()):
+            shown, without = (" / ".join(f'"{" ".join(e.split())}"' for e in quoted) for quoted in examples)
+            line += f" For instance, about other things: {shown}" if shown else ""
+            lines.append(line + (f" And without it: {without}" if without else ""))
         return "\n".join(lines)
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from realusersim_nb.corpus.cleaning import mask_pii
 from realusersim_nb.corpus.columns import Columns, ColumnsError, parse_columns, write_note
 from realusersim_nb.corpus.conversations import number_users
 from realusersim_nb.corpus.curation import Funnel, curate_rows
 from realusersim_nb.corpus.formats import parse_row
-from realusersim_nb.corpus.pii import mask_pii
 from realusersim_nb.corpus.shards import SMALL, curate_shards, digest_curation
 from realusersim_nb.corpus.sources import find_shards, read_rows, read_shard
 from realusersim_nb.errors import InputError

@@ -18,10 +18,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from realusersim_nb import stats
+from realusersim_nb import stats, style
 from realusersim_nb.corpus.splits import assign_others, group_by_user
 from realusersim_nb.errors import InputError
-from realusersim_nb.profiles import style
 from realusersim_nb.records import Conversation
 
 FIRST = 5  # user messages of each side, as many as a rollout has

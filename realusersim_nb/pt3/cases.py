@@ -15,7 +15,6 @@ from realusersim_nb.corpus.splits import assign_others, group_by_user, hold_out
 from realusersim_nb.errors import InputError
 from realusersim_nb.llm.models import Models
 from realusersim_nb.profiles import extraction
-from realusersim_nb.profiles.style import typed_text
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import CLOSE, Case, Conversation
 from realusersim_nb.simulators.conditions import needs_demonstrations
@@ -23,6 +22,7 @@ from realusersim_nb.simulators.demonstrations import add_demonstrations, keep_de
 from realusersim_nb.simulators.rollouts import roll_out_arms
 from realusersim_nb.simulators.sentences import COPIED_WORDS, state_request
 from realusersim_nb.simulators.users import Simulator
+from realusersim_nb.style import typed_text
 from realusersim_nb.text import cut_at_word, measure_longest_copy, measure_overlap
 
 Released = Literal["business_finance", "ecommerce", "medical_health", "technology_it", "travel_hospitality"]

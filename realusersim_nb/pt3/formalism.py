@@ -9,8 +9,7 @@ import re
 
 import pandas as pd
 
-from realusersim_nb import stats
-from realusersim_nb.profiles import style
+from realusersim_nb import stats, style
 from realusersim_nb.records import Conversation
 
 GREETS = re.compile(rf"\W*({style.GREETING})\b", re.IGNORECASE)

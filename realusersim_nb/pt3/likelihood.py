@@ -14,10 +14,10 @@ from statsmodels.stats.multitest import multipletests
 
 from realusersim_nb import stats
 from realusersim_nb.llm.models import Models
-from realusersim_nb.profiles.style import typed_text
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import Case, Demonstration, Persona, Profile
 from realusersim_nb.simulators import conditions
+from realusersim_nb.style import typed_text
 from realusersim_nb.text import cut_at_word
 
 MOST_CHARS = 400  # of a message that is scored (ours)

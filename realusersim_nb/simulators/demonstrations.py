@@ -11,9 +11,9 @@ import numpy as np
 from realusersim_nb.corpus.conversations import count_messages, number_users
 from realusersim_nb.corpus.splits import Talks, group_by_user
 from realusersim_nb.llm.models import Models
-from realusersim_nb.profiles.style import typed_text
 from realusersim_nb.records import Conversation, Demonstration, Profile
 from realusersim_nb.simulators.sentences import state_requests
+from realusersim_nb.style import typed_text
 from realusersim_nb.text import cut_at_word
 
 MOST_CHARS = 300  # of one demonstration (ours)
