@@ -18,7 +18,7 @@ from realusersim_nb.llm.errors import CallFailed, list_results
 from realusersim_nb.llm.models import Models
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.pt3 import authorship
-from realusersim_nb.pt3.cases import list_judged_messages, render_judged_messages
+from realusersim_nb.pt3.cases import cut_conversation, list_judged_messages, render_judged_messages
 from realusersim_nb.records import Case, Conversation, Judgement, JudgePrompt, Order
 
 DIMENSIONS = {
@@ -175,13 +175,20 @@ def choose_model_judge(judge: str | list[str] | None, simulator: str) -> str | N
 
 
 def make_judges(
-    judge: str | list[str] | None, simulator: str, people: list[Conversation], *, seed: int
+    judge: str | list[str] | None,
+    simulator: str,
+    people: list[Conversation],
+    *,
+    seed: int,
+    first: int | None = None,
 ) -> tuple[dict[str, Rule | None], list[str]]:
     """The judges of a study by name, None for a model; and a sentence on each rule that was left out.
 
-    A rule that cannot learn from ``people`` is left out unless it was named: then InputError.
+    ``first``: how many user messages of a conversation a rule learns from, as many as it will judge. A rule
+    that cannot learn from ``people`` is left out unless it was named: then InputError.
     """
     judges, left_out = {}, []
+    people = [cut_conversation(c, first) for c in people] if first else people
     for name in name_judges(judge, simulator):
         try:
             judges[name] = RULES[name](people, seed=seed) if name in RULES else None

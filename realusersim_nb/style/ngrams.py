@@ -51,11 +51,15 @@ def compare_ngrams(known: Sequence[list[str]], unseen: Sequence[list[str]]) -> n
 
     The common words and the weights are those of the known messages.
     """
-    common = find_common_words(text for texts in known for text in texts)
-    analyzer = partial(list_ngrams, common=common)
+    tfidf = learn_weights(known)
+    return (tfidf.transform(unseen) @ tfidf.transform(known).T).toarray()
+
+
+def learn_weights(known: Sequence[list[str]]) -> TfidfVectorizer:
+    """The TF-IDF of masked n-grams, with the common words of these lists of messages."""
+    analyzer = partial(list_ngrams, common=find_common_words(text for texts in known for text in texts))
     tfidf = TfidfVectorizer(analyzer=analyzer, sublinear_tf=True, min_df=2 if len(known) > 50 else 1)
-    weights = tfidf.fit_transform(known)
-    return (tfidf.transform(unseen) @ weights.T).toarray()
+    return tfidf.fit(known)
 
 
 def mark_copies(unseen: list[str], known: list[str]) -> list[bool]:
