@@ -4,8 +4,8 @@ A worked example, from conversation to verdict::
 
     Conversation(conversation_id="QMDPde3_0", user_id="QMDPde3", messages=[...])
     Profile(user_id="QMDPde3", commands=[Command(dimension="capitalization",
-        command="Begin your messages with a lower-case letter.", examples=["ok now in python"],
-        evidence={"feature": "starts_lower", "value": 0.9, "percentile": 0.88, "n": 11})])
+        command="Begin your messages with a lower-case letter: in about 9 of 10 messages.",
+        examples=["ok now in python"], evidence={"feature": "starts_lower", "value": 0.9, "n": 11, ...})])
     Case(case_id="QMDPde3_4", user_id="QMDPde3", goal="...", key_context="...", original=Conversation(...))
     Conversation(conversation_id="QMDPde3_4/profile", case_id="QMDPde3_4", arm="profile", messages=[...], ...)
     Judgement(case_id="QMDPde3_4", arm="profile", verdicts={"D1": True, "D2": False, ...}, ...)
@@ -81,20 +81,33 @@ class Demographic(Record):
 
 
 class Command(Record):
-    """One imperative rule of behaviour, verbatim examples of it, and the figure behind it.
+    """One imperative rule of behaviour, verbatim examples of it, and the figures behind it.
 
-    ``contradicted`` names the measured figure of the user that speaks against the rule, if one does.
+    ``without``: messages of the same user that do not follow it, where it says what is done in fewer than
+    half of them. ``contradicted`` names the measured figure of the user that speaks against the rule, if one
+    does.
     """
 
     dimension: Dimension
     command: str
     examples: list[str] = []
+    without: list[str] = []
     evidence: dict[str, str | int | float] = {}
     contradicted: str = ""
 
 
+class Demonstration(Record):
+    """A message as it was typed, after one neutral sentence on what it asks for."""
+
+    wanted: str
+    typed: str
+
+
 class Profile(Record):
-    """An executable profile: what a simulator needs to behave like one user."""
+    """An executable profile: what a simulator needs to behave like one user.
+
+    ``demonstrations`` are of the user's messages (``simulators.demonstrations``), none until they are made.
+    """
 
     user_id: str
     demographics: dict[str, Demographic] = {}
@@ -102,33 +115,50 @@ class Profile(Record):
     commands: list[Command] = []
     source_conversations: list[str] = []
     extractor: str = "measured"
+    demonstrations: list[Demonstration] = []
 
 
 class Persona(Record):
-    """How a simulated user writes: one instruction a line, and the examples of each, in the same order."""
+    """How a simulated user writes: one instruction a line, and in the same order the examples of each, those
+    that follow it and those ``without``.
+
+    ``demonstrations`` are messages to write like; ``template`` is a prompt of the reader's own, in place of
+    ours (``simulators.conditions``).
+    """
 
     instructions: list[str] = []
     examples: list[list[str]] = []
+    demonstrations: list[Demonstration] = []
+    template: str = ""
+    without: list[list[str]] = []
 
     def render(self) -> str:
-        """The text that fills ``$persona`` in a prompt."""
+        """The text that fills ``$persona`` in a prompt, its demonstrations at the end."""
+        shown = [f"{shown.wanted}\nThis person types: {shown.typed}" for shown in self.demonstrations]
+        return "\n\n".join(filter(None, [self.render_instructions(), *shown]))
+
+    def render_instructions(self) -> str:
+        """The same without demonstrations."""
         lines = []
-        for instruction, examples in zip_longest(self.instructions, self.examples, fillvalue=()):
-            quotes = " / ".join(f'"{" ".join(example.split())}"' for example in examples)
-            lines.append(instruction + (f" For instance, about other things: {quotes}" if quotes else ""))
+        for line, *examples in zip_longest(self.instructions, self.examples, self.without, fillvalue=()):
+            shown, without = (" / ".join(f'"{" ".join(e.split())}"' for e in quoted) for quoted in examples)
+            line += f" For instance, about other things: {shown}" if shown else ""
+            lines.append(line + (f" And without it: {without}" if without else ""))
         return "\n".join(lines)
 
 
 class Case(Record):
     """One held-out real conversation and the goal a simulated user gets instead of it.
 
-    ``rewritten``: the first goal had copied the person's words, so it was asked for once more.
+    ``steps``: what each message asks for, as a neutral sentence; ``goal`` is the same as a text (released
+    cases have that only). ``rewritten``: a sentence had copied the person's words, and was asked for again.
     """
 
     case_id: str
     user_id: str
     goal: str
     key_context: str
+    steps: list[str] = []
     domain: str = ""
     task_type: str = ""
     rewritten: bool = False
@@ -137,7 +167,7 @@ class Case(Record):
     @property
     def brief(self) -> str:
         """Goal and context, as the simulated user reads them."""
-        return f"{self.goal}\nThey know: {self.key_context}"
+        return self.goal + (f"\nThey know: {self.key_context}" if self.key_context else "")
 
     def identify(self, arm: str) -> dict[str, str]:
         """The fields by which a conversation belongs to this case under an arm."""
@@ -147,6 +177,8 @@ class Case(Record):
 
 class Judgement(Record):
     """Five verdicts on one conversation against the original; ``verdicts`` is null if unscored.
+
+    ``contradicted`` names dimensions whose verdict said the opposite of the judge's analysis: they have none.
 
     ``replies`` are the judge's raw replies, ``order`` and ``trial`` distinguish repeated judgements of one
     conversation, ``prompt_hash`` is the sha256 of the first request.
@@ -159,6 +191,7 @@ class Judgement(Record):
     order: Order = "real_first"
     trial: int = 0
     verdicts: dict[str, bool] | None = None
+    contradicted: list[str] = []
     analysis: str = ""
     replies: list[str] = []
     prompt_hash: str = ""

@@ -23,6 +23,7 @@ LEVELS = [
     {"records", "text", "files", "errors", "stats", "prompts"},
     {"parallel"},
     {"llm", "corpus"},
+    {"style"},
     {"profiles"},
     {"simulators"},
     {"pt3", "agents", "gap"},

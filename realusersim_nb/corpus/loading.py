@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from realusersim_nb.corpus.cleaning import mask_pii
 from realusersim_nb.corpus.containers import describe_container
 from realusersim_nb.corpus.conversations import number_users
 from realusersim_nb.corpus.curation import Funnel, curate_rows
@@ -24,7 +25,6 @@ from realusersim_nb.corpus.layouts.columns import (
 )
 from realusersim_nb.corpus.layouts.rows import parse_row
 from realusersim_nb.corpus.layouts.suggestions import MANY, describe_rows, format_command, suggest_columns
-from realusersim_nb.corpus.pii import mask_pii
 from realusersim_nb.corpus.shards import SMALL, curate_shards, digest_curation
 from realusersim_nb.corpus.sources import OtherFile, Shard, find_shards, read_head_rows, read_rows, read_shard
 from realusersim_nb.errors import InputError

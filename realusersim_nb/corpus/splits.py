@@ -33,16 +33,17 @@ def draw_users(conversations: Talks, n_users: int | None, *, seed: int) -> Talks
     return pick(conversations, np.flatnonzero(np.isin(numbers, drawn)))
 
 
-def hold_out(conversations: Talks, *, seed: int, most: int | None = None) -> Split:
+def hold_out(conversations: Talks, *, seed: int, most: int | None = None, anywhere: bool = False) -> Split:
     """Split into (for profiles, held out for cases): one conversation of each user who has more.
 
     Profiles never see a held-out conversation, so no example can leak into a case. A user's only one is
     for the profile, and none that continues an earlier one is held out, since a case begins where one begins.
+    With ``anywhere`` that may be held out too, so that both sides have the same mix of positions.
     Profiles get only the first ``most`` messages of each user (None: all). Both sides go user by user.
     """
     rng, numbers = np.random.default_rng(seed), number_users(conversations)[0]
     order, is_held_out = np.argsort(numbers, kind="stable"), np.zeros(len(numbers), dtype=bool)
-    is_opening = ~find_continued(conversations)
+    is_opening = ~find_continued(conversations) | anywhere
     for first, last in pairwise([0, *np.cumsum(np.bincount(numbers))]):
         openings = order[first:last][is_opening[order[first:last]]]
         if last - first > 1 and len(openings):

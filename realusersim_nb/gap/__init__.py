@@ -18,7 +18,7 @@ from realusersim_nb.gap.divergence import (
 )
 from realusersim_nb.gap.embeddings import embed_texts, project_to_plane, reduce_dimensions
 from realusersim_nb.gap.facets import REAL, drop_failed, join_facets, list_systems, make_facets
-from realusersim_nb.gap.metrics import measure_coverage, measure_dice, measure_probe
+from realusersim_nb.gap.metrics import describe_probe, measure_coverage, measure_dice, measure_probe
 from realusersim_nb.gap.odd_one_out import (
     ask_annotator,
     draw_triplets,
@@ -29,7 +29,7 @@ from realusersim_nb.gap.odd_one_out import (
 )
 
 __all__ = ["Choices", "compare_all_behaviours", "compare_ranks", "vary_choices"]
-__all__ += ["FLOOR", "MEASURES", "choose_k", "cluster_embeddings", "summarise_behaviours"]
+__all__ += ["FLOOR", "MEASURES", "choose_k", "cluster_embeddings", "describe_probe", "summarise_behaviours"]
 __all__ += ["compare_features", "compare_systems", "compute_divergences", "draw_floor", "measure_gap"]
 __all__ += ["embed_texts", "measure_mixtures", "project_to_plane", "smooth", "warn_of_size"]
 __all__ += ["REAL", "drop_failed", "join_facets", "list_systems", "make_facets", "reduce_dimensions"]

@@ -23,9 +23,9 @@ from scipy.special import rel_entr
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 
+from realusersim_nb import style
 from realusersim_nb.errors import InputError
 from realusersim_nb.gap.facets import REAL
-from realusersim_nb.profiles import style
 from realusersim_nb.records import Conversation
 from realusersim_nb.stats import NAN, draw_disjoint, make_generator, resample_sums
 

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field, create_model
 
+from realusersim_nb import style
 from realusersim_nb.errors import InputError
 from realusersim_nb.llm.models import Models
 from realusersim_nb.parallel.batches import map_batches
-from realusersim_nb.profiles import style
-from realusersim_nb.profiles.style import Feature, has, opens_with, typed_text
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import Conversation
+from realusersim_nb.style import Feature, has, opens_with, typed_text
 
 REAL = "real"
 MEASURED, RAW = "measured", "raw"

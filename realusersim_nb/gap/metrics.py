@@ -40,6 +40,15 @@ def measure_probe(embeddings: np.ndarray, users: pd.Series, *, seed: int = 0) ->
     return pd.DataFrame.from_dict(rows, orient="index", columns=PROBE_COLUMNS).rename_axis("system")
 
 
+def describe_probe(system: str, row: pd.Series) -> dict:
+    """A row of ``measure_probe`` as a finding (see ``Run.add_finding``)."""
+    sentence = (
+        f"a probe classifies {row['accuracy']:.0%} of conversations of {system} and of unseen real users "
+        "correctly (chance 50 %); it may go by what they are about, and does not say how they differ"
+    )
+    return {"sentence": sentence, "value": row["accuracy"], **row[["ci_low", "ci_high", "n"]]}
+
+
 def evaluate_probe(
     embeddings: np.ndarray, is_simulated: np.ndarray, users: np.ndarray, *, seed: int
 ) -> list[float]:

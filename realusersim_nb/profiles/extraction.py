@@ -7,7 +7,6 @@ measurement does not contradict, and measured ones where the model has none. Fro
 ``verification`` removes every example that the user did not write.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
@@ -15,73 +14,109 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field
 
+from realusersim_nb import style
 from realusersim_nb.corpus.conversations import pick
 from realusersim_nb.corpus.splits import group_by_user
 from realusersim_nb.llm.models import Models
 from realusersim_nb.parallel.bars import show_bar
-from realusersim_nb.profiles import style
+from realusersim_nb.profiles.commands import (
+    COMMANDS,
+    MAX_COMMANDS,
+    choose_habits,
+    find_usual,
+    list_evidence,
+    word_command,
+)
+from realusersim_nb.profiles.examples import Written, choose_examples, make_trait
 from realusersim_nb.profiles.persona import tabulate
+from realusersim_nb.profiles.rates import SURENESS, Population, describe_user, fit_population
 from realusersim_nb.profiles.verification import CHECKS, verify_profile
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import Command, Conversation, Demographic, Dimension, Profile
 from realusersim_nb.text import cut_at_word
 
-MAX_COMMANDS = 15  # the paper's
-MAX_PER_DIMENSION = 2
-EXTREME = 0.2  # a figure becomes a command in the lowest or highest fifth of the population (ours)
-MIN_MESSAGES = np.array([feature.min_messages for feature in style.FEATURES])
-EXAMPLES, EXAMPLE_CHARS = 2, 160
 READ_CHARS = 6000  # of a user's messages, by a model that writes their profile
 
 
 def extract_measured(
-    conversations: Sequence[Conversation], messages: pd.DataFrame | None = None
+    conversations: Sequence[Conversation], messages: pd.DataFrame | None = None, *, sureness: float = SURENESS
 ) -> list[Profile]:
     """A profile of every user, from measurement alone.
 
-    A feature becomes a command if the user's figure is in the lowest or highest fifth of the users given, and
-    enough messages could show it (``Feature.min_messages``). Its evidence holds the feature's name, the
-    user's value, its percentile (0..1) in that population, and n, the messages it rests on. ``messages``: the
-    conversations as measured, if they are (``style.measure_conversations``).
+    A feature becomes a command if the user's true rate lies in the lowest or highest fifth of the users given
+    with a posterior probability of at least ``sureness`` (``rates``). ``messages``: the conversations as
+    measured, if they are (``style.measure_conversations``).
     """
     messages = style.measure_conversations(conversations) if messages is None else messages
-    habits = style.summarise_users(messages)
-    return list(profile_users(conversations, messages, habits, style.compute_percentiles(habits, habits)))
+    population = fit_population(messages)
+    habits = choose_habits(messages, population, sureness=sureness)
+    return list(profile_users(conversations, messages, population, habits))
 
 
 def profile_users(
     conversations: Sequence[Conversation],
     messages: pd.DataFrame,
+    population: Population,
     habits: pd.DataFrame,
-    percentiles: pd.DataFrame,
     users: Iterable[str] | None = None,
 ) -> Iterator[Profile]:
-    """The profiles of these users (None: all), from their figures (``habits``) and these as percentiles, both
-    of all users of the messages. Examples are read from the conversations that were measured.
+    """The profiles of these users (None: all), from their ``habits`` (``commands.choose_habits``).
+
+    Examples are read from the conversations that were measured.
     """
-    numbers = pd.factorize(messages["user_id"])[0]
+    numbers, names = pd.factorize(messages["user_id"])
     order, ends = np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))
-    places, columns = (
-        messages[["conversation", "turn"]].to_numpy(),
-        [messages[n].to_numpy() for n in style.BY_NAME],
-    )
-    chosen = range(len(habits)) if users is None else habits.index.get_indexer(users)
-    figures = habits.to_numpy(), percentiles.to_numpy()
-    for user in show_bar(chosen, "profiles", leave=False, disable=len(habits) < 2):
+    places = messages[["conversation", "turn", "is_opening"]].to_numpy()
+    columns, of_user = {name: messages[name].to_numpy() for name in COMMANDS}, habits.groupby("user").indices
+    chosen = range(len(names)) if users is None else pd.Index(names).get_indexer(users)
+    for user in show_bar(chosen, "profiles", leave=False, disable=len(names) < 2):
         rows = order[ends[user - 1] if user else 0 : ends[user]]
-        features = np.stack([column[rows] for column in columns], axis=1)
-        texts, sources = read_messages(conversations, places[rows])
-        commands = choose_commands(texts, features, *(table[user] for table in figures))
-        yield Profile(user_id=habits.index[user], commands=commands, source_conversations=sources)
+        written, sources = read_messages(conversations, places[rows])
+        mine = habits.iloc[of_user.get(user, [])].to_dict("records")
+        measured = np.array([columns[habit["feature"]][rows] for habit in mine], dtype=float).T
+        commands = write_commands(mine, population, written, measured)
+        yield Profile(user_id=names[user], commands=commands, source_conversations=sources)
 
 
-def read_messages(conversations: Sequence[Conversation], places: np.ndarray) -> tuple[list[str], list[str]]:
-    """The user messages at some places (position of the conversation, turn), and the conversations' ids."""
+def write_commands(
+    habits: list[dict], population: Population, written: list[Written], measured: np.ndarray
+) -> list[Command]:
+    """The commands of one user, with doses, figures and examples.
+
+    ``measured`` has a row for each message and a column for each of ``habits`` (rows of
+    ``rates.find_habits``).
+    """
+    priors = [population[habit["feature"]] for habit in habits]
+    usual = [find_usual(h, prior) if prior.within else None for h, prior in zip(habits, priors, strict=True)]
+    traits = list(map(make_trait, habits, usual))
+    examples = choose_examples(written, measured, traits) if traits else []
+    return [
+        Command(
+            dimension=trait.feature.dimension,
+            command=word_command(habit, prior),
+            examples=shown,
+            without=without,
+            evidence=list_evidence(habit),
+        )
+        for habit, prior, trait, (shown, without) in zip(habits, priors, traits, examples, strict=True)
+    ]
+
+
+def read_messages(
+    conversations: Sequence[Conversation], places: np.ndarray
+) -> tuple[list[Written], list[str]]:
+    """The user messages at some places (position of the conversation, turn, whether it is an opening), each
+    with the typed text before it, and the conversations' ids.
+    """
     positions = list(dict.fromkeys(places[:, 0].tolist()))
     talks = dict(zip(positions, pick(conversations, positions), strict=True))
-    written = {position: talk.user_messages for position, talk in talks.items()}
+    texts = {position: talk.user_messages for position, talk in talks.items()}
     ids = list(dict.fromkeys(talk.conversation_id for talk in talks.values()))
-    return [written[position][turn] for position, turn in places.tolist()], ids
+    written = []
+    for position, turn, is_opening in places.tolist():
+        previous = style.typed_text(texts[position][turn - 1]) if turn else None if is_opening else ""
+        written.append(Written(texts[position][turn], previous))
+    return written, ids
 
 
 def grow_profiles(conversations: Sequence[Conversation], messages: pd.DataFrame, user: str) -> list[Profile]:
@@ -90,50 +125,12 @@ def grow_profiles(conversations: Sequence[Conversation], messages: pd.DataFrame,
     ``messages`` are the conversations as measured (``style.measure_conversations``). The last profile is that
     of ``extract_measured``.
     """
-    population, user_messages = style.summarise_users(messages), messages[messages["user_id"] == user]
+    population, user_messages = fit_population(messages), messages[messages["user_id"] == user]
     profiles = []
     for n in range(1, len(user_messages) + 1):
-        habits = style.summarise_users(user_messages.head(n))
-        percentiles = style.compute_percentiles(habits, population)
-        profiles += profile_users(conversations, user_messages.head(n), habits, percentiles)
+        known = user_messages.head(n)
+        profiles += profile_users(conversations, known, population, choose_habits(known, population))
     return profiles
-
-
-def choose_commands(
-    texts: list[str], features: np.ndarray, values: np.ndarray, percentiles: np.ndarray
-) -> list[Command]:
-    """The commands of one user, the most extreme figure first: at most 2 a dimension and 15 in all.
-
-    ``features`` has a row for each of the user's texts and a column for each of ``style.FEATURES``, in whose
-    order ``values`` are the user's figures and ``percentiles`` (0..1) their places in the population.
-    """
-    distance, counts = np.abs(percentiles - 0.5), np.isfinite(features).sum(axis=0)
-    extreme = np.flatnonzero((counts >= MIN_MESSAGES) & (distance >= 0.5 - EXTREME))
-    per_dimension: Counter = Counter()
-    commands = []
-    for i in sorted(extreme, key=lambda i: -distance[i]):
-        feature, is_high = style.FEATURES[i], bool(percentiles[i] > 0.5)
-        template = style.COMMANDS[feature.name][0 if is_high else 1]
-        if template is None or per_dimension[feature.dimension] == MAX_PER_DIMENSION:
-            continue
-        per_dimension[feature.dimension] += 1
-        value, text = float(values[i]), template.format(value=values[i])
-        examples = choose_examples(texts, features[:, i], value if feature.is_count else None, is_high)
-        rounded = {"value": round(value, 3), "percentile": round(float(percentiles[i]), 3)}
-        evidence = {"feature": feature.name, **rounded, "n": int(counts[i])}
-        command = {"dimension": feature.dimension, "command": text, "examples": examples}
-        commands.append(Command(**command, evidence=evidence))
-    return commands[:MAX_COMMANDS]
-
-
-def choose_examples(texts: list[str], measured: np.ndarray, target: float | None, high: bool) -> list[str]:
-    """The messages that show a trait most or, for a count, are nearest to ``target``; cut at a word."""
-    if target is None:
-        order = np.flatnonzero(measured == (np.nanmax if high else np.nanmin)(measured))
-    else:
-        order = np.argsort(np.abs(measured - target), kind="stable")
-    typed = (style.typed_text(texts[i]).split("\n\n")[0] for i in order if "```" not in texts[i])
-    return list(dict.fromkeys(filter(None, (cut_at_word(text, EXAMPLE_CHARS) for text in typed))))[:EXAMPLES]
 
 
 class WrittenDemographic(BaseModel):
@@ -204,11 +201,10 @@ async def extract_profiles(
     again (``Run.save_profiles``). The table is that of ``verification.verify_profile``, with a row and its
     ``error`` for a user whose reply was unusable.
     """
-    users, population = group_by_user(conversations), conversations if population is None else population
-    messages = style.measure_conversations(population) if messages is None else messages
-    habits = style.summarise_users(messages)
-    percentiles = style.compute_percentiles(habits, habits)
-    made = profile_users(population, messages, habits, percentiles, list(users))
+    users, compared = group_by_user(conversations), conversations if population is None else population
+    messages = style.measure_conversations(compared) if messages is None else messages
+    population = fit_population(messages)
+    made = profile_users(compared, messages, population, choose_habits(messages, population), list(users))
     if extractor == "measured":
         profiles = save(made)
         return profiles, tabulate_measured(profiles)
@@ -220,7 +216,8 @@ async def extract_profiles(
         if outcome.failure:
             checks.append(pd.DataFrame([{"user_id": user, "error": str(outcome.failure)}]))
             continue
-        profile, table = verify_profile(outcome.result, users[user], percentiles.loc[user])
+        figures = describe_user(messages[messages["user_id"] == user], population)
+        profile, table = verify_profile(outcome.result, users[user], figures)
         profiles.append(complete_profile(profile, measured[user], extractor) if measured else profile)
         checks.append(table)
     return save(profiles), pd.concat([table for table in checks if len(table)] or checks).reindex(
@@ -230,7 +227,9 @@ async def extract_profiles(
 
 def tabulate_measured(profiles: Iterable[Profile]) -> pd.DataFrame:
     """The checks of measured profiles, which hold by construction (see ``verify_profile``)."""
-    counts = ((p.user_id, c.dimension, *[len(c.examples)] * 2) for p in profiles for c in p.commands)
+    counts = (
+        (p.user_id, c.dimension, *[len(c.examples + c.without)] * 2) for p in profiles for c in p.commands
+    )
     return tabulate(((*row, True, False, None) for row in counts), CHECKS)
 
 

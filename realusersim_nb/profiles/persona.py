@@ -14,10 +14,13 @@ CHUNK = 10_000  # rows that are lists at a time
 def make_persona(profile: Profile, *, examples: bool = True) -> Persona:
     """What a simulator follows of a profile: background, facts, then one line a command with its examples."""
     facts = [f"{name}: {fact.value}" for name, fact in profile.demographics.items()]
-    lines = [(line, []) for line in [profile.background, *facts] if line]
-    lines += [(f"- {c.command}", c.examples if examples else []) for c in profile.commands]
-    instructions, quoted = zip(*lines or [("- Nothing sets this person apart from others.", [])], strict=True)
-    return Persona(instructions=instructions, examples=quoted)
+    lines = [(line, [], []) for line in [profile.background, *facts] if line]
+    lines += [
+        (f"- {c.command}", *([c.examples, c.without] if examples else [[], []])) for c in profile.commands
+    ]
+    lines = lines or [("- Nothing sets this person apart from others.", [], [])]
+    instructions, shown, without = zip(*lines, strict=True)
+    return Persona(instructions=instructions, examples=shown, without=without)
 
 
 def render_profile(profile: Profile, *, examples: bool = True) -> str:
@@ -26,10 +29,10 @@ def render_profile(profile: Profile, *, examples: bool = True) -> str:
 
 
 def tabulate_commands(profiles: Iterable[Profile]) -> pd.DataFrame:
-    """One row a command: user_id, dimension, command, examples (count), feature, value, percentile, n."""
-    figures = ["feature", "value", "percentile", "n"]
+    """One row a command: user_id, dimension, command, examples (count), and the figures of its evidence."""
+    figures = "feature value low high population percentile n sureness".split()
     rows = (
-        [p.user_id, c.dimension, c.command, len(c.examples), *map(c.evidence.get, figures)]
+        [p.user_id, c.dimension, c.command, len(c.examples + c.without), *map(c.evidence.get, figures)]
         for p in profiles
         for c in p.commands
     )

@@ -12,9 +12,9 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
+from realusersim_nb import style
 from realusersim_nb.corpus.splits import group_by_user
 from realusersim_nb.errors import InputError
-from realusersim_nb.profiles import style
 from realusersim_nb.records import Conversation, Profile
 
 CHAT, REFERENCE = "chat", "reference"

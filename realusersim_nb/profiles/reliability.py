@@ -1,17 +1,30 @@
-"""Can a measured profile be trusted: is it stable, and does it identify its user among others?"""
+"""Can a measured profile be trusted: is it more than chance, does it hold in conversations that were not
+seen, and does it identify its user among others?
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import betaln
+from sklearn.feature_extraction.text import TfidfVectorizer
 
-from realusersim_nb import stats
+from realusersim_nb import stats, style
+from realusersim_nb.corpus.splits import group_by_user
 from realusersim_nb.errors import InputError
-from realusersim_nb.profiles import style
+from realusersim_nb.profiles.commands import SAID, choose_habits
+from realusersim_nb.profiles.rates import SURENESS, count_users, fit_population, update_prior
+from realusersim_nb.records import Conversation
+from realusersim_nb.style.ngrams import compare_ngrams, mark_copies
 
 SIZES = (1, 2, 3, 5, 8, 12, 20)
-STABLE = 0.3  # r of two halves from which a feature becomes a command (ours)
 MIN_USERS = 30  # for a correlation
 TOP_K = (1, 5)
+N_NEAREST = 5  # strangers nearest in topic
+MAX_COMPARED = 2000  # users, since each is compared with each; more are drawn from
 ATTRIBUTION_COLUMNS = "rate ci_low ci_high chance n_users".split()
+KNOWN = {"2 or 3": 3, "4 or 5": 5, "6 to 10": 10, "11 to 20": 20, "more than 20": np.inf}
+"""Messages known of a user, by name and the most that there may be."""
 
 
 def measure_split_half(
@@ -43,47 +56,210 @@ def shuffle_users(messages: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     return messages.assign(user_id=np.random.default_rng(seed).permutation(messages["user_id"]))
 
 
-def attribute_authorship(
-    messages: pd.DataFrame, unseen: pd.DataFrame, *, n_candidates: int = 50, seed: int = 0
-) -> pd.DataFrame:
-    """Top-k accuracy of authorship attribution: is the true author's profile nearest to held-out messages?
+def name_known(n: pd.Series) -> pd.Series:
+    """The class of ``KNOWN`` of each number of messages, as ordered categories."""
+    return pd.cut(n, [0, *KNOWN.values()], labels=list(KNOWN))
 
-    Both tables of ``style.measure_conversations``. Users are drawn into disjoint groups of ``n_candidates``;
-    held-out messages are compared with every profile of the group. The distance is the mean difference of
-    percentiles over the features that both show, weighted by ``measure_split_half`` at 3 messages; ties are
-    drawn. Index ``top`` (1, 5); columns ``rate`` (0..1) with its 95 % interval over users, ``chance``,
-    ``n_users``. No rows with fewer than two candidates; InputError with fewer users than candidates.
+
+def measure_false_discovery(
+    messages: pd.DataFrame, *, sureness: float = SURENESS, seed: int = 0
+) -> pd.DataFrame:
+    """Commands of users, and of the same messages dealt out at random, by the same priors: how many are
+    chance?
+
+    One row a class of messages known (index ``known``; the last row, ``all``): ``commands``, ``dealt``, and
+    ``rate`` = dealt / commands, the false discovery rate.
     """
+    population = fit_population(messages)
+    samples = {"commands": messages, "dealt": shuffle_users(messages, seed=seed)}
+    habits = {name: choose_habits(table, population, sureness=sureness) for name, table in samples.items()}
+    table = pd.DataFrame(
+        {name: name_known(rows["n"]).value_counts(sort=False) for name, rows in habits.items()}
+    )
+    table.loc["all"] = table.sum()
+    return table.assign(rate=table["dealt"] / table["commands"]).rename_axis("known")
+
+
+def measure_holding(
+    messages: pd.DataFrame, unseen: pd.DataFrame, *, sureness: float = SURENESS
+) -> pd.DataFrame:
+    """Whether each command holds in messages that no profile has seen: is their user again in that fifth?
+
+    One row a command whose user has unseen messages that can show it: the columns of ``rates.find_habits``,
+    ``user_id``, ``holds`` (the rate of the unseen messages lies in the same fifth of the population's true
+    rates) and ``stranger`` (0..1, the share of all users' unseen messages of which that would be so).
+    """
+    population, names = fit_population(messages), pd.factorize(messages["user_id"])[1]
+    habits = choose_habits(messages, population, sureness=sureness)
+    habits["user_id"] = names[habits["user"]]
+    users, unseen_names = pd.factorize(unseen["user_id"])
+    place, tables = pd.Series(range(len(unseen_names)), unseen_names), []
+    for (feature, is_high), rows in habits[habits["user_id"].isin(place.index)].groupby(
+        ["feature", "is_high"]
+    ):
+        prior = population[feature]
+        counts = count_users(unseen[feature].to_numpy(), users, len(place), is_count=prior.within > 0)
+        with np.errstate(invalid="ignore"):
+            figures = counts[0] / counts[1]
+        is_there = figures >= prior.high if is_high else figures <= prior.low
+        known, mine = np.isfinite(figures), place[rows["user_id"]].to_numpy()
+        rows = rows.assign(holds=is_there[mine].astype(float), stranger=is_there[known].mean())
+        tables.append(rows[known[mine]])
+    return pd.concat(tables, ignore_index=True) if tables else habits.assign(holds=[], stranger=[])
+
+
+def tabulate_holding(holding: pd.DataFrame, by: str = "known", *, seed: int = 0) -> pd.DataFrame:
+    """The share of commands that hold (``measure_holding``), by messages ``known`` or by ``feature``.
+
+    One row a class, and one for ``all``: ``rate`` with its 95 % interval by user, ``stranger``,
+    ``n_commands``.
+    """
+    groups = holding.assign(known=name_known(holding["n"])).groupby(by, observed=True)
+    table = {
+        name: stats.estimate_rate(rows["holds"], rows["user_id"], seed=seed)
+        | {"stranger": rows["stranger"].mean(), "n_commands": len(rows)}
+        for name, rows in [*groups, ("all", holding)]
+    }
+    columns = ["rate", "ci_low", "ci_high", "stranger", "n_commands"]
+    return pd.DataFrame.from_dict(table, orient="index")[columns].rename_axis(by)
+
+
+def compare_features(messages: pd.DataFrame, unseen: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """How likely each user's unseen messages are for each user's habits: a row a user, a column a candidate.
+
+    The logarithm of the posterior predictive probability, summed over the features that commands can say (up
+    to a constant of the row). Of the users in both tables (``style.measure_conversations``), at most 2,000.
+    """
+    population = fit_population(messages)
+    users = draw_compared(messages["user_id"], unseen["user_id"], seed=seed)
+    likely = np.zeros((len(users), len(users)))
+    for feature in (f for f in SAID if f.name in population):
+        prior, counts = population[feature.name], []
+        for table in (messages, unseen):
+            numbers, known = users.get_indexer(table["user_id"]), table["user_id"].isin(users).to_numpy()
+            values = table[feature.name].to_numpy()[known]
+            counts += [count_users(values, numbers[known], len(users), is_count=feature.is_count)]
+        posterior = update_prior(prior, *counts[0])
+        total, n = counts[1][:, :, None]
+        if prior.within:
+            spread = posterior[1] ** 2 + prior.within**2 / np.maximum(n, 1)
+            likely -= (
+                0.5 * (np.log(spread) + (total / np.maximum(n, 1) - posterior[0]) ** 2 / spread) * (n > 0)
+            )
+        else:
+            likely += betaln(total + posterior[0], n - total + posterior[1]) - betaln(*posterior)
+    return pd.DataFrame(likely, users, users)
+
+
+def draw_compared(known: pd.Series, unseen: pd.Series, *, seed: int) -> pd.Index:
+    """The users in both columns, at most 2,000 of them, drawn by chance."""
+    users = pd.Index(unseen.unique()).intersection(pd.Index(known.unique()), sort=False)
+    order = np.random.default_rng(seed).permutation(len(users))[:MAX_COMPARED]
+    return users[np.sort(order)]
+
+
+def find_copies(profiled: Sequence[Conversation], held_out: Sequence[Conversation]) -> np.ndarray:
+    """Of each message held out (a row of their ``style.measure_conversations``) whether it repeats its user's
+    known ones: five words in a row, as in a template. Such a message shows again what was pasted, not a
+    habit.
+    """
+    talks = group_by_user(profiled)
+    marks = [
+        mark_copies(
+            conversation.user_messages,
+            [m for talk in talks.get(conversation.user_id, ()) for m in talk.user_messages],
+        )
+        for conversation in held_out
+    ]
+    return np.array([mark for marks_of_one in marks for mark in marks_of_one], dtype=bool)
+
+
+def collect_typed(conversations: Sequence[Conversation], *, later: bool) -> list[str]:
+    """What was typed in some conversations, message by message; with ``later``, without the opening ones."""
+    return [
+        typed
+        for conversation in conversations
+        for text in conversation.user_messages[int(later and not conversation.continues) :]
+        if (typed := style.typed_text(text).strip())
+    ]
+
+
+def compare_texts(
+    profiled: Sequence[Conversation],
+    held_out: Sequence[Conversation],
+    users: pd.Index,
+    *,
+    later: bool = False,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """How alike users' unseen messages are to each user's known ones (cosine, 0..1), and the users' topics.
+
+    Both with a row a user and a column a candidate: masked n-grams (``style.ngrams``), without unseen
+    messages that repeat their user's known ones; and the words of the known messages, with their topic.
+    ``later``: without messages that open a conversation. Users who have no message left are in neither.
+    """
+    known, unseen, kept = [], [], []
+    talks, unseen_talks = group_by_user(profiled), group_by_user(held_out)
+    for user in users:
+        before, after = (collect_typed(group[user], later=later) for group in (talks, unseen_talks))
+        after = [text for text, copied in zip(after, mark_copies(after, before), strict=True) if not copied]
+        if before and after:
+            known, unseen, kept = [*known, before], [*unseen, after], [*kept, user]
+    words = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit_transform(map("\n".join, known))
+    tables = compare_ngrams(known, unseen), (words @ words.T).toarray()
+    return tuple(pd.DataFrame(table, kept, kept) for table in tables)
+
+
+def attribute_authorship(
+    likeness: pd.DataFrame, topics: pd.DataFrame | None = None, *, n_candidates: int = 50, seed: int = 0
+) -> pd.DataFrame:
+    """Top-k accuracy of authorship attribution: is the true author the likeliest of unseen messages?
+
+    ``likeness`` of ``compare_features`` or ``compare_texts``: a row a user's unseen messages, a column a
+    candidate. Users are drawn into disjoint groups of ``n_candidates``; with ``topics``, each stands beside
+    the five strangers nearest in topic. Ties are drawn. Index ``top`` (1, 5); columns ``rate`` (0..1) with
+    its 95 % interval over users, ``chance``, ``n_users``. InputError with fewer users than candidates.
+    """
+    rng, values, n_candidates = (
+        np.random.default_rng(seed),
+        likeness.to_numpy(),
+        n_candidates if topics is None else N_NEAREST + 1,
+    )
     if n_candidates < 2:
         return pd.DataFrame(columns=ATTRIBUTION_COLUMNS).rename_axis("top")
-    population, unseen = style.summarise_users(messages), style.summarise_users(unseen)
-    users = unseen.index.intersection(population.index)
-    if len(users) < n_candidates:
+    if len(values) < n_candidates:
         expected = f"{n_candidates} are needed; raise n_users"
-        raise InputError(f"{len(users)} users have held-out messages, {expected}.")
-    halves = measure_split_half(messages, sizes=(3,), seed=seed).set_index("feature")["r"].astype(float)
-    weights = halves.clip(lower=0).reindex(list(style.BY_NAME)).fillna(0).to_numpy()
-    profiles, queries = (
-        style.compute_percentiles(table.loc[users], population).to_numpy() for table in (population, unseen)
-    )
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(users))
-    groups = order[: len(order) // n_candidates * n_candidates].reshape(-1, n_candidates)
-    ranks = np.concatenate([rank_true_author(queries[g], profiles[g], weights, rng) for g in groups])
-    rows = {}
-    for top in TOP_K:
+        raise InputError(f"{len(values)} users have held-out messages, {expected}.")
+    if topics is None:
+        order = rng.permutation(len(values))
+        groups = order[: len(order) // n_candidates * n_candidates].reshape(-1, n_candidates)
+        ranks = np.concatenate(
+            [rank_true_author(values[np.ix_(g, g)], np.diag(values)[g], rng) for g in groups]
+        )
+    else:
+        distance = -topics.to_numpy(copy=True)
+        np.fill_diagonal(distance, -np.inf)
+        nearest = np.argsort(distance, axis=1)[:, :n_candidates]
+        ranks = rank_true_author(np.take_along_axis(values, nearest, axis=1), np.diag(values), rng)
+    rows, tops = {}, TOP_K if topics is None else TOP_K[:1]
+    for top in tops:
         is_right, user = pd.Series(ranks < top, dtype=float), pd.Series(np.arange(len(ranks)))
         accuracy = stats.estimate_rate(is_right, user, seed=seed)
         rows[top] = {**accuracy, "chance": top / n_candidates, "n_users": len(ranks)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("top")[ATTRIBUTION_COLUMNS]
 
 
-def rank_true_author(
-    queries: np.ndarray, profiles: np.ndarray, weights: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """For each query, how many profiles are nearer than its row's (0: none), equals in random order."""
-    differences = np.abs(queries[:, None, :] - profiles[None, :, :])
-    weight = np.where(np.isnan(differences), 0, weights)
-    distance = (np.nan_to_num(differences) * weight).sum(2) / np.maximum(weight.sum(2), 1e-9)
-    true = np.diag(distance)[:, None]
-    return (distance < true).sum(1) + rng.integers(0, (distance == true).sum(1))
+def describe_attribution(row: dict, n_candidates: int) -> dict:
+    """A row of ``attribute_authorship`` as a finding (see ``Run.add_finding``)."""
+    sentence = (
+        f"among the measured profiles of {n_candidates} people, the writer's is the nearest to held-out "
+        f"messages in {row['rate']:.0%} of cases (chance {row['chance']:.0%}); it does not show that a model "
+        "can follow it"
+    )
+    ends = {name: row[name] for name in ("ci_low", "ci_high")}
+    return {"sentence": sentence, "value": row["rate"], "n": row["n_users"], **ends}
+
+
+def rank_true_author(values: np.ndarray, true: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """For each row, how many candidates are likelier than the ``true`` one, equals in random order."""
+    true = true[:, None]
+    return (values > true).sum(1) + rng.integers(0, (values == true).sum(1))

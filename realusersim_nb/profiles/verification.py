@@ -8,10 +8,13 @@ import re
 
 import pandas as pd
 
-from realusersim_nb.profiles import style
+from realusersim_nb import style
+from realusersim_nb.profiles.commands import COMMANDS, list_evidence, word_share
 from realusersim_nb.records import Command, Conversation, Profile
 
-TYPICAL = 0.4  # percentile below which a claim of "more" is contradicted (of "less": above 0.6; ours)
+UNLIKELY = (
+    0.1  # probability that a user does more than the median user, under which a claim of more is denied
+)
 CLAIMS = {
     "starts_lower": (r"lower.?case (?!i\b)", r"capital|upper.?case"),
     "lower_i": (r"lower.?case i\b|\bi (?:in|as) lower", ""),
@@ -20,7 +23,7 @@ CLAIMS = {
         r"without (?:end |final |any )*punctuation",
     ),
     "unmarked_question": (r"without (?:a )?question mark", r"question marks? after"),
-    "words": (r"\blong|lengthy|detailed|elaborate|verbose", r"\bshort|\bbrief|concise|terse"),
+    "later_words": (r"\blong|lengthy|detailed|elaborate|verbose", r"\bshort|\bbrief|concise|terse"),
     "please": (r"\bplease\b", ""),
     "thanks": (r"\bthank", ""),
     "shorthand": (r"shorthand|abbreviat|slang|chat.?speak|skip apostrophes", ""),
@@ -39,21 +42,22 @@ CHECKS = "user_id dimension written verbatim checked contradicted error".split()
 
 
 def verify_profile(
-    profile: Profile, conversations: list[Conversation], percentiles: pd.Series | None = None
+    profile: Profile, conversations: list[Conversation], figures: pd.DataFrame | None = None
 ) -> tuple[Profile, pd.DataFrame]:
     """The profile with only what is supported, and a table of its checks, one row a command.
 
     Examples that are no substring of one of the user's messages are removed; ``extracted`` demographics
-    without such a quote become ``inferred``. ``percentiles`` (0..1, the user's features in a population) flag
-    commands that they contradict. Columns ``user_id, dimension, written`` and ``verbatim`` (examples),
-    ``checked`` (the command claims something that was measured), ``contradicted``, ``error`` (None).
+    without such a quote become ``inferred``. ``figures`` (``rates.describe_user``) flag commands that they
+    contradict and give the others their dose. Columns ``user_id, dimension, written`` and ``verbatim``
+    (examples), ``checked`` (the command claims something that was measured), ``contradicted``, ``error``
+    (None).
     """
     messages = [m for c in conversations for m in c.user_messages]
     commands, rows = [], []
     for command in profile.commands:
         examples = [e for e in command.examples if is_quoted(e, messages)]
-        checked, objection = check_claim(command, percentiles)
-        commands.append(command.model_copy(update={"examples": examples, "contradicted": objection}))
+        checked, objection, dose = check_claim(command, figures)
+        commands.append(command.model_copy(update={"examples": examples, "contradicted": objection} | dose))
         counts = len(command.examples), len(examples)
         rows.append((profile.user_id, command.dimension, *counts, checked, bool(objection), None))
     facts = {
@@ -68,8 +72,11 @@ def remove_examples(profile: Profile, conversation: Conversation) -> Profile:
     """The profile without examples from a conversation (the paper's control against leaks into a case)."""
     messages, commands = conversation.user_messages, []
     for command in profile.commands:
-        examples = [example for example in command.examples if not is_quoted(example, messages)]
-        commands.append(command.model_copy(update={"examples": examples}))
+        kept = {
+            name: [example for example in getattr(command, name) if not is_quoted(example, messages)]
+            for name in ("examples", "without")
+        }
+        commands.append(command.model_copy(update=kept))
     return profile.model_copy(update={"commands": commands})
 
 
@@ -78,20 +85,38 @@ def is_quoted(quote: str, messages: list[str]) -> bool:
     return bool(quote.strip()) and any(quote in message for message in messages)
 
 
-def check_claim(command: Command, percentiles: pd.Series | None) -> tuple[bool, str]:
-    """Whether a command's claim could be checked, and the figure that contradicts it ("": none)."""
+def check_claim(command: Command, figures: pd.DataFrame | None) -> tuple[bool, str, dict]:
+    """Whether a command's claim could be checked, the figure that contradicts it ("": none), and else what it
+    gets of measurement: the dose in its text, and evidence with the probability of the claim (``sureness``).
+    """
     for feature, direction in find_claims(command):
-        percentile = float("nan") if percentiles is None else float(percentiles[feature])
-        if pd.notna(percentile):  # else no message could show it
-            contradicts = percentile < TYPICAL if direction > 0 else percentile > 1 - TYPICAL
-            return True, f"{feature} is at percentile {percentile:.2f}" if contradicts else ""
-    return False, ""
+        if figures is None or feature not in figures.index or not figures.loc[feature, "n"]:
+            continue  # no message could show it
+        figure = figures.loc[feature]
+        if (figure["above"] if direction > 0 else 1 - figure["above"]) < UNLIKELY:
+            return (
+                True,
+                f"{feature} is {figure['value']:.2f}, of the population {figure['population']:.2f}",
+                {},
+            )
+        return True, "", add_dose(command, feature, figure, is_high=direction > 0)
+    return False, "", {}
+
+
+def add_dose(command: Command, feature: str, figure: pd.Series, *, is_high: bool) -> dict:
+    """The command's text with how often, and its evidence."""
+    habit = {"feature": feature, **figure, "sureness": figure["is_high" if is_high else "is_low"]}
+    share = figure["value"] if is_high else 1 - figure["value"]
+    row = COMMANDS.get(feature, {"unit": "messages"})
+    is_count = style.BY_NAME[feature].is_count
+    dose = f"about {figure['value']:.0f} words" if is_count else word_share(share, row["unit"])
+    return {"command": f"{command.command.rstrip('. ')}: {dose}.", "evidence": list_evidence(habit)}
 
 
 def find_claims(command: Command) -> list[tuple[str, int]]:
     """The features that a command claims more (1) or less (-1) of, in the order of their mention."""
     claims = []
-    for feature in (f for f in style.FEATURES if f.dimension == command.dimension):
+    for feature in (f for f in style.FEATURES if f.dimension == command.dimension and f.name in CLAIMS):
         for direction, pattern in zip((1, -1), CLAIMS[feature.name], strict=True):
             if pattern and (mention := re.search(pattern, command.command, re.IGNORECASE)):
                 is_negated = NEGATION.search(command.command[: mention.start()])

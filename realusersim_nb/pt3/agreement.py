@@ -73,6 +73,12 @@ def compare_readers(judgements: list[Judgement], *, seed: int = 0) -> pd.DataFra
     return pd.DataFrame(rows, columns=READER_COLUMNS)
 
 
+def choose_best_judge(validity: pd.DataFrame, names: list[str]) -> str:
+    """The judge whose index separates real people best (its AUC); without any, the first of ``names``."""
+    index = validity[validity["dimension"] == "index"]
+    return index.loc[index["auc"].idxmax(), "judge"] if len(index) else names[0]
+
+
 def measure_validity(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """How well each judge separates real people: one row a judge and dimension, and one for its index.
 

@@ -1,15 +1,15 @@
 """PT3 cases: a held-out real conversation, and the goal that a simulated user gets in its place.
 
-A model writes the goal, and is asked to leave the person's wording out. Where five words in a row are still
-theirs it is asked again, so that *what* to write does not show *how*. The prompts, that threshold, the
-domains' names beyond the five released ones and the task types are ours.
+A model writes the goal, one neutral sentence for each message of the person's (``simulators.sentences``), so
+that *what* to write does not show *how*. The prompts, the domains' names beyond the five released ones and
+the task types are ours.
 """
 
 from itertools import product
 from typing import Literal, get_args
 
 import pandas as pd
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from realusersim_nb.corpus.splits import assign_others, group_by_user, hold_out
 from realusersim_nb.errors import InputError
@@ -17,9 +17,13 @@ from realusersim_nb.llm.models import Models
 from realusersim_nb.profiles import extraction
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import CLOSE, Case, Conversation
+from realusersim_nb.simulators.conditions import needs_demonstrations
+from realusersim_nb.simulators.demonstrations import add_demonstrations, keep_demonstrable
 from realusersim_nb.simulators.rollouts import roll_out_arms
+from realusersim_nb.simulators.sentences import COPIED_WORDS, state_request
 from realusersim_nb.simulators.users import Simulator
-from realusersim_nb.text import cut_at_word, list_copied_runs, measure_longest_copy, measure_overlap
+from realusersim_nb.style import typed_text
+from realusersim_nb.text import cut_at_word, measure_longest_copy, measure_overlap
 
 Released = Literal["business_finance", "ecommerce", "medical_health", "technology_it", "travel_hospitality"]
 CaseDomain = Literal[Released, "education_science", "writing_entertainment", "other"]
@@ -36,35 +40,15 @@ ReferenceArm = Literal["same_user", "other_user"]
 MIXED = "mixed_domain"  # the released name of the test set of all domains
 JUDGED_MESSAGES = 9  # the paper's: both conversations are cut to their first 9 messages
 SHOWN_CHARS = 300  # of one message, in prompts (ours)
-COPIED_WORDS = 5  # of the person's in a row are too many in a goal (ours)
+MOST_STEPS = 5  # of a goal: as many as a rollout has user messages
 LEAK_COLUMNS = "case_id longest overlap too_long rewritten".split()
 
 
-class Step(BaseModel):
-    """One request in keywords: no sentence, so that little of the person's wording comes along."""
+class CaseTags(BaseModel):
+    """What a conversation is about, as a model tags it."""
 
-    action: str = Field(min_length=2, max_length=24)
-    about: str = Field(min_length=2, max_length=60)
-    details: str = Field(max_length=60)
-
-    def __str__(self) -> str:
-        return f"{self.action}: {self.about}" + f" ({self.details})" * bool(self.details.strip())
-
-
-class CaseGoal(BaseModel):
-    """A conversation's goal as a model writes it: what to ask for, step by step, facts, and tags."""
-
-    steps: list[Step] = Field(min_length=1, max_length=5)
-    facts: str = Field(max_length=120)
     domain: CaseDomain
     task_type: TaskType
-
-    def make_case(self, original: Conversation, *, rewritten: bool) -> Case:
-        """The case of a conversation, its goal the steps as a numbered list."""
-        keys = {"case_id": original.conversation_id, "user_id": original.user_id}
-        goal = "\n".join(f"{number}. {step}" for number, step in enumerate(self.steps, 1))
-        tags = {"domain": self.domain, "task_type": self.task_type, "rewritten": rewritten}
-        return Case(**keys, goal=goal, key_context=self.facts, **tags, original=original)
 
 
 def list_judged_messages(conversation: Conversation) -> list[str]:
@@ -104,34 +88,40 @@ def draw_cases(held_out: list[Conversation], *, n_cases: int, seed: int) -> list
         usable = "profiles (notebooks 01 and 02), agents (04) and given systems (05, simulator null) work"
         raise InputError(f"{problem}: {usable}; for the rest give a corpus whose users come back.")
     one_each = pd.Series([conversations[0] for conversations in group_by_user(held_out).values()])
-    return one_each.sample(min(n_cases, len(one_each)), random_state=seed).tolist()
+    return one_each.sample(frac=1, random_state=seed)[:n_cases].tolist()  # more cases begin with the same
 
 
-async def make_case(models: Models, model: str, conversation: Conversation, *, seed: int = 0) -> Case:
-    """The case of one conversation: a model writes its goal, abstracted from the wording, and tags it.
+async def make_case(
+    models: Models, model: str, conversation: Conversation, *, first: int = MOST_STEPS, seed: int = 0
+) -> Case:
+    """The case of one conversation: a model writes its goal, a sentence for each of its ``first`` messages.
 
-    While five words in a row are the person's, it is asked once more, and the version that copies less is
-    kept. CallFailed if the model's reply is unusable.
+    ``simulators.sentences`` says how the person's wording is kept out. CallFailed if a sentence is missing.
     """
-    shown, wording = render_judged_messages(conversation), conversation.user_messages
-    sampling = {"temperature": 0.001, "max_tokens": 400, "seed": seed}
-    goal = await models.ask_json(model, fill_prompt("case_goal", messages=shown), CaseGoal, **sampling)
-    case = goal.make_case(conversation, rewritten=False)
-    copied = list_copied_runs(case.brief, wording, at_least=COPIED_WORDS)
-    if not copied:
-        return case
-    listed = "\n".join(f"- {run}" for run in copied)
-    prompt = fill_prompt("case_goal_again", messages=shown, goal=case.brief, copied=listed)
-    again = await models.ask_json(model, prompt, CaseGoal, **sampling)
-    versions = [version.make_case(conversation, rewritten=True) for version in (goal, again)]
-    return min(versions, key=lambda version: measure_longest_copy(version.brief, wording))
+    keys = {"case_id": conversation.conversation_id, "user_id": conversation.user_id}
+    steps, rewritten = [], False
+    for text in list_judged_messages(conversation)[:first]:
+        sentence, again = await state_request(models, model, typed_text(text), seed=seed)
+        steps, rewritten = [*steps, sentence], rewritten or again
+    goal = {"goal": "\n".join(steps), "key_context": "", "steps": steps, "rewritten": rewritten}
+    return Case(**keys, **goal, original=conversation)
+
+
+async def tag_cases(models: Models, model: str, cases: list[Case], *, seed: int) -> list[Case]:
+    """The cases with a domain and a type of task, as a model tags their goals; without, where it fails."""
+    sampling = {"temperature": 0.001, "max_tokens": 60, "seed": seed}
+    prompts = [fill_prompt("case_tags", goal=case.goal) for case in cases]
+    tasks = [models.ask_json(model, prompt, CaseTags, **sampling) for prompt in prompts]
+    tags = [o.result.model_dump() if o.result else {} for o in await models.run_all(tasks, "domains")]
+    return [case.model_copy(update=tag) for case, tag in zip(cases, tags, strict=True)]
 
 
 async def make_cases(
-    models: Models, model: str, chosen: list[Conversation], *, seed: int = 0
+    models: Models, model: str, chosen: list[Conversation], *, first: int = MOST_STEPS, seed: int = 0
 ) -> tuple[list[Case], pd.DataFrame]:
     """Cases of all chosen conversations, and a table (case_id, error) of failures; InputError if all fail."""
-    outcomes = await models.run_all([make_case(models, model, c, seed=seed) for c in chosen], "goals")
+    tasks = [make_case(models, model, c, first=first, seed=seed) for c in chosen]
+    outcomes = await models.run_all(tasks, "goals")
     pairs = zip(chosen, outcomes, strict=True)
     failed = [(c.conversation_id, str(outcome.failure)) for c, outcome in pairs if outcome.failure]
     if failed and len(failed) == len(outcomes):
@@ -186,6 +176,7 @@ async def simulate_cases(
     extractor: str,
     arms: list[str],
     n_cases: int,
+    n_demonstrations: int,
     profile_messages: int | None = None,
 ) -> list[Conversation]:
     """From curated conversations to rollouts in one call, for notebooks that begin after 03."""
@@ -193,6 +184,11 @@ async def simulate_cases(
     profiled, held_out = hold_out(conversations, seed=seed, most=profile_messages)
     extracted, _ = await extraction.extract_profiles(profiled, extractor, models=models, seed=seed)
     profiles = {profile.user_id: profile for profile in extracted}
-    chosen = draw_cases([c for c in held_out if c.user_id in profiles], n_cases=n_cases, seed=seed)
-    cases, _ = await make_cases(models, simulator.assistant or simulator.model, chosen, seed=seed)
+    eligible = keep_demonstrable(held_out, profiled, n=n_demonstrations)
+    chosen, first = draw_cases(eligible, n_cases=n_cases, seed=seed), simulator.max_user_messages
+    writer = simulator.assistant or simulator.model
+    cases, _ = await make_cases(models, writer, chosen, first=first, seed=seed)
+    if needs_demonstrations(arms):
+        profiles = {case.user_id: profiles[case.user_id] for case in cases}
+        profiles = await add_demonstrations(models, writer, profiles, profiled, n=n_demonstrations, seed=seed)
     return await roll_out_arms(simulator, cases, arms, profiles)

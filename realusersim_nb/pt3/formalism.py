@@ -9,8 +9,7 @@ import re
 
 import pandas as pd
 
-from realusersim_nb import stats
-from realusersim_nb.profiles import style
+from realusersim_nb import stats, style
 from realusersim_nb.records import Conversation
 
 GREETS = re.compile(rf"\W*({style.GREETING})\b", re.IGNORECASE)
@@ -38,6 +37,27 @@ def measure_formalism(
             rate = stats.estimate_rate(shown[feature], shown["user_id"], seed=seed)
             rows.append({**about, "feature": title, "share": rate.pop("rate"), **rate})
     return pd.DataFrame(rows)
+
+
+def compare_formalism(
+    arm: list[Conversation], real: list[Conversation], *, first: int | None = None, seed: int = 0
+) -> list[dict]:
+    """Simulated users less the real ones of the same cases, by user: a row a share of ``SHARES``.
+
+    ``feature, share`` (of the arm), ``real`` and ``stats.PAIRED_COLUMNS``.
+    """
+    sides = {"real": real, arm[0].arm if arm else "none": arm}
+    measured = {name: style.measure_conversations(talks, first=first) for name, talks in sides.items()}
+    for name, talks in sides.items():
+        texts = (text for c in talks for text in c.user_messages[:first])
+        measured[name]["greets"] = [float(GREETS.match(text) is not None) for text in texts]
+    table, [_, name] = pd.concat(measured, names=["arm", None]).reset_index("arm"), sides
+    rows = []
+    for feature, title in SHARES.items():
+        means = table.groupby("arm")[feature].mean()
+        row = stats.compare_paired(table, feature, arm=name, baseline="real", pair_by="user_id", seed=seed)
+        rows.append({"feature": title, "share": means.get(name), "real": means["real"], **row})
+    return rows
 
 
 def pivot_formalism(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ call. Our prompts are ours; the released ones are used when given (``JudgePrompt
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
@@ -17,7 +18,7 @@ from realusersim_nb.llm.errors import CallFailed, list_results
 from realusersim_nb.llm.models import Models
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.pt3 import authorship
-from realusersim_nb.pt3.cases import list_judged_messages, render_judged_messages
+from realusersim_nb.pt3.cases import cut_conversation, list_judged_messages, render_judged_messages
 from realusersim_nb.records import Case, Conversation, Judgement, JudgePrompt, Order
 
 DIMENSIONS = {
@@ -29,6 +30,12 @@ DIMENSIONS = {
 }
 KEYS = {"case_id", "user_id", "arm"}  # by which a judgement names the conversation that was judged
 Finding = Annotated[str, Field(min_length=25, max_length=140)]  # a bare "match" is no finding
+
+
+NO_MATCH = re.compile(
+    r"\b(no|not (a|an exact)|without a) match\b|\b(do|does) ?(not|n't) match\b|\bmismatch", re.I
+)
+MATCH = re.compile(r"\bmatch(es)?\b", re.IGNORECASE)
 
 
 class Verdict(BaseModel):
@@ -88,18 +95,32 @@ async def judge_transcript(
     try:
         if settings.calls == 1:
             answers = await ask(request, Judged, 600)
-            about["analysis"] = join_findings({d: answer["finding"] for d, answer in answers.items()})
-            return Judgement(**about, verdicts={d: answer["match"] for d, answer in answers.items()})
+            findings = {d: answer["finding"] for d, answer in answers.items()}
+            return make_judgement(about, findings, {d: answer["match"] for d, answer in answers.items()})
         if released:
             analysis = await models.ask(model, request, max_tokens=1500, **sampling)
             about["replies"].append(models.last_exchange[1])
             request = make_chat(released.formatting, analysis)
-        else:
-            analysis = join_findings(await ask(request, Analysis, 600))
-            request = fill_prompt("judge_verdicts", analysis=analysis)
-        return Judgement(**about, analysis=analysis, verdicts=await ask(request, Verdicts, 80))
+            return Judgement(**about, analysis=analysis, verdicts=await ask(request, Verdicts, 80))
+        findings = await ask(request, Analysis, 600)
+        request = fill_prompt("judge_verdicts", analysis=join_findings(findings))
+        return make_judgement(about, findings, await ask(request, Verdicts, 80))
     except CallFailed as error:
         return Judgement(**about, error=str(error))
+
+
+def make_judgement(about: dict, findings: dict[str, str], verdicts: dict[str, bool]) -> Judgement:
+    """The judgement, without the verdicts that say the opposite of their finding; unscored if all do."""
+    contradicted = [d for d, match in verdicts.items() if read_finding(findings[d]) == (not match)]
+    kept = {d: match for d, match in verdicts.items() if d not in contradicted}
+    error = None if kept else "its verdicts contradict its analysis"
+    about = about | {"analysis": join_findings(findings), "contradicted": contradicted}
+    return Judgement(**about, verdicts=kept or None, error=error)
+
+
+def read_finding(text: str) -> bool | None:
+    """Whether a finding says that it is a match; None where it says neither."""
+    return False if NO_MATCH.search(text) else (True if MATCH.search(text) else None)
 
 
 def find_unscored_reason(transcript: Conversation) -> str | None:
@@ -154,13 +175,20 @@ def choose_model_judge(judge: str | list[str] | None, simulator: str) -> str | N
 
 
 def make_judges(
-    judge: str | list[str] | None, simulator: str, people: list[Conversation], *, seed: int
+    judge: str | list[str] | None,
+    simulator: str,
+    people: list[Conversation],
+    *,
+    seed: int,
+    first: int | None = None,
 ) -> tuple[dict[str, Rule | None], list[str]]:
     """The judges of a study by name, None for a model; and a sentence on each rule that was left out.
 
-    A rule that cannot learn from ``people`` is left out unless it was named: then InputError.
+    ``first``: how many user messages of a conversation a rule learns from, as many as it will judge. A rule
+    that cannot learn from ``people`` is left out unless it was named: then InputError.
     """
     judges, left_out = {}, []
+    people = [cut_conversation(c, first) for c in people] if first else people
     for name in name_judges(judge, simulator):
         try:
             judges[name] = RULES[name](people, seed=seed) if name in RULES else None

@@ -71,15 +71,26 @@ def place_between(arm: np.ndarray, same: np.ndarray, other: np.ndarray, axis: in
         return np.where(same > other, (arm - other) / (same - other), np.nan)
 
 
+GROUNDED = {"demonstrations": "shuffled_demonstrations", "profile": "shuffled_profile"}
+"""Arms that are given something of the person, and the same of somebody else: their control."""
+
+
+def list_pairs(present: list[str]) -> list[tuple[str, str]]:
+    """Which arms are compared, of those present: grounded ones with none and with their control, ``profile``
+    with the others, and the two reference arms.
+    """
+    pairs = [(arm, other) for arm, control in GROUNDED.items() for other in ("task_only", control)]
+    taken = {SAME, OTHER, *GROUNDED, *GROUNDED.values()}
+    pairs += [("profile", arm) for arm in present if arm not in taken | {"task_only"}]
+    return [pair for pair in pairs if set(pair) <= set(present)] + [(SAME, OTHER)]
+
+
 def compare_fidelity(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Paired differences of each judge's index between the arms that were run (see ``stats.compare_paired``).
 
-    ``profile`` against each other arm, and the two reference arms against each other; users are the pairs.
+    ``list_pairs`` says which; users are the pairs.
     """
-    present = list(verdicts["arm"].unique())
-    others = [arm for arm in present if arm not in ("profile", SAME, OTHER)] if "profile" in present else []
-    pairs = [*(("profile", arm) for arm in others), (SAME, OTHER)]
-    rows = []
+    pairs, rows = list_pairs(list(verdicts["arm"].unique())), []
     for judge, table in verdicts.groupby("judge", sort=False):
         for arm, baseline in pairs:
             names = {"arm": arm, "baseline": baseline, "pair_by": "user_id"}

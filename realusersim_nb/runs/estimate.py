@@ -11,15 +11,18 @@ from realusersim_nb.files import outputs_folder
 from realusersim_nb.gap import embeddings, facets
 from realusersim_nb.llm import endpoints
 from realusersim_nb.pt3 import judges
+from realusersim_nb.pt3.likelihood import FIT_ARMS
 from realusersim_nb.runs.notebooks import fill_parameters, find_notebooks
 from realusersim_nb.runs.summary import read_headlines
 from realusersim_nb.runs.sweeps import PlannedRun, find_state
+from realusersim_nb.simulators.rollouts import DRAWS
 
 TOKENS = {
     "profile": (600, 650),
-    "goal": (300, 170),
+    "goal": (400, 30),
+    "score": (450, 1),
     "plan": (330, 40),
-    "turn": (230, 60),
+    "turn": (450, 60),
     "answer": (90, 60),
     "analysis": (360, 100),
     "verdicts": (150, 45),
@@ -63,19 +66,21 @@ def plan_calls(notebook: str, p: dict, *, before: dict[str, dict]) -> Iterator[P
     if (writer := name_writer(p.get("extractor"))) and not before.keys() - {"00"}:
         yield "profile", writer, p["n_users"]
     if number == "00":
-        yield "goal", assistant, 2  # each may be asked for once more
+        yield "goal", assistant, 4 * 3  # each may be asked for up to four times
         yield "turn", simulator, 3
     elif number == "01" and (writer := name_writer(p["compared_extractor"])):
         yield "profile", writer, p["n_compared"]
     elif number == "03":
-        yield "goal", assistant, 2 * p["n_cases"] * is_drawn
+        yield from plan_sentences(p, assistant, people=max(p["n_cases"], p["n_predicted"]) * is_drawn)
+        if p["scorer"]:
+            yield "score", p["scorer"], len(FIT_ARMS) * max(p["n_cases"], p["n_predicted"]) * is_drawn
         yield from plan_rollouts(p, simulator, assistant)
         yield from plan_judging(p, simulator)
     elif number == "04":
         yield from plan_agent_runs(p)
     elif number == "05":
         if simulator and before.get("03", {"released": "none ran"})["released"] is not None:
-            yield "goal", assistant, 2 * p["n_cases"]
+            yield from plan_sentences(p, assistant, people=p["n_cases"])
             yield from plan_rollouts(p, simulator, assistant)
         yield from plan_measuring(p)
 
@@ -85,11 +90,16 @@ def name_writer(extractor: str | None) -> str | None:
     return None if extractor in (None, "measured") else extractor.removeprefix("hybrid:")
 
 
+def plan_sentences(p: dict, assistant: str, *, people: int) -> Iterator[Planned]:
+    """The neutral sentences of goals and demonstrations, each asked for up to four times, and the tags."""
+    yield "goal", assistant, 4 * people * (p["max_user_messages"] + p["n_demonstrations"]) + p["n_cases"]
+
+
 def plan_rollouts(p: dict, simulator: str, assistant: str) -> Iterator[Planned]:
     """The messages of all rollouts: after the opening, each follows an answer and may be planned first."""
     conversations, messages = p["n_cases"] * len(p["arms"]), p["max_user_messages"]
-    yield "turn", simulator, conversations * messages + ("profile" not in p["arms"])  # which is shown
-    if p["turn_format"] == "transcript":
+    yield "turn", simulator, DRAWS * conversations * messages + ("profile" not in p["arms"])  # which is shown
+    if p["turn_format"] == "transcript" and p.get("released"):  # other goals have steps
         yield "plan", simulator, conversations * (messages - 1)
     yield "answer", assistant, conversations * (messages - 1)
 

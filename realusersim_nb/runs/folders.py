@@ -61,6 +61,7 @@ class Run:
         self.folder = self.run_folder / notebook
         self.folder.mkdir(parents=True, exist_ok=True)
         self.started = time.monotonic()
+        self.findings: list[dict[str, Any]] = []
 
     def open_models(self, **options: Any) -> Models:
         """The models of this notebook, with the options of ``Models``; each call that is paid is noted in
@@ -120,6 +121,25 @@ class Run:
             profiles, _ = await extraction.extract_profiles(conversations, source["extractor"], **how)
         return profiles
 
+    def add_finding(
+        self,
+        sentence: str,
+        value: float,
+        *,
+        ci_low: float | None = None,
+        ci_high: float | None = None,
+        n: int,
+        p: float | None = None,
+    ) -> None:
+        """Add a result to ``findings`` in the run's summary: one sentence (what, and what it does not show),
+        its value, 95 % interval, number of units and p. A value that is not a number is no finding.
+        """
+        figures = {"value": value, "ci_low": ci_low, "ci_high": ci_high, "p": p}
+        shown = {name: None if pd.isna(figure) else float(figure) for name, figure in figures.items()}
+        if shown["value"] is not None:
+            about = {"notebook": self.folder.name, "sentence": sentence, "n": int(n)}
+            self.findings.append(about | shown)
+
     def finish(self, models: Models | None = None, **headlines: dict) -> None:
         """Save this notebook's headlines, its calls and where they come from, and write the run's summary.
 
@@ -132,7 +152,8 @@ class Run:
         about["finished"] = time.time()
         origin = {"notebook": self.folder.name, "parameters": self.parameters} | describe_code() | about
         files.write_json(self.folder / "provenance.json", origin | {"corpus": headlines.get("corpus")})
-        files.write_json(self.folder / "summary_part.json", headlines | about)
+        shown = headlines | about | {"findings": self.findings}
+        files.write_json(self.folder / "summary_part.json", shown)
         write_summary(self.run_folder)
         if models and models.used:
             replies = pd.DataFrame(map(asdict, models.used.values())).sort_values("key")

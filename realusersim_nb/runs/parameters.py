@@ -14,7 +14,7 @@ from realusersim_nb.corpus.layouts.columns import Columns, find_note
 from realusersim_nb.errors import InputError
 from realusersim_nb.llm.models import LLMMode
 from realusersim_nb.records import Order
-from realusersim_nb.simulators.conditions import ARMS, TRAIT_DIRECTIVES
+from realusersim_nb.simulators.conditions import ARMS, PROMPT, TRAIT_DIRECTIVES
 from realusersim_nb.simulators.users import TurnFormat
 
 T = TypeVar("T")
@@ -50,11 +50,13 @@ def check_repeats(values: list[T]) -> list[T]:
     return values
 
 
-def several(form: Any, *, least: int = 0) -> Kind:
-    """A list of values of a Literal, none twice, at least so many."""
-    words = "one or more" if least else "some"
-    listed = Annotated[list[form], Field(min_length=least), AfterValidator(check_repeats)]
-    return make_kind(f"a list of {words} of {', '.join(map(str, form.__args__))}, none twice", listed)
+def several(form: Any, *, least: int = 0, other: Any = None, words: str = "") -> Kind:
+    """A list of values of a Literal, or of an ``other`` type (in ``words``), none twice, at least so many."""
+    listed = Annotated[
+        list[form | other if other else form], Field(min_length=least), AfterValidator(check_repeats)
+    ]
+    names = ", ".join([*map(str, form.__args__), *filter(None, [words])])
+    return make_kind(f"a list of {'one or more' if least else 'some'} of {names}, none twice", listed)
 
 
 TEXT = Annotated[str, Field(min_length=1)]
@@ -62,6 +64,7 @@ JUDGES = TEXT | Annotated[list[TEXT], Field(min_length=1)]
 COLUMNS = dict[Literal[*Columns.model_fields], str | list[str]]
 DOLLARS = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 WRITER = Annotated[str, Field(pattern=r"[^:\s]$")]
+PROMPT_FILE = Annotated[str, Field(pattern=rf"^{PROMPT}.")]
 EXTRACTOR = make_kind("measured, a model's name or hybrid:MODEL", WRITER)
 MODEL, MODEL_OR_NULL = make_kind("a model's name", TEXT), make_kind("a model's name", TEXT, null=True)
 PATH = make_kind("a path", TEXT | Path, null=True)
@@ -74,6 +77,9 @@ KINDS: dict[str, Kind] = {
     "max_conversations": whole_number(1, null=True),
     "n_users": whole_number(1, null=True),
     "n_cases": whole_number(1),
+    "n_predicted": whole_number(1),
+    "n_demonstrations": whole_number(1),
+    "scorer": MODEL_OR_NULL,
     "n_tasks": whole_number(1, null=True),
     "n_trials": whole_number(1),
     "extractor": EXTRACTOR,
@@ -89,7 +95,9 @@ KINDS: dict[str, Kind] = {
     "judge_orders": several(Order, least=1),
     "n_rejudged": whole_number(0),
     "label_file": PATH,
-    "arms": several(Literal[*AgentReferenceArm.__args__, STOCK, *ARMS], least=1),
+    "arms": several(
+        Literal[*AgentReferenceArm.__args__, STOCK, *ARMS], least=1, other=PROMPT_FILE, words="prompt:FILE"
+    ),
     "turn_format": choice(TurnFormat),
     "max_user_messages": whole_number(1),
     "systems": make_kind("a mapping {name: path}", dict[TEXT, TEXT]),
@@ -129,6 +137,7 @@ def check_value(notebook: str, name: str, value: Any) -> None:
 def digest_inputs(parameters: dict[str, Any]) -> dict[str, str]:
     """A digest of the content of every file or folder here that parameters name, by its path."""
     named = [parameters.get(name) for name in INPUTS] + [*(parameters.get("systems") or {}).values()]
+    named += [arm.removeprefix(PROMPT) for arm in parameters.get("arms") or () if arm.startswith(PROMPT)]
     return {str(path): digest_path(Path(path)) for path in named if path and Path(path).exists()}
 
 

@@ -21,7 +21,7 @@ from realusersim_nb.prompts.fill import hash_prompts
 from realusersim_nb.simulators.conditions import find_position
 
 VALUES = dict.fromkeys(["rate", "success", "js"], "value")
-ABOUT = ("calls", "last_start", "wall_seconds", "finished")  # of a notebook, beside its headlines
+ABOUT = ("calls", "last_start", "wall_seconds", "finished", "findings")  # of a notebook, beside its headlines
 COLUMNS = VALUES | {"floor_high": "floor", "n_cases": "n", "n_runs": "n"}  # by their names in headlines
 
 
@@ -72,7 +72,7 @@ def find_other_corpora(headlines: dict[str, dict]) -> dict[str, str]:
 def collect_headlines(run_folder: Path) -> dict:
     """The content of ``summary.json``: the headlines of a run's notebooks, and ``made_by``, which names the
     notebook of each. ``calls`` are those of all notebooks and all starts; ``left_out`` are the notebooks that
-    read another corpus than the newest (by its name), whose headlines are not there.
+    read another corpus than the newest (by its name), whose headlines and ``findings`` are not there.
     """
     by_notebook = read_headlines(run_folder)
     left_out, headlines, made_by = find_other_corpora(by_notebook), {}, {}
@@ -83,8 +83,11 @@ def collect_headlines(run_folder: Path) -> dict:
     calls = asdict(sum_calls(*run_folder.glob(f"*/{CALLS_FILE}")))  # of notebooks that were stopped, too
     for name in ("cached", "failed", "retried"):
         calls[name] = sum(one["calls"][name] for one in by_notebook.values())
+    shown = [one for notebook, one in by_notebook.items() if notebook not in left_out]
+    findings = [finding for one in shown for finding in one.get("findings", [])]
     seconds = round(sum(one["wall_seconds"] for one in by_notebook.values()), 1)
-    return {"calls": calls, "wall_seconds": seconds, "made_by": made_by, "left_out": left_out} | headlines
+    about = {"calls": calls, "wall_seconds": seconds, "made_by": made_by, "left_out": left_out}
+    return about | {"findings": findings} | headlines
 
 
 def write_summary(run_folder: Path) -> None:

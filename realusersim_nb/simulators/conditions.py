@@ -5,6 +5,8 @@ arm, add a line to ``ARMS`` and put its text into ``prompts/``.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 
 from realusersim_nb.corpus.splits import assign_others
 from realusersim_nb.errors import InputError
@@ -27,7 +29,25 @@ def write_placebo(profile: Profile) -> Persona:
     return Persona(instructions="\n".join([text] * (n // len(text) + 1))[:n].split("\n"))
 
 
-ARMS: dict[str, Callable[[Profile, Profile], Persona]] = {
+def show_messages(profile: Profile, *, like: Profile | None = None, more: Persona | None = None) -> Persona:
+    """A persona of demonstrations, after what ``more`` says; InputError for a profile that has none.
+
+    ``like``: no more of them than that profile has, so that a control is shown as many.
+    """
+    shown = profile.demonstrations[: len(like.demonstrations) if like else None]
+    if not shown:
+        advice = "of users without messages of their own (released profiles) take other arms"
+        raise InputError(f"user {profile.user_id!r} has no demonstrations: {advice}.")
+    before = more or Persona()
+    lines = [*before.instructions, *fill_prompt("persona_demonstrations").split("\n")]
+    return Persona(instructions=lines, examples=before.examples, demonstrations=shown)
+
+
+Arm = Callable[[Profile, Profile], Persona]
+ARMS: dict[str, Arm] = {
+    "demonstrations": lambda profile, other: show_messages(profile),
+    "profile_demonstrations": lambda profile, other: show_messages(profile, more=make_persona(profile)),
+    "shuffled_demonstrations": lambda profile, other: show_messages(other, like=profile),
     "profile": lambda profile, other: make_persona(profile),
     "profile_no_examples": lambda profile, other: make_persona(profile, examples=False),
     "shuffled_profile": lambda profile, other: make_persona(other),
@@ -37,21 +57,58 @@ ARMS: dict[str, Callable[[Profile, Profile], Persona]] = {
     "task_only": use_prompt("persona_task_only"),
 }
 """The persona of each arm, from the user's profile and somebody else's; in the order of figures."""
+PROMPT = "prompt:"  # before the path of a simulator prompt of the reader's own, which makes an arm
 REFERENCE_ARMS = ["same_user", "oracle", "other_user", "do_nothing", "real_floor"]
 ARM_ORDER = ["same_user", "oracle", *ARMS, "stock", "other_user", "do_nothing", "real", "real_floor"]
 
 
 def check_arms(arms: Iterable[str], known: Iterable[str] = ARMS) -> None:
-    """InputError for the first arm that does not exist."""
-    if unknown := [arm for arm in arms if arm not in known]:
-        raise InputError(f"arm {unknown[0]!r} does not exist: expected some of {', '.join(known)}.")
+    """InputError for the first arm that does not exist, or whose prompt file cannot be used."""
+    for arm in arms:
+        if arm.startswith(PROMPT):
+            read_template(arm)
+        elif arm not in known:
+            expected = f"expected some of {', '.join(known)}, {PROMPT}FILE"
+            raise InputError(f"arm {arm!r} does not exist: {expected}.")
+
+
+def read_template(arm: str) -> str:
+    """The prompt of an arm ``prompt:FILE``; InputError without the file, or without ``{goal}`` in it."""
+    path = Path(arm.removeprefix(PROMPT))
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"arm {arm!r}: {path} cannot be read ({error}); name a text file.") from error
+    if "{goal}" not in text:
+        raise InputError(f"arm {arm!r}: {path} has no {{goal}}, where what the user wants is put; add it.")
+    return text
+
+
+def use_template(template: str, profile: Profile, other: Profile) -> Persona:
+    """The persona of a reader's own prompt, with what fills its fields."""
+    return make_persona(profile).model_copy(
+        update={"template": template, "demonstrations": profile.demonstrations}
+    )
+
+
+def find_arm(arm: str) -> Arm:
+    """The function that writes an arm's persona."""
+    return partial(use_template, read_template(arm)) if arm.startswith(PROMPT) else ARMS[arm]
+
+
+def needs_demonstrations(arms: Iterable[str]) -> bool:
+    """Whether one of the arms shows the person's own messages."""
+    return any(
+        "demonstrations" in arm or (arm.startswith(PROMPT) and "{examples}" in read_template(arm))
+        for arm in arms
+    )
 
 
 def write_personas(arm: str, cases: list[Case], profiles: dict[str, Profile], *, seed: int) -> list[Persona]:
     """The persona of each case under an arm; ``profiles`` by user, or for one case by its id."""
     others = assign_others([case.user_id for case in cases], seed=seed)
     pairs = [(profiles.get(c.case_id) or profiles[c.user_id], profiles[others[c.user_id]]) for c in cases]
-    return [ARMS[arm](profile, other) for profile, other in pairs]
+    return [find_arm(arm)(profile, other) for profile, other in pairs]
 
 
 def find_position(name: str) -> int:

@@ -1,17 +1,19 @@
 """Rollouts: whole conversations of a simulated user with an assistant, for each case under each arm."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pandas as pd
 
 from realusersim_nb.llm.errors import CallFailed, list_results
 from realusersim_nb.prompts.fill import fill_prompt
-from realusersim_nb.records import CLOSE, Case, Conversation, Message, Persona, Profile
+from realusersim_nb.records import Case, Conversation, Message, Persona, Profile
 from realusersim_nb.simulators import conditions, role_breaks
-from realusersim_nb.simulators.users import Simulator
+from realusersim_nb.simulators.users import Simulator, split_close
 from realusersim_nb.text import mark_repeats, measure_longest_copy
 
 ENDS = ["close", "max_turns", "error"]
+DRAWS = 3  # of a message at most, while each has a role break (ours)
 REPLY_WORDS = 40  # of the assistant (ours; the paper does not state it)
 
 
@@ -24,21 +26,39 @@ async def roll_out(
     conversation, which then has the messages so far and the ``error``.
     """
     messages, outcome = [] if live is None else live, {"ended_by": "max_turns"}
-    about = {"persona": persona, "goal": case.goal, "context": case.key_context}
     try:
         for turn in range(simulator.max_user_messages):
-            text = await simulator.write(messages=messages, **about)
-            if CLOSE in text:
+            text, closes = await write_in_role(simulator, case, persona, messages)
+            messages += [Message(role="user", content=text)] if text else []
+            if closes:
                 outcome["ended_by"] = "close"
                 break
-            messages.append(Message(role="user", content=text))
             if turn < simulator.max_user_messages - 1:
                 messages.append(await reply_as_assistant(simulator, messages))
         texts = [m.content for m in messages if m.role == "user"]
-        outcome["role_break"] = role_breaks.find_role_break(texts, persona.instructions)
+        outcome["role_break"] = role_breaks.find_role_break(texts, persona)
     except CallFailed as error:
         outcome = {"ended_by": "error", "error": str(error)}
     return Conversation(messages=messages, simulator=simulator.model, **case.identify(arm), **outcome)
+
+
+async def write_in_role(
+    simulator: Simulator, case: Case, persona: Persona, messages: list[Message]
+) -> tuple[str, bool]:
+    """The user's next message, and whether it closes the conversation.
+
+    A message with a role break is drawn again, with another seed; the last draw stands.
+    """
+    about = {"persona": persona, "goal": case.goal, "context": case.key_context, "steps": case.steps}
+    before = [m.content for m in messages if m.role == "user"]
+    for draw in range(DRAWS):
+        writer = replace(simulator, seed=simulator.seed + 1_000_000 * draw)
+        text, closes = split_close(await writer.write(messages=messages, **about))
+        if not text or not role_breaks.find_break(text, before, persona):
+            break
+    if not text and not closes:
+        raise CallFailed("empty", "the user's message has no text")
+    return text, closes
 
 
 async def reply_as_assistant(simulator: Simulator, messages: list[Message]) -> Message:
@@ -66,7 +86,8 @@ def describe_rollouts(simulator: Simulator, arms: list[str], source: dict) -> di
     """What rollouts were made from, for reuse: the models, the arms, and the ``source`` of their cases."""
     settings = {name: getattr(simulator, name) for name in ("turn_format", "seed", "max_user_messages")}
     models = {"simulator": simulator.model, "assistant": simulator.assistant or simulator.model}
-    return {**source, **settings, **models, "arms": arms}
+    texts = {arm: conditions.read_template(arm) for arm in arms if arm.startswith(conditions.PROMPT)}
+    return {**source, **settings, **models, "arms": arms} | ({"prompt_files": texts} if texts else {})
 
 
 def group_by_arm(transcripts: Iterable[Conversation]) -> dict[str, list[Conversation]]:

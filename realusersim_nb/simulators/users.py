@@ -1,5 +1,6 @@
 """One message of a simulated user: a model, the persona it follows, the goal, and the conversation so far."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,21 +10,13 @@ from realusersim_nb.llm.errors import Outcome
 from realusersim_nb.llm.models import Models
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import CLOSE, Case, Message, Persona
+from realusersim_nb.text import cut_at_word
 
 TurnFormat = Literal["transcript", "roles"]
-SPEAKERS = {"user": "Person", "assistant": "Assistant"}
+SPEAKERS = {"user": "User", "assistant": "Assistant"}
 SWAPPED = {"user": "assistant", "assistant": "user"}
-
-
-class UserTurn(BaseModel):
-    """The simulated user's next message, after its content in plain words.
-
-    The plain request comes first because a small model that is asked for the message at once
-    tends to answer as the assistant.
-    """
-
-    plain_request: str = Field(max_length=200)
-    same_request_as_this_person_types_it: str = Field(min_length=1, max_length=600)
+SHOWN_CHARS = 200  # of the assistant's last reply, which the next message sees
+TEMPLATE_FIELDS = re.compile(r"\{(goal|profile|examples)\}")
 
 
 class UserPlan(BaseModel):
@@ -37,11 +30,12 @@ class UserPlan(BaseModel):
 class Simulator:
     """A model that writes as a user, how it is asked, and whom it talks to.
 
-    ``transcript``: one prompt shows the conversation as text, and whether the user is done is asked apart
-    from what they write; small models need this, since with swapped roles they answer as the assistant.
-    ``roles``: the paper's format, the conversation with swapped chat roles, ``/close`` written by the
-    simulator itself. ``assistant`` (None: the same model) replies in rollouts, which have at most
-    ``max_user_messages``: the paper's 5, an opening and answers to at most 4 replies.
+    ``transcript``: what the user wants next is decided first, and is then put into the person's words as one
+    turn of a chat, whose turns before are demonstrations if there are any; small models need this, since
+    with swapped roles they answer as the assistant. ``roles``: the paper's format, the conversation with
+    swapped chat roles, ``/close`` written by the simulator itself. ``assistant`` (None: the same model)
+    replies in rollouts, which have at most ``max_user_messages``: the paper's 5, an opening and answers to at
+    most 4 replies.
     """
 
     models: Models
@@ -51,33 +45,80 @@ class Simulator:
     assistant: str | None = None
     max_user_messages: int = 5
 
-    async def write(self, *, persona: Persona, goal: str, context: str, messages: list[Message]) -> str:
-        """The user's next message, or ``/close`` at the end; CallFailed for an unusable reply."""
-        about = {"goal": goal, "context": context}
-        if self.turn_format == "roles":
-            system = fill_prompt("user_roles", persona=persona.render(), **about)
-            swapped = [{"role": SWAPPED[m.role], "content": m.content} for m in messages]
-            opening = [] if swapped else [{"role": "user", "content": "Hello! How can I help you?"}]
-            prompt = [{"role": "system", "content": system}, *opening, *swapped]
+    async def write(
+        self, *, persona: Persona, goal: str, context: str, messages: list[Message], steps: list[str] = ()
+    ) -> str:
+        """The user's next message, or ``/close`` at the end; CallFailed for an unusable reply.
+
+        ``steps``: what to ask for, one neutral sentence a message; without, a plan is asked for.
+        """
+        if self.turn_format == "roles" or persona.template:
+            prompt = make_role_prompt(persona, goal, context, messages)
             return await self.models.ask(self.model, prompt, seed=self.seed)
-        shown, next_request = [], goal.splitlines()[0]  # an opening ignores how the assistant greets
-        if any(m.role == "user" for m in messages):
-            prompt = fill_prompt("user_plan", transcript=render_transcript(messages), **about)
-            sampling = {"temperature": 0.001, "max_tokens": 120, "seed": self.seed}
-            plan = await self.models.ask_json(self.model, prompt, UserPlan, **sampling)
-            if plan.n_left == 0:
-                return CLOSE
-            shown, next_request = messages[-2:], plan.next_request
-        texts = {"persona": persona.render(), "transcript": render_transcript(shown), "next": next_request}
-        prompt = fill_prompt("user_turn", **texts)
-        turn = await self.models.ask_json(self.model, prompt, UserTurn, max_tokens=300, seed=self.seed)
-        return turn.same_request_as_this_person_types_it.strip()
+        wanted = await self._choose_step(goal, context, messages, steps)
+        if wanted is None:
+            return CLOSE
+        prompt = make_turn_prompt(persona, wanted, messages)
+        text = await self.models.ask(self.model, prompt, max_tokens=200, seed=self.seed)
+        return text.strip().strip('"')
+
+    async def _choose_step(
+        self, goal: str, context: str, messages: list[Message], steps: list[str]
+    ) -> str | None:
+        """What to ask for next, as a neutral sentence; None when all was asked."""
+        n_asked = sum(m.role == "user" for m in messages)
+        if steps:
+            return steps[n_asked] if n_asked < len(steps) else None
+        if not n_asked:
+            return goal.splitlines()[0]  # an opening ignores how the assistant greets
+        about = {"goal": goal, "context": context or "nothing else"}
+        prompt = fill_prompt("user_plan", transcript=render_transcript(messages), **about)
+        sampling = {"temperature": 0.001, "max_tokens": 120, "seed": self.seed}
+        plan = await self.models.ask_json(self.model, prompt, UserPlan, **sampling)
+        return plan.next_request if plan.n_left else None
 
     async def open(self, case: Case, personas: dict[str, Persona]) -> dict[str, Outcome[str]]:
         """The first message of a case's user under each persona, by the persona's name."""
-        about = {"goal": case.goal, "context": case.key_context, "messages": []}
+        about = {"goal": case.goal, "context": case.key_context, "steps": case.steps, "messages": []}
         tasks = [self.write(persona=persona, **about) for persona in personas.values()]
         return dict(zip(personas, await self.models.run_all(tasks, "openings"), strict=True))
+
+
+def make_role_prompt(persona: Persona, goal: str, context: str, messages: list[Message]) -> list[dict]:
+    """The conversation with swapped roles, after our prompt or the persona's own template."""
+    if persona.template:
+        system = fill_template(persona, f"{goal}\n{context}".strip())
+    else:
+        about = {"goal": goal, "context": context or "nothing else"}
+        system = fill_prompt("user_roles", persona=persona.render(), **about)
+    swapped = [{"role": SWAPPED[m.role], "content": m.content} for m in messages]
+    opening = [] if swapped else [{"role": "user", "content": "Hello! How can I help you?"}]
+    return [{"role": "system", "content": system}, *opening, *swapped]
+
+
+def fill_template(persona: Persona, goal: str) -> str:
+    """A reader's prompt with goal, profile and examples in their places; other braces stay as they are."""
+    examples = "\n".join(f"- {shown.typed}" for shown in persona.demonstrations)
+    values = {"goal": goal, "profile": persona.render_instructions(), "examples": examples}
+    return TEMPLATE_FIELDS.sub(lambda field: values[field[1]], persona.template)
+
+
+def make_turn_prompt(persona: Persona, wanted: str, messages: list[Message]) -> list[dict]:
+    """What the person wants as the last turn of a chat, after the demonstrations as turns before it."""
+    system = fill_prompt("user_turn", persona=persona.render_instructions())
+    turns = [(shown.wanted, shown.typed) for shown in persona.demonstrations]
+    before = [m.content for m in messages[-1:] if m.role == "assistant" and len(messages) > 1]
+    replied = "".join(f'The assistant has replied: "{cut_at_word(text, SHOWN_CHARS)}"\n' for text in before)
+    chat = [
+        {"role": role, "content": text} for turn in turns for role, text in zip(SWAPPED, turn, strict=True)
+    ]
+    return [{"role": "system", "content": system}, *chat, {"role": "user", "content": replied + wanted}]
+
+
+def split_close(text: str) -> tuple[str, bool]:
+    """A message without the ``/close`` at its end, and whether there is one: elsewhere it closes nothing."""
+    match = re.search(rf"(?:^|\s){CLOSE}[.!\s]*$", text)
+    return (text[: match.start()].strip(), True) if match else (text, False)
 
 
 def render_transcript(messages: list[Message]) -> str:

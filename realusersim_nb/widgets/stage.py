@@ -15,11 +15,10 @@ from realusersim_nb.pt3.cases import list_judged_messages
 from realusersim_nb.pt3.judges import DIMENSIONS, JudgeSettings, Rule, judge_all
 from realusersim_nb.records import Case, Message, Persona
 from realusersim_nb.simulators.rollouts import roll_out
-from realusersim_nb.simulators.users import Simulator, UserTurn
+from realusersim_nb.simulators.users import Simulator
 from realusersim_nb.text import cut_at_word
 from realusersim_nb.widgets.page import WHOLE_LABEL, WRAP, render, show_widgets
 
-WRITTEN = list(UserTurn.model_fields)[-1]  # the field of a reply that is the message itself
 PACE = 0.1  # seconds between two pictures of a reply that is coming
 QUESTION = "Could one person have written both?"
 ANSWERS = SAME, OTHER = "same person", "somebody else"
@@ -101,11 +100,9 @@ def show_beside(case: Case, arm: str, messages: list[Message], reply: str | None
     """
     lines = [(message.role, message.content) for message in messages]
     if reply is not None:
+        role = "assistant" if messages and messages[-1].role == "user" else "user"
         fields = read_fields(reply)
-        text = fields.get(WRITTEN) or " ".join(fields.values())
-        role = "user" if WRITTEN in fields else "thought"
-        if not fields and messages and messages[-1].role == "user":
-            role, text = "assistant", reply
+        role, text = ("thought", " ".join(fields.values())) if fields else (role, reply)
         lines.append((role, f"{text} …"))
     return render("beside", real=list_judged_messages(case.original), arm=arm, lines=lines)
 

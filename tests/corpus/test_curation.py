@@ -12,12 +12,12 @@ import pytest
 from conftest import make_conversation
 from toy import ENGLISH, wildchat_row
 
-from realusersim_nb.corpus import curation, loading, pii, shards, sources
+from realusersim_nb import style
+from realusersim_nb.corpus import cleaning, curation, loading, shards, sources
 from realusersim_nb.corpus.shards import curate_shard, curate_shards
 from realusersim_nb.gap import facets
 from realusersim_nb.parallel import batches
 from realusersim_nb.parallel.cluster import connect, disconnect
-from realusersim_nb.profiles import style
 
 FRENCH = [
     "Bonjour, pouvez-vous m'aider à écrire une lettre ?",
@@ -49,6 +49,7 @@ LEFT = {
     "read": 7,
     "not toxic": 6,
     "both sides speak": 5,
+    "debris removed": 5,
     "assistant is GPT-4o": 4,
     "English": 3,
     "pleasantries trimmed": 3,
@@ -233,7 +234,7 @@ def test_hub_corpus_is_read_as_a_stream_part_by_part(in_shards, monkeypatch, tmp
     ],
 )
 def test_private_data_is_masked_and_nothing_else(text, masked):
-    assert pii.mask_pii(text) == masked == pii.mask_pii(masked)
+    assert cleaning.mask_pii(text) == masked == cleaning.mask_pii(masked)
 
 
 def test_masks_reach_both_sides_before_anything_is_kept():
@@ -270,3 +271,32 @@ def test_hostile_text_is_handled(name, tmp_path):
     ).conversations
     assert len(kept) == 1 and kept[0].user_messages[1:] == ENGLISH
     json.loads(kept[0].model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("I have a plan alreadyShare Prompt", "I have a plan already"),
+        ("what is a method ?Copy to Clipboard", "what is a method ?"),
+        ("is it new?\nAnswer in English.\n\nPlease write in English language.지금 번역하기", "is it new?"),
+        ("Say it shorter\n\nPlease write in English language.", "Say it shorter"),
+        ("name it Sam\n \n Translate now", "name it Sam"),
+        ("it is not whole. continue2 / 2", "it is not whole. continue"),
+        ("what is hvd.local\\_rank()?", "what is hvd.local_rank()?"),
+        ("two\u200b words\xa0here", "two words here"),
+        ("run:\npython\nCopy code\nwhile True:", "run:\npython\nwhile True:"),
+        ("Write it in English language", "Write it in English language"),
+        ("Share prompts with me, 3 / 4 of them", "Share prompts with me, 3 / 4 of them"),
+        ("translate this to French", "translate this to French"),
+    ],
+)
+def test_debris_of_web_pages_is_removed_and_what_people_write_is_not(text, cleaned):
+    assert cleaning.clean_message(text) == cleaned
+
+
+def test_message_of_debris_goes_and_a_user_who_is_the_assistant_too():
+    left = curation.remove_debris(make_conversation("Share Prompt", "sort a list", "faster"))
+    assert left.user_messages == ["sort a list", "faster"] and left.messages[0].role == "user"
+    assert curation.remove_debris(make_conversation("Sure, here is your list", "I'd be happy to")) is None
+    same = make_conversation("sort a list", "faster")
+    assert curation.remove_debris(same) is same

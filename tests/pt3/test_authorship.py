@@ -33,6 +33,7 @@ PEOPLE = people(200)
 def test_people_with_habits_are_verified_and_people_without_are_not():
     table = authorship.evaluate_authorship(authorship.learn_authorship(PEOPLE, seed=0), seed=0)
     assert table.loc["D2", "ci_low"] > 0.6 and table.loc["D5", "ci_low"] > 0.6
+    assert min(table.loc["delta", "auc"], table.loc["D2", "auc_topic"]) > 0.6
     assert table.loc["D2", "same_user"] > table.loc["D2", "other_user"]
     alike = authorship.evaluate_authorship(
         authorship.learn_authorship(people(200, like_themselves=False), seed=0), seed=0

@@ -2,13 +2,14 @@
 
 import json
 
+import pandas as pd
 import pytest
 from conftest import make_conversation, with_models
 from toy import CONVERSATIONS, make_case_of
 
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.plots import fidelity
-from realusersim_nb.pt3 import agreement, formalism, judges, labels
+from realusersim_nb.pt3 import agreement, findings, formalism, judges, labels
 from realusersim_nb.pt3.cases import (
     cut_case,
     draw_cases,
@@ -17,15 +18,17 @@ from realusersim_nb.pt3.cases import (
     make_case,
     measure_leaks,
     split_by_domain,
+    tag_cases,
 )
 from realusersim_nb.pt3.judges import JudgeSettings
-from realusersim_nb.pt3.scores import compare_fidelity, score_fidelity, tabulate_verdicts
+from realusersim_nb.pt3.scores import compare_fidelity, list_pairs, score_fidelity, tabulate_verdicts
 from realusersim_nb.records import Conversation, Judgement, JudgePrompt
 from realusersim_nb.simulators import role_breaks
 from realusersim_nb.text import list_copied_runs, measure_longest_copy, measure_overlap
 from realusersim_nb.widgets.cases import show_case, show_pair
 
 CASES = list(map(make_case_of, CONVERSATIONS))
+KEYS_OF_CASE = {"case_id": "a-0", "user_id": "a", "arm": "profile", "judge": "m"}
 
 
 def judgement(arm, value, user="a"):
@@ -81,6 +84,25 @@ def test_perfect_simulator_gets_100_per_cent_and_a_stranger_0(endpoint, tmp_path
     stranger = [under("stranger", case, "Hello.") for case in CASES]
     scores = score_fidelity(tabulate_verdicts(judge_all(tmp_path, perfect + stranger, **settings)))
     assert scores["rate"].to_dict() == {"perfect": 1.0, "stranger": 0.0}
+
+
+@pytest.mark.parametrize("settings", [{}, {"calls": 1}], ids=str)
+def test_verdict_that_contradicts_the_analysis_is_unscored_and_counted(endpoint, tmp_path, settings):
+    def reply(request):
+        answers = json.loads(judging_by_eye(request))
+        if "finding" in str(answers.get("D1")):
+            answers["D1"]["match"] = False
+        return json.dumps(answers | ({"D1": False} if isinstance(answers["D1"], bool) else {}))
+
+    endpoint(reply)
+    [judged] = judge_all(tmp_path, [under("profile", CASES[0])], **settings)
+    assert judged.contradicted == ["D1"] and judged.verdicts == dict.fromkeys(["D2", "D3", "D4", "D5"], True)
+    texts = ["It is no match.", "They do not match.", "A clear match in tone.", "Both are terse."]
+    assert [judges.read_finding(text) for text in texts] == [False, False, True, None]
+    every = judges.make_judgement(
+        KEYS_OF_CASE, dict.fromkeys(judges.DIMENSIONS, "a match"), dict.fromkeys(judges.DIMENSIONS, False)
+    )
+    assert every.verdicts is None and every.error == "its verdicts contradict its analysis"
 
 
 def test_failed_and_empty_transcripts_are_counted_never_scored_0(endpoint, tmp_path):
@@ -255,23 +277,28 @@ def test_case_page_escapes_what_people_and_models_wrote():
 # --- goals -------------------------------------------------------------------------------------
 
 
-def test_goal_that_copies_the_person_is_asked_for_again_and_the_better_one_kept(endpoint, tmp_path):
+def test_goal_has_one_neutral_sentence_a_message_and_leaks_are_measured(endpoint, tmp_path):
     talk = make_conversation("could you sort this long list of numbers", "now in reverse", "thanks a lot")
-    step = {"action": "sort", "about": "numbers", "details": ""}
-    rest = {"facts": "none", "domain": "technology_it", "task_type": "write or mend code"}
-    copied = step | {"about": "sort this long list of numbers"}
-    mock = endpoint(
-        lambda r: json.dumps({"steps": [step if "still" in r["messages"][0]["content"] else copied], **rest})
-    )
+    tags = {"domain": "technology_it", "task_type": "write or mend code"}
 
-    case = with_models(lambda models: make_case(models, "helper", talk))
-    assert (case.goal, case.rewritten, case.domain) == ("1. sort: numbers", True, "technology_it")
-    assert "- sort this long list of numbers" in mock.requests[1]["messages"][0]["content"]
-    assert measure_leaks([case])["longest"].tolist() == [1]
-    assert {name: len(cases) for name, cases in split_by_domain([case]).items()} == {
-        "mixed_domain": 1,
-        "technology_it": 1,
-    }
+    def reply(request):
+        if request["response_format"]["json_schema"]["name"] == "CaseTags":
+            return json.dumps(tags)
+        asked = request["messages"][0]["content"].split('Message: """')[-1]
+        text = "wants this long list of numbers ordered." if "sort" in asked else "objects."
+        return json.dumps({"the_user": text})
+
+    endpoint(reply)
+
+    async def work(models):
+        return await tag_cases(models, "helper", [await make_case(models, "helper", talk, first=2)], seed=1)
+
+    [case] = with_models(work)
+    assert case.steps == ["The user wants this long list of numbers ordered.", "The user objects."]
+    assert (case.goal, case.rewritten, case.domain) == ("\n".join(case.steps), True, "technology_it")
+    assert measure_leaks([case])["longest"].tolist() == [5] and measure_leaks([case])["too_long"].all()
+    sets = split_by_domain([case])
+    assert {name: len(cases) for name, cases in sets.items()} == {"mixed_domain": 1, "technology_it": 1}
 
 
 def test_copied_runs_are_found_whatever_the_case_and_the_stops():
@@ -292,3 +319,32 @@ def test_formal_users_differ_from_real_ones_in_the_table():
     ].tolist() == [0, 1, 0.5, 0.5, 0.5]
     assert wide.loc["real", "starts lower-case"] == 1 and wide.loc["real", "users"] == 3
     fidelity.plot_formalism(table)
+
+
+def test_finding_is_of_the_judge_that_separates_people_best():
+    table = pd.DataFrame(
+        {"judge": ["a", "b", "b"], "dimension": ["index", "index", "D1"], "auc": [0.5, 0.8, 1]}
+    )
+    assert agreement.choose_best_judge(table, ["a", "b"]) == "b"
+    assert agreement.choose_best_judge(table[:0], ["a", "b"]) == "a"
+
+
+def test_grounded_arms_are_compared_with_none_and_with_their_control():
+    present = ["task_only", "profile", "demonstrations", "shuffled_demonstrations", "same_user", "other_user"]
+    assert list_pairs(present) == [
+        ("demonstrations", "task_only"),
+        ("demonstrations", "shuffled_demonstrations"),
+        ("profile", "task_only"),
+        ("same_user", "other_user"),
+    ]
+
+
+def test_formal_users_are_compared_with_the_real_ones_by_user():
+    formal = [under("task_only", case, "Please sort it.", "Thank you.") for case in CASES]
+    rows = {row["feature"]: row for row in formalism.compare_formalism(formal, CONVERSATIONS)}
+    row = rows["starts lower-case"]
+    assert (row["share"], row["real"], row["difference"], row["n_pairs"]) == (0, 1, -1, 3)
+    finding = findings.describe_ceiling(row)
+    assert (
+        finding["value"] == -1 and "0% of the messages under task_only, 100% of those" in finding["sentence"]
+    )

@@ -256,8 +256,9 @@ def test_dry_run_says_calls_tokens_and_dollars_and_runs_nothing(capsys, monkeypa
     given = "-p simulator gpt-4o -p n_cases 600 -p extractor nobody-knows-me"
     assert main.main(f"run 03 05 06 --dry-run {given}".split()) == 0
     printed = capsys.readouterr().out
-    # 2 x 600 goals; 600 x 3 arms x (5 messages + 4 plans + 4 answers); (600 x (3 arms + 2 reference arms) + 2 x 4 again) x 2 judge calls
-    assert "30,616" in printed and "$" in printed
+    # 4 x 600 x (5 steps + 6 demonstrations) + 600 tags; 600 x 3 arms x (3 x 5 messages + 4 answers);
+    # (600 x (3 arms + 2 reference arms) + 2 x 4 again) x 2 judge calls
+    assert "67,216" in printed and "$" in printed
     assert "05_" not in printed  # what 03 asked already
     assert (
         "nobody-knows-me" in printed and "?" in printed
@@ -292,3 +293,19 @@ def test_next_kernel_is_started_meanwhile_and_only_taken_where_it_would_be_the_s
         assert third is not other and not other.has_kernel
     kernel.stop_idle()
     assert not [k for k in (first, second, third, other) if k.has_kernel or Path(k.folder.name).exists()]
+
+
+def test_findings_of_all_notebooks_are_in_the_summary(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for notebook in ("02_two", "03_three"):
+        run = folders.Run("r", notebook)
+        run.add_finding(f"seen in {notebook}", 0.5, ci_low=0.4, ci_high=float("nan"), n=24)
+        run.add_finding("not measured", float("nan"), n=0)
+        run.finish()
+    summary = json.loads((tmp_path / "outputs/r/summary.json").read_text(encoding="utf-8"))
+    figures = {"value": 0.5, "ci_low": 0.4, "ci_high": None, "n": 24, "p": None}
+    assert summary["findings"] == [
+        {"notebook": notebook, "sentence": f"seen in {notebook}"} | figures
+        for notebook in ("02_two", "03_three")
+    ]
+    assert "findings" not in summary["made_by"]

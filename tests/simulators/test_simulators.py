@@ -9,15 +9,17 @@ from toy import CONVERSATIONS, fill, make_case_of
 from realusersim_nb.corpus import splits
 from realusersim_nb.corpus.layouts.rows import parse_row
 from realusersim_nb.llm.cache import Cache
-from realusersim_nb.records import Command, Conversation, Persona, Profile
-from realusersim_nb.simulators import conditions, role_breaks, rollouts
-from realusersim_nb.simulators.users import Simulator
+from realusersim_nb.llm.errors import CallFailed
+from realusersim_nb.records import Command, Conversation, Demonstration, Persona, Profile
+from realusersim_nb.simulators import conditions, demonstrations, role_breaks, rollouts, sentences
+from realusersim_nb.simulators.users import Simulator, make_turn_prompt, split_close
 
 CASES = list(map(make_case_of, CONVERSATIONS))
 PROFILES = {
     user: Profile(
         user_id=user,
         commands=[Command(dimension="formality", command=f"Be {user}.", examples=[f"old {user}"])],
+        demonstrations=[Demonstration(wanted="The user greets.", typed=f"hey {user}")],
     )
     for user in "abc"
 }
@@ -34,8 +36,104 @@ def test_each_arm_has_the_persona_that_its_name_promises():
     assert texts["profile_no_examples"][0] == "- Be a."
     assert len(texts["placebo"][0]) == len(texts["profile"][0])
     assert "Be " not in texts["task_only"][0] + texts["placebo"][0] + texts["directive"][0]
+    shown = {arm: [d.typed for d in personas[arm][0].demonstrations] for arm in personas}
+    assert shown["demonstrations"] == shown["profile_demonstrations"] == ["hey a"] and shown["profile"] == []
+    assert "Be a." in texts["profile_demonstrations"][0] and "Be a." not in texts["demonstrations"][0]
+    assert shown["shuffled_demonstrations"] in (["hey b"], ["hey c"])
     for case, text in zip(CASES, texts["shuffled_profile"], strict=True):
         assert f"Be {case.user_id}." not in text and "Be " in text
+
+
+def test_prompt_of_the_readers_own_is_an_arm(tmp_path, endpoint):
+    file = tmp_path / "mine.txt"
+    file.write_text("You are a customer: {goal}\nLike {profile} or {examples}, never {json}.")
+    arm = f"prompt:{file}"
+    conditions.check_arms([arm, "task_only"])
+    [persona, *_] = conditions.write_personas(arm, CASES, PROFILES, seed=1)
+    mock = endpoint(lambda r: "/close" if len(r["messages"]) > 2 else "sort it")
+    with_models(lambda models: rollouts.roll_out(Simulator(models, "m"), CASES[0], arm, persona))
+    [system, _] = mock.requests[0]["messages"]
+    assert system["content"].startswith("You are a customer: You want a sorted list.\nnone\nLike - Be a.")
+    assert system["content"].endswith("or - hey a, never {json}.")
+    file.write_text("no goal")
+    for wrong, reason in (
+        (arm, "has no {goal}"),
+        ("prompt:nowhere.txt", "cannot be read"),
+        ("x", "does not exist"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            conditions.check_arms([wrong])
+    with pytest.raises(ValueError, match="has no demonstrations"):
+        conditions.show_messages(Profile(user_id="z"))
+
+
+def test_demonstrations_are_turns_of_a_chat_before_what_is_wanted():
+    [persona, *_] = conditions.write_personas("demonstrations", CASES, PROFILES, seed=1)
+    system, *chat = make_turn_prompt(persona, "The user wants a list.", [])
+    assert [(m["role"], m["content"]) for m in chat] == [
+        ("user", "The user greets."),
+        ("assistant", "hey a"),
+        ("user", "The user wants a list."),
+    ]
+    assert "hey a" not in system["content"]
+    talk = make_conversation("hi").messages
+    last = make_turn_prompt(persona, "The user wants a list.", talk)[-1]["content"]
+    assert last == 'The assistant has replied: "ok"\nThe user wants a list.'
+
+
+def test_demonstrations_are_the_users_messages_with_a_neutral_sentence_each(endpoint, tmp_path):
+    endpoint(
+        lambda r: the_user(
+            "wants something." if "sort" in r["messages"][0]["content"][-20:] else "eats bread."
+        )
+    )
+    talks = [make_conversation("sort it", "```x```", "sort it", "bye now", user="a")]
+    shown = with_models(
+        lambda models: demonstrations.add_demonstrations(
+            models, "m", {"a": PROFILES["a"]}, talks, n=6, seed=1
+        )
+    )
+    assert shown["a"].demonstrations == [Demonstration(wanted="The user wants something.", typed="sort it")]
+    assert demonstrations.draw_messages([f"text {i}" for i in range(9)], 3, seed=1) == sorted(
+        demonstrations.draw_messages([f"text {i}" for i in range(9)], 3, seed=1)
+    )
+
+
+# --- sentences ---------------------------------------------------------------------------------
+
+
+def the_user(text):
+    return json.dumps({"the_user": text})
+
+
+def state(message):
+    return with_models(lambda models: sentences.state_request(models, "m", message, seed=1))
+
+
+def test_sentence_that_copies_the_person_is_asked_for_again_and_the_better_one_kept(endpoint, tmp_path):
+    mock = endpoint(
+        lambda r: (
+            the_user("wants numbers ordered.")
+            if len(r["messages"]) > 1
+            else the_user("wants to sort this long list of numbers.")
+        )
+    )
+    assert state("could you sort this long list of numbers") == ("The user wants numbers ordered.", True)
+    assert "sort this long list of numbers" in mock.requests[1]["messages"][-1]["content"]
+
+
+def test_sentence_with_words_of_the_prompts_examples_is_drawn_again_and_then_fails(endpoint, tmp_path):
+    assert all(
+        word in sentences.fill_prompt("neutral_sentence", message="").lower() for word in sentences.SHOT_WORDS
+    )
+    endpoint(
+        lambda r: the_user("asks about sourdough." if r["temperature"] < 0.1 else "The user asks for cars.")
+    )
+    assert state("cars pls") == ("The user asks for cars.", False)
+    assert state("is sourdough good") == ("The user asks about sourdough.", False)
+    endpoint(lambda r: the_user("asks about sourdough."))
+    with pytest.raises(CallFailed, match="words of the prompt's examples"):
+        state("boats pls")
 
 
 def test_persona_keeps_instructions_and_examples_apart():
@@ -101,10 +199,37 @@ def test_simulator_never_sees_the_original(endpoint, tmp_path):
 
 
 def test_failed_call_ends_the_rollout_with_the_messages_so_far(endpoint, tmp_path):
-    endpoint(lambda r: json.dumps(fill(r, done=False)) if "response_format" in r else "")
+    endpoint(lambda r: "" if r["model"] == "helper" else CHATTING)
     transcript = roll_out(tmp_path)
     outcome = transcript.ended_by, transcript.error, len(transcript.messages)
     assert outcome == ("error", "empty: the reply has no text", 1)
+
+
+def test_steps_are_asked_one_by_one_and_then_the_user_closes(endpoint, tmp_path):
+    mock = endpoint(lambda r: CHATTING if r["model"] == "helper" else r["messages"][-1]["content"][-8:])
+    case = CASES[0].model_copy(update={"steps": ["The user wants tea now", "The user wants a cup"]})
+    transcript = with_models(
+        lambda models: rollouts.roll_out(
+            Simulator(models, "u", assistant="helper"), case, "task_only", Persona()
+        )
+    )
+    assert (transcript.user_messages, transcript.ended_by) == (["tea now", "ts a cup"], "close")
+    assert all("response_format" not in r for r in mock.requests)
+    assert "The assistant has replied" in mock.requests[2]["messages"][-1]["content"]
+
+
+def test_message_with_a_role_break_is_drawn_again(endpoint, tmp_path):
+    endpoint(lambda r: "sort it" if r["seed"] > 0 else "Sure! Here is the list:")
+    transcript = roll_out(tmp_path, max_user_messages=1)
+    assert (transcript.user_messages, transcript.role_break) == (["sort it"], None)
+    endpoint(lambda r: "Sure! Here is the list:" if r["model"] == "user" else CHATTING)
+    transcript = roll_out(tmp_path / "again", max_user_messages=1)
+    assert transcript.role_break == "answers as the assistant"
+
+
+def test_close_ends_only_at_the_end_and_text_beside_it_is_kept():
+    assert split_close("/close") == ("", True) and split_close("thanks!\n/close.") == ("thanks!", True)
+    assert split_close("/close the window") == ("/close the window", False)
 
 
 def test_user_who_only_closes_has_a_role_break(endpoint, tmp_path):
@@ -147,29 +272,34 @@ def test_repeats_and_copies_of_examples_are_counted():
 # --- role breaks -------------------------------------------------------------------------------
 
 
+CAPTAIN = Persona(
+    instructions=["- Always write in the manner of a very old captain at sea."],
+    examples=[["how would old mates in a manner of speaking put it"]],
+    demonstrations=[Demonstration(wanted="The user wants fish.", typed="gimme all the fish")],
+)
+
+
 @pytest.mark.parametrize(
     ("texts", "kind"),
     [
         ([], "says nothing"),
         (["ok", "word " * 10_000], "writes too much"),
-        (
-            ["Then write the same request, with the same content, as this person types it"],
-            "recites its prompt",
-        ),
+        (["Reply with the message as this person types it: the message alone"], "recites its prompt"),
         (["sort it", "Always write in the manner of a very old captain at sea please"], "recites its prompt"),
+        (["The user wants the list in reverse."], "recites its prompt"),
         (["As an AI language model I cannot sort."], "answers as the assistant"),
         (["Sure! Here is the sorted list: 1, 2"], "answers as the assistant"),
-        (["sort it", "sort it", "sort it"], "repeats itself"),
+        (["Sure, here's the text:\nDear all"], "answers as the assistant"),
+        (["To sort a list, you can use sorted()."], "answers as the assistant"),
+        (["how would old mates in a manner of speaking put it"], "copies an example"),
+        (["Gimme all the fish!"], "copies an example"),
+        (["Thinking Process:\n1. the list"], "thinks aloud"),
+        (["<think>hm</think> sort it"], "thinks aloud"),
+        (["now sort it once more", "Now sort it once more."], "repeats itself"),
         (["sort it", "sort it"], None),
         (["can you help me sort", "sure, now in reverse"], None),
+        (["here is my list: 3 1 2, sort it"], None),
     ],
 )
 def test_role_breaks_are_classified_by_kind(texts, kind):
-    instructions = ["- Always write in the manner of a very old captain at sea."]
-    assert role_breaks.find_role_break(texts, instructions) == kind
-
-
-def test_copied_example_is_no_role_break():
-    text = "how would old mates in a manner of speaking put it"
-    persona = Persona(instructions=["- Write like a captain."], examples=[[text]])
-    assert role_breaks.find_role_break([text], persona.instructions) is None
+    assert role_breaks.find_role_break(texts, CAPTAIN) == kind

@@ -21,7 +21,7 @@ from realusersim_nb.profiles import extraction, style
 from realusersim_nb.pt3 import cases, judges
 from realusersim_nb.simulators import conditions, users
 from realusersim_nb.widgets.profiles import show_growth
-from realusersim_nb.widgets.stage import OTHER, WRITTEN, Stage, show_beside
+from realusersim_nb.widgets.stage import OTHER, Stage, show_beside
 
 ROOT = Path(__file__).parents[2]
 REPLIES = ROOT / "data" / "replies.jsonl.gz"
@@ -119,9 +119,9 @@ def test_stream_that_breaks_off_holds_no_completion():
 
 
 def test_message_is_read_from_half_a_reply():
-    reply = json.dumps({"plain_request": "the price", WRITTEN: "how much is it"})
-    assert client.read_fields(reply[:25]) == {"plain_request": "the pr"}
-    assert client.read_fields(reply[:-4])[WRITTEN] == "how much is "
+    reply = json.dumps({"plan": "the price", "written": "how much is it"})
+    assert client.read_fields(reply[:16]) == {"plan": "the pr"}
+    assert client.read_fields(reply[:-4])["written"] == "how much is "
     assert client.read_fields("plain words") == {}
 
 

@@ -1,0 +1,97 @@
+"""Tables of what messages show: of one conversation, of a corpus, of users."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from realusersim_nb.corpus.conversations import count_messages, number_users
+from realusersim_nb.corpus.splits import find_continued
+from realusersim_nb.parallel.batches import run_batches
+from realusersim_nb.records import Conversation
+from realusersim_nb.style.features import BY_NAME, FEATURES, typed_text
+
+PRECISION = {feature.name: np.float32 if feature.is_count else np.float16 for feature in FEATURES}
+"""Of the table of many messages: 16 bits hold 0, 1 and NaN exactly, 32 bits the number of words."""
+
+
+def measure_texts(texts: Iterable[str], *, continues: bool = False) -> list[list[float]]:
+    """The features of one conversation's user messages, one list a message, in the order of FEATURES.
+
+    ``continues``: the first of them does not open the conversation, and what came before is not known.
+    """
+    texts = list(texts)
+    typed = [typed_text(text) for text in texts]
+    before = ["" if continues else None, *typed]
+    return [
+        [feature.measure(text if feature.raw else written, previous) for feature in FEATURES]
+        for text, written, previous in zip(texts, typed, before, strict=False)
+    ]
+
+
+def measure_messages(messages: Iterable[str]) -> pd.DataFrame:
+    """Features of one conversation's user messages: one row a message, one column a feature.
+
+    Only what was typed is measured (``typed_text``). A feature is 1, 0 or NaN, or a number of words.
+    """
+    return pd.DataFrame(measure_texts(messages), columns=list(BY_NAME))
+
+
+def measure_conversations(conversations: Sequence[Conversation], *, first: int | None = None) -> pd.DataFrame:
+    """Features of every user message, one row a message, without its text.
+
+    Columns ``user_id``, ``conversation`` (its position among these), ``turn`` (among its user messages),
+    ``is_opening`` (it is the first of a whole conversation) and the features. ``first`` measures only so many
+    user messages of each conversation, so that real and simulated conversations of different length can be
+    compared.
+    """
+    n, (numbers, users) = count_messages(conversations), number_users(conversations)
+    n = n if first is None else np.minimum(n, first)
+    conversation, ends = np.repeat(np.arange(len(n), dtype=np.int32), n), np.cumsum(n)
+    turn = np.arange(len(conversation), dtype=np.int32) - (ends - n)[conversation].astype(np.int32)
+    columns, row = {name: np.empty(len(turn), PRECISION[name]) for name in BY_NAME}, 0
+    for measured in run_batches(partial(measure_batch, first=first), conversations, "measuring"):
+        for name, values in zip(BY_NAME, measured.T, strict=True):
+            columns[name][row : row + len(values)] = values
+        row += len(measured)
+    keys = {"user_id": users[numbers][conversation], "conversation": conversation, "turn": turn}
+    keys["is_opening"] = (turn == 0) & ~find_continued(conversations)[conversation]
+    return pd.DataFrame(keys | columns, copy=False)
+
+
+def measure_batch(conversations: Sequence[Conversation], *, first: int | None) -> np.ndarray:
+    """The features of all messages of some conversations, a row a message."""
+    rows = [
+        row
+        for conversation in conversations
+        for row in measure_texts(conversation.user_messages[:first], continues=conversation.continues)
+    ]
+    return np.array(rows, dtype=float).reshape(-1, len(FEATURES))
+
+
+def summarise_users(
+    messages: pd.DataFrame, by: str = "user_id", *, rows: np.ndarray | slice = slice(None)
+) -> pd.DataFrame:
+    """One row a user (or conversation): mean of the shares, median of the word counts.
+
+    ``rows`` of the messages are summarised (all, if not given), one feature after the other: a table of the
+    messages of a large corpus is too large to be copied.
+    """
+    numbers, names = pd.factorize(messages[by].to_numpy()[rows])
+    figures = {}
+    for feature in FEATURES:
+        groups = pd.Series(messages[feature.name].to_numpy()[rows], dtype=float).groupby(numbers)
+        figures[feature.name] = groups.median() if feature.is_count else groups.mean()
+    return pd.DataFrame(figures).set_axis(pd.Index(names, name=by))
+
+
+def compute_percentiles(users: pd.DataFrame, population: pd.DataFrame) -> pd.DataFrame:
+    """Percentile (0..1, ties share the middle) of every user's features in a population; NaN stays NaN."""
+
+    def rank_feature(values: pd.Series) -> pd.Series:
+        known = np.sort(population[values.name].dropna())
+        below, not_above = (np.searchsorted(known, values, side=side) for side in ("left", "right"))
+        return pd.Series((below + not_above) / 2 / max(len(known), 1), values.index).where(values.notna())
+
+    return users.apply(rank_feature)
