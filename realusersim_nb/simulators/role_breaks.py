@@ -11,12 +11,18 @@ from typing import Literal, get_args
 
 import pandas as pd
 
+from realusersim_nb.llm.replies import has_reasoning_marks
 from realusersim_nb.prompts.fill import read_prompt
 from realusersim_nb.records import Conversation
 from realusersim_nb.text import mark_repeats, measure_longest_copy
 
 RoleBreak = Literal[
-    "says nothing", "recites its prompt", "answers as the assistant", "repeats itself", "writes too much"
+    "says nothing",
+    "shows its reasoning",
+    "recites its prompt",
+    "answers as the assistant",
+    "repeats itself",
+    "writes too much",
 ]
 RECITED_WORDS = 8  # of the instructions in a row; of the examples any number may come (see `copied`)
 MAX_WORDS = 1000  # of one message
@@ -37,6 +43,8 @@ def find_role_break(texts: list[str], instructions: Iterable[str] = ()) -> RoleB
         return "says nothing"
     if any(len(text.split()) > MAX_WORDS for text in texts):
         return "writes too much"
+    if any(has_reasoning_marks(text) for text in texts):
+        return "shows its reasoning"
     prompts = [read_prompt(name).template for name in ("user_turn", "user_plan", "user_roles")]
     if any(measure_longest_copy(text, [*prompts, *instructions]) >= RECITED_WORDS for text in texts):
         return "recites its prompt"

@@ -57,8 +57,8 @@ class Simulator:
         if self.turn_format == "roles":
             system = fill_prompt("user_roles", persona=persona.render(), **about)
             swapped = [{"role": SWAPPED[m.role], "content": m.content} for m in messages]
-            opening = [] if swapped else [{"role": "user", "content": "Hello! How can I help you?"}]
-            prompt = [{"role": "system", "content": system}, *opening, *swapped]
+            greeting = {"role": "user", "content": "Hello! How can I help you?"}  # many models want one first
+            prompt = [{"role": "system", "content": system}, greeting, *swapped]
             return await self.models.ask(self.model, prompt, seed=self.seed)
         shown, next_request = [], goal.splitlines()[0]  # an opening ignores how the assistant greets
         if any(m.role == "user" for m in messages):
