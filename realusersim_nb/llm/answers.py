@@ -19,7 +19,7 @@ def read_body(answer: str) -> dict:
     Some gateways answer 200 with a page, with half a body, or with an error in place of a reply.
     """
     text = answer.lstrip("\ufeff \t\r\n")
-    if text.startswith(("data:", "event:", ":")):
+    if is_stream(text):
         return Events(text.splitlines()).join()
     try:
         body = json.loads(text)
@@ -33,6 +33,11 @@ def read_body(answer: str) -> dict:
     if failed and not (body.get("choices") or body.get("data")):
         raise read_inner_error(body)
     return body
+
+
+def is_stream(answer: str) -> bool:
+    """Whether an answer came as events."""
+    return answer.lstrip().startswith(("data:", "event:", ":"))
 
 
 def read_completion(answer: str, about: dict[str, str], prompt_tokens: int = 0) -> Reply:

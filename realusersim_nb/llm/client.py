@@ -16,10 +16,10 @@ from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 from pydantic_core import from_json
 
 from realusersim_nb.llm import local_server
-from realusersim_nb.llm.answers import Events, read_completion, read_embeddings
+from realusersim_nb.llm.answers import Events, is_stream, read_completion, read_embeddings
 from realusersim_nb.llm.endpoints import EMBEDDED, Endpoint, EndpointError, find_key, hide_secrets
 from realusersim_nb.llm.errors import GARBLED, REMEDIES, WORTH_RETRYING, CallFailed, Concern, read_fault
-from realusersim_nb.llm.forms import Form, names_field, propose, read_form
+from realusersim_nb.llm.forms import FORMS, Form, names_field, propose, read_form
 from realusersim_nb.llm.replies import Reply, drop_reasoning, parse_embeddings
 from realusersim_nb.llm.requests import count_tokens
 from realusersim_nb.parallel.limits import RateLimiter, leave_if_stopped, rest
@@ -62,7 +62,7 @@ class Connection:
         form, tries, first = self.form, 0, None
         while True:
             try:
-                reply = await self._try(form.apply(request), key)
+                reply = await self.attempt(form.apply(request), key)
                 self._note_reply(request, form)
                 return reply
             except CallFailed as caught:
@@ -81,7 +81,7 @@ class Connection:
                 await rest(wait)
             tries += 1
 
-    async def _try(self, request: dict, key: str) -> Reply:
+    async def attempt(self, request: dict, key: str) -> Reply:
         """The reply to one attempt, within the time that it may take; CallFailed."""
         try:
             async with self.limiter.enter(count_tokens(request)):
@@ -98,18 +98,18 @@ class Connection:
         about = {"key": key, "model": self.endpoint.model, "service": self.endpoint.service}
         if "input" in request:
             n = len(request["input"])
-            answer = await self._post("embeddings", request)
+            answer = await self.post("embeddings", request)
             reply = read_embeddings(answer, about, n, count_tokens(request))
             self.width = parse_embeddings(reply, n, self.width).shape[1]
             return reply
         show = None if "tools" in request else WATCHER.get()
         answer = await self._stream(request, show) if show else None
         if answer is None:
-            answer = await self._post("chat/completions", request)
+            answer = await self.post("chat/completions", request)
         return read_completion(answer, about, count_tokens(request))
 
-    async def _post(self, path: str, request: dict) -> str:
-        """The answer as it came."""
+    async def post(self, path: str, request: dict) -> str:
+        """The answer as it came; the client's exceptions."""
         body = json.dumps(request).encode()
         response = await self.client.post(path, content=body, cast_to=httpx.Response)
         return response.text
@@ -125,7 +125,8 @@ class Connection:
         async with stream:
             if "text/event-stream" not in stream.response.headers.get("Content-Type", ""):
                 await stream.response.aread()  # the whole answer: it is paid, so it is used
-                return stream.response.text
+                if not is_stream(stream.response.text):
+                    return stream.response.text
             events = Events()
             async for line in stream.response.aiter_lines():
                 if events.take(line):
@@ -155,10 +156,10 @@ class Connection:
         """
         if fits or self._misfits is None:
             self._misfits = None
-        elif self.form.structured == "json_schema":
+        elif (place := FORMS.index(self.form.structured) + 1) < len(FORMS):
             self._misfits += 1
             if self._misfits >= 2:
-                self._adopt(replace(self.form, structured="json_object"))
+                self._adopt(replace(self.form, structured=FORMS[place]))
                 self._proven, self._misfits = False, 0
 
     def _judge(self, failure: CallFailed, request: dict) -> CallFailed | EndpointError:
@@ -272,7 +273,8 @@ def explain_failure(
     }
     kind = "rejected" if concern == "address" and failure.kind == "disconnected" else failure.kind
     if sentence := sentences.get(kind):
-        return EndpointError(f"{endpoint.shown}: {sentence}", status=failure.status)
+        where = "address" if failure.kind == "unreachable" else concern
+        return EndpointError(f"{endpoint.shown}: {sentence}", concern=where)
     return CallFailed(failure.kind, detail)
 
 

@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from realusersim_nb.errors import StudyError
-from realusersim_nb.files import project_folder
+from realusersim_nb.files import project_folder, replace_whole
 
 FILE = "endpoints.yaml"
 AROUND = " \t\r\n\"'"  # what comes along when a key or an address is pasted
@@ -30,11 +30,11 @@ ReplyForm = Literal["json_schema", "json_object", "text"]
 
 
 class EndpointError(StudyError):
-    """No call to this endpoint can work (wrong key, model or address); ``status`` is HTTP's, if any."""
+    """No call to this endpoint can work (wrong key, model or address); ``concern`` is what is at fault."""
 
-    def __init__(self, message: str, *, status: int | None = None):
+    def __init__(self, message: str, *, concern: str = ""):
         super().__init__(message)
-        self.status = status
+        self.concern = concern
 
 
 def clean_address(written: str) -> str:
@@ -91,7 +91,7 @@ class Endpoint(BaseModel):
     texts_per_call: int = Field(64, ge=1)  # of one request for embeddings
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     reasoning_tokens: int = Field(0, ge=0)  # added to every limit: room to think before the reply
-    omit: list[Literal["temperature", "seed"]] = []
+    omit: list[Literal["temperature", "seed", "encoding_format"]] = []
     options: dict[str, Any] = {}
 
     @field_validator("base_url")
@@ -127,7 +127,7 @@ class Endpoint(BaseModel):
         except ValueError as error:
             shown = "" if "secret" in str(error) else f" {hide_secrets(written)}"
             where = f"OPENAI_BASE_URL{shown}, model {self.model!r}"
-            raise EndpointError(f"{where}: {error}; correct the address.") from error
+            raise EndpointError(f"{where}: {error}; correct the address.", concern="address") from error
 
     @property
     def shown(self) -> str:
@@ -210,6 +210,33 @@ def read_endpoints(path: Path | None = None) -> dict[str, Endpoint]:
     return {str(name): check_endpoint(str(name), fields) for name, fields in known.items()}
 
 
+def write_settings(name: str, settings: dict[str, Any], path: Path | None = None) -> Path:
+    """Add fields to a model's entry in ``endpoints.yaml``; comments outside that entry stay."""
+    path = path or project_folder() / FILE
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    known = yaml.safe_load(text) or {}
+    entry = yaml.safe_dump({name: {**known.get(name, {}), **settings}}, sort_keys=False).rstrip()
+    root = yaml.compose(text)
+    if root is not None and root.flow_style:
+        text = yaml.safe_dump(known | yaml.safe_load(entry), sort_keys=False)
+    elif name in known:
+        key, value = next(pair for pair in root.value if str(pair[0].value) == name)
+        text = text[: key.start_mark.index] + entry + text[find_end(value) :]
+    else:
+        text = f"{text.rstrip()}\n\n{entry}\n".lstrip()
+    with replace_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def find_end(node: yaml.Node) -> int:
+    """Where a value ends, without the comments after it."""
+    if isinstance(node, yaml.CollectionNode) and node.value and not node.flow_style:
+        last = node.value[-1]
+        return find_end(last[1] if isinstance(last, tuple) else last)
+    return node.end_mark.index
+
+
 def check_endpoint(name: str, fields: dict) -> Endpoint:
     """One endpoint of the file; EndpointError names the first field that is wrong."""
     try:
@@ -244,11 +271,13 @@ def find_key(endpoint: Endpoint) -> str:
     if re.search(r"[^!-~]", key):
         raise EndpointError(
             f"model {endpoint.model!r}: the environment variable {endpoint.api_key_env} holds spaces, line "
-            "breaks or letters that no key has; set it to the key alone and run again."
+            "breaks or letters that no key has; set it to the key alone and run again.",
+            concern="key",
         )
     if not key:
         raise EndpointError(
             f"model {endpoint.model!r} needs the environment variable {endpoint.api_key_env}: set it "
-            "(any text will do for a server that asks for no key) and run again."
+            "(any text will do for a server that asks for no key) and run again.",
+            concern="key",
         )
     return key

@@ -130,7 +130,8 @@ REMEDIES: dict[Concern, str] = {
     "field": "`omit`, `options`, `structured` and the like in endpoints.yaml decide which fields are sent.",
     "proxy": "the proxy that the environment names does not let calls through: correct http_proxy and "
     "https_proxy, or name the host in no_proxy.",
-    "certificate": "its certificate is not trusted here: name the file of its authority in SSL_CERT_FILE.",
+    "certificate": "there is no secure connection: name the file of its certificate's authority in "
+    "SSL_CERT_FILE, or write http:// for a server without one.",
     "": "check the name of the model, the environment variable {env}, and `omit` and `options` in "
     "endpoints.yaml if a field is named.",
 }

@@ -131,7 +131,8 @@ class Models:
                 EXCHANGE.set((messages[-1]["content"], reply.text or reply.tool_calls))
                 try:
                     parsed = parse(reply)
-                    connection.note_fit(True) if schema else None
+                    if schema and tries == 0:
+                        connection.note_fit(True)
                     return parsed
                 except CallFailed as failure:
                     if schema and tries == 0 and failure.kind in ("prose", "invalid"):
@@ -226,7 +227,9 @@ class Models:
             self.usage.cached += 1
         else:
             self._in_flight[key] = task = asyncio.create_task(self._fetch(connection, request, key))
-            task.add_done_callback(lambda _: self._in_flight.pop(key))
+            task.add_done_callback(
+                lambda ended: self._in_flight.pop(key) and (ended.cancelled() or ended.exception())
+            )
         reply = await asyncio.shield(self._in_flight[key])  # a call once made is finished and cached
         self.used[key] = replace(reply, text="", reasoning="", tool_calls="")
         return reply
