@@ -87,7 +87,7 @@ def read_count(body: dict, name: str) -> int | None:
 
 def pick_thoughts(content: object) -> str:
     """The parts of a reply that are reasoning, as JSON; "" where there are none."""
-    thoughts = [part for part in content if is_thought(part)] if isinstance(content, list) else []
+    thoughts = [piece for piece in content if is_thought(piece)] if isinstance(content, list) else []
     return json.dumps(thoughts) if thoughts else ""
 
 

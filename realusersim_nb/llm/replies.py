@@ -93,8 +93,8 @@ def read_replies(path: Path) -> list[Reply]:
 
 def read_text(value: object) -> str:
     """What should be a text as one: parts are joined without thoughts, other values written as JSON."""
-    if isinstance(value, list) and all(isinstance(part, str | dict) for part in value):
-        return "".join(read_text(part) for part in value if not is_thought(part))
+    if isinstance(value, list) and all(isinstance(piece, str | dict) for piece in value):
+        return "".join(read_text(piece) for piece in value if not is_thought(piece))
     if isinstance(value, dict) and (inner := value.get("text") or value.get("content")):
         return read_text(inner)
     if isinstance(value, dict) and "text" in value:
@@ -103,9 +103,9 @@ def read_text(value: object) -> str:
     return clean(text)
 
 
-def is_thought(part: str | dict) -> bool:
+def is_thought(piece: str | dict) -> bool:
     """Whether a part of a reply is reasoning."""
-    return isinstance(part, dict) and bool(re.search("think|thought|reason", str(part.get("type"))))
+    return isinstance(piece, dict) and bool(re.search("think|thought|reason", str(piece.get("type"))))
 
 
 def read_word(value: object) -> str:
