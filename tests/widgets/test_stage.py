@@ -3,7 +3,6 @@
 REALUSERSIM_RECORD=1 records data/replies.jsonl.gz anew, which notebook 00 uses where no model is installed.
 """
 
-import asyncio
 import json
 import os
 import subprocess
