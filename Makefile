@@ -48,6 +48,7 @@ bench: setup-dev
 	$(BIN)/python benchmarks/bench_embedded.py
 	$(BIN)/python benchmarks/bench_kill.py
 	$(BIN)/python benchmarks/bench_curation.py
+	$(BIN)/python benchmarks/bench_memory.py
 	$(BIN)/python benchmarks/bench_pt3.py
 	$(BIN)/python benchmarks/bench_agents.py
 	$(BIN)/python benchmarks/bench_gap.py

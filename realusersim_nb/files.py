@@ -122,7 +122,7 @@ class Records(Sequence[R]):
         self.record, self.paths, self.places = record, paths, places
 
     @classmethod
-    def open(cls, path: str | Path, record: type[R]) -> "Records[R]":
+    def from_file(cls, path: str | Path, record: type[R]) -> "Records[R]":
         """All records of one file."""
         starts = find_lines(Path(path))
         places = np.zeros(len(starts), PLACE)
@@ -165,8 +165,9 @@ class Records(Sequence[R]):
             return self.record.model_validate_json(line)
         except ValueError as error:
             problem = f"expected a {self.record.__name__}, but {error.errors()[0]['msg']}"
-            where = f"{self.paths[place['file']]}, byte {place['start']}"
-            raise InputError(f"{where}: {problem}; {REPAIR}.") from error
+            path = self.paths[place["file"]]
+            number = path.read_bytes()[: place["start"]].count(b"\n") + 1
+            raise InputError(f"{path}, line {number}: {problem}; {REPAIR}.") from error
 
 
 def upload(path: Path) -> None:

@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 NAN = float("nan")
 RESAMPLES = 2000
+DRAWN = 1_000_000  # rows in memory at a time
 RATE_COLUMNS = "rate ci_low ci_high n n_failed".split()
 PAIRED_COLUMNS = "arm baseline difference ci_low ci_high p n_pairs spread min_detectable".split()
 NORMAL = norm.ppf(0.975) + norm.ppf(0.8)  # standard errors in the minimum detectable effect of a large study
@@ -59,7 +60,8 @@ def bootstrap_interval(
         return NAN, NAN
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)  # its interval is NaN
-        result = bootstrap(columns, statistic, paired=True, n_resamples=draws, method="percentile", rng=seed)
+        how = {"method": "percentile", "batch": max(1, DRAWN // len(columns[0])), "rng": seed}
+        result = bootstrap(columns, statistic, paired=True, n_resamples=draws, **how)
     low, high = map(float, result.confidence_interval)
     return (low, high) if low < high else (NAN, NAN)
 

@@ -145,8 +145,10 @@ def hash_bands(signature: np.ndarray) -> np.ndarray:
 
 def find_new(bands: np.ndarray) -> np.ndarray:
     """Of each conversation (a row of its bands) whether it is new: like none that is kept before it."""
-    codes = np.array([pd.factorize(column)[0] for column in bands.T], dtype=np.int32).T
-    repeated = np.array([np.bincount(column)[column] > 1 for column in codes.T]).any(axis=0)
+    codes, repeated = np.empty(bands.shape, dtype=np.int32), np.zeros(len(bands), dtype=bool)
+    for column, band in enumerate(bands.T):
+        codes[:, column] = pd.factorize(band)[0]
+        repeated |= (np.bincount(codes[:, column]) > 1)[codes[:, column]]
     is_new, seen, columns = np.ones(len(bands), dtype=bool), np.zeros(codes.shape, dtype=bool), range(8)
     for row in np.flatnonzero(repeated):
         is_new[row] = not seen[codes[row], columns].any()

@@ -102,6 +102,6 @@ def merge_shards(folder: Path, n: int, skip_steps: Collection[str]) -> tuple[Con
                 rows[name] = saved[name]
             bands.append(saved["bands"])
         places.append(rows)
-    places, digests = np.concatenate(places), np.array([hash_text(user) for user in users], np.int64)
+    places, digests = np.concatenate(places), np.fromiter(map(hash_text, users), np.int64)
     is_new = funnel.find_new(np.concatenate(bands), digests[places["user"]])
     return Conversations(paths, places[is_new], np.array([*users], dtype=object)), funnel

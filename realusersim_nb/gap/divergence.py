@@ -168,7 +168,7 @@ def compare_features(systems: dict[str, list[Conversation]], *, first: int) -> p
     Columns ``system, feature, mean, shift``; only the ``first`` user messages of a conversation count.
     """
     measured = {name: style.measure_conversations(rows, first=first) for name, rows in systems.items()}
-    by_conversation = {name: style.summarise_users(m, by="conversation_id") for name, m in measured.items()}
+    by_conversation = {name: style.summarise_users(m, by="conversation") for name, m in measured.items()}
     values = pd.concat(by_conversation, names=["system"])
     means = values.groupby(level="system", sort=False).mean()
     spread = values.loc[REAL].std().replace(0, np.nan)

@@ -57,7 +57,9 @@ class Usage:
 
 def format_cost(usd: float | None) -> str:
     """Dollars as text; where a price is not known (None or NaN) it says so."""
-    return "cost unknown" if usd is None or usd != usd else f"${usd:,.2f}"
+    if usd is None or usd != usd:
+        return "cost unknown"
+    return f"${usd:,.4f}" if 0 < usd < 0.1 else f"${usd:,.2f}"
 
 
 def note_call(file: Path, endpoint: Endpoint, reply: Reply) -> None:

@@ -1,7 +1,7 @@
 """Work on many records in batches, here or by the workers of the Dask scheduler in REALUSERSIM_SCHEDULER."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from realusersim_nb.parallel.bars import show_bar
 Item, Result = TypeVar("Item"), TypeVar("Result")
 SCHEDULER = "REALUSERSIM_SCHEDULER"
 BATCH = 500  # records; a second's work or two
+AHEAD = 64  # batches that are given to other machines at a time, since they are in memory here
 
 
 def open_pool() -> Executor | None:
@@ -21,9 +22,20 @@ def open_pool() -> Executor | None:
 
 def map_batches(work: Callable[[list[Item]], list[Result]], items: list[Item], name: str) -> list[Result]:
     """The results of ``work`` on all items, in order; with a bar if there are several batches."""
+    return [result for results in run_batches(work, items, name) for result in results]
+
+
+def run_batches(
+    work: Callable[[Sequence[Item]], Result], items: Sequence[Item], name: str
+) -> Iterator[Result]:
+    """What ``work`` makes of each batch of the items, in order, one by one as it is taken."""
     batches = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
-    if len(batches) < 2:
-        return work(items) if items else []
-    pool = open_pool()
-    results = pool.map(work, batches) if pool else map(work, batches)
-    return [result for batch in show_bar(results, name, len(batches), leave=False) for result in batch]
+    pool = open_pool() if len(batches) > 1 else None
+    results = send_batches(pool, work, batches) if pool else map(work, batches)
+    yield from show_bar(results, name, len(batches), leave=False, disable=len(batches) < 2)
+
+
+def send_batches(pool: Executor, work: Callable, batches: list[Sequence]) -> Iterator:
+    """The results of a pool, some batches at a time; what lies on disk here is read and sent."""
+    for start in range(0, len(batches), AHEAD):
+        yield from pool.map(work, [list(batch) for batch in batches[start : start + AHEAD]])

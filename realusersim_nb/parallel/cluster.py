@@ -25,7 +25,7 @@ def connect(*, workers: int = 1, scheduler: str | None = None) -> Iterator[Clien
     if scheduler:
         yield get_client(scheduler)
         return
-    settings = {"dashboard_address": ":0", "memory_limit": 0, "silence_logs": logging.ERROR}
+    settings = {"dashboard_address": ":0", "memory_limit": 0, "silence_logs": logging.CRITICAL}
     with LocalCluster(n_workers=workers, threads_per_worker=1, **settings) as here, Client(here) as client:
         yield client
 

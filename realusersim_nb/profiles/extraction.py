@@ -8,17 +8,19 @@ measurement does not contradict, and measured ones where the model has none. Fro
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field
 
+from realusersim_nb.corpus.conversations import pick
 from realusersim_nb.corpus.splits import group_by_user
 from realusersim_nb.llm.models import Models
 from realusersim_nb.parallel.bars import show_bar
 from realusersim_nb.profiles import style
+from realusersim_nb.profiles.persona import tabulate
 from realusersim_nb.profiles.verification import CHECKS, verify_profile
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import Command, Conversation, Demographic, Dimension, Profile
@@ -33,7 +35,7 @@ READ_CHARS = 6000  # of a user's messages, by a model that writes their profile
 
 
 def extract_measured(
-    conversations: list[Conversation], messages: pd.DataFrame | None = None
+    conversations: Sequence[Conversation], messages: pd.DataFrame | None = None
 ) -> list[Profile]:
     """A profile of every user, from measurement alone.
 
@@ -44,28 +46,48 @@ def extract_measured(
     """
     messages = style.measure_conversations(conversations) if messages is None else messages
     habits = style.summarise_users(messages)
-    return list(profile_users(messages, habits, style.compute_percentiles(habits, habits)))
+    return list(profile_users(conversations, messages, habits, style.compute_percentiles(habits, habits)))
 
 
 def profile_users(
-    messages: pd.DataFrame, habits: pd.DataFrame, percentiles: pd.DataFrame
+    conversations: Sequence[Conversation],
+    messages: pd.DataFrame,
+    habits: pd.DataFrame,
+    percentiles: pd.DataFrame,
+    users: Iterable[str] | None = None,
 ) -> Iterator[Profile]:
-    """The profile of each user of the messages, from their figures (``habits``) and these as percentiles."""
-    columns = messages["text"], messages["conversation_id"], messages[list(style.BY_NAME)]
-    texts, sources, features = (column.to_numpy() for column in columns)
-    positions = messages.groupby("user_id", sort=False).indices  # arrays, since a table a user is slow
-    users = zip(habits.index, habits.to_numpy(), percentiles.to_numpy(), strict=True)
-    for user, *figures in show_bar(users, "profiles", len(habits), leave=False, disable=len(habits) < 2):
-        rows = positions[user]
-        commands = choose_commands(texts[rows], features[rows], *figures)
-        conversations = list(dict.fromkeys(sources[rows]))
-        yield Profile(user_id=user, commands=commands, source_conversations=conversations)
+    """The profiles of these users (None: all), from their figures (``habits``) and these as percentiles, both
+    of all users of the messages. Examples are read from the conversations that were measured.
+    """
+    numbers = pd.factorize(messages["user_id"])[0]
+    order, ends = np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))
+    places, columns = (
+        messages[["conversation", "turn"]].to_numpy(),
+        [messages[n].to_numpy() for n in style.BY_NAME],
+    )
+    chosen = range(len(habits)) if users is None else habits.index.get_indexer(users)
+    figures = habits.to_numpy(), percentiles.to_numpy()
+    for user in show_bar(chosen, "profiles", leave=False, disable=len(habits) < 2):
+        rows = order[ends[user - 1] if user else 0 : ends[user]]
+        features = np.stack([column[rows] for column in columns], axis=1)
+        texts, sources = read_messages(conversations, places[rows])
+        commands = choose_commands(texts, features, *(table[user] for table in figures))
+        yield Profile(user_id=habits.index[user], commands=commands, source_conversations=sources)
 
 
-def grow_profiles(messages: pd.DataFrame, user: str) -> list[Profile]:
+def read_messages(conversations: Sequence[Conversation], places: np.ndarray) -> tuple[list[str], list[str]]:
+    """The user messages at some places (position of the conversation, turn), and the conversations' ids."""
+    positions = list(dict.fromkeys(places[:, 0].tolist()))
+    talks = dict(zip(positions, pick(conversations, positions), strict=True))
+    written = {position: talk.user_messages for position, talk in talks.items()}
+    ids = list(dict.fromkeys(talk.conversation_id for talk in talks.values()))
+    return [written[position][turn] for position, turn in places.tolist()], ids
+
+
+def grow_profiles(conversations: Sequence[Conversation], messages: pd.DataFrame, user: str) -> list[Profile]:
     """A user's measured profile after each of their messages; all other users stay as they are.
 
-    ``messages`` are the population's, as measured (``style.measure_conversations``). The last profile is that
+    ``messages`` are the conversations as measured (``style.measure_conversations``). The last profile is that
     of ``extract_measured``.
     """
     population, user_messages = style.summarise_users(messages), messages[messages["user_id"] == user]
@@ -73,12 +95,12 @@ def grow_profiles(messages: pd.DataFrame, user: str) -> list[Profile]:
     for n in range(1, len(user_messages) + 1):
         habits = style.summarise_users(user_messages.head(n))
         percentiles = style.compute_percentiles(habits, population)
-        profiles += profile_users(user_messages.head(n), habits, percentiles)
+        profiles += profile_users(conversations, user_messages.head(n), habits, percentiles)
     return profiles
 
 
 def choose_commands(
-    texts: np.ndarray, features: np.ndarray, values: np.ndarray, percentiles: np.ndarray
+    texts: list[str], features: np.ndarray, values: np.ndarray, percentiles: np.ndarray
 ) -> list[Command]:
     """The commands of one user, the most extreme figure first: at most 2 a dimension and 15 in all.
 
@@ -104,7 +126,7 @@ def choose_commands(
     return commands[:MAX_COMMANDS]
 
 
-def choose_examples(texts: np.ndarray, measured: np.ndarray, target: float | None, high: bool) -> list[str]:
+def choose_examples(texts: list[str], measured: np.ndarray, target: float | None, high: bool) -> list[str]:
     """The messages that show a trait most or, for a count, are nearest to ``target``; cut at a word."""
     if target is None:
         order = np.flatnonzero(measured == (np.nanmax if high else np.nanmin)(measured))
@@ -165,28 +187,33 @@ async def extract_with_model(
 
 
 async def extract_profiles(
-    conversations: list[Conversation],
+    conversations: Sequence[Conversation],
     extractor: str = "measured",
     *,
-    population: list[Conversation] | None = None,
+    population: Sequence[Conversation] | None = None,
+    messages: pd.DataFrame | None = None,
     models: Models | None = None,
     seed: int = 0,
-) -> tuple[list[Profile], pd.DataFrame]:
+    save: Callable[[Iterable[Profile]], Sequence[Profile]] = list,
+) -> tuple[Sequence[Profile], pd.DataFrame]:
     """Profiles of all users of these conversations, and the table of their checks, one row a command.
 
     ``extractor`` is ``measured``, a model's name, or ``hybrid:`` and a model's name (then ``models`` is
-    needed). ``population`` (None: these conversations) is what users are compared with. The table is that of
-    ``verification.verify_profile``, with a row and its ``error`` for a user whose reply was unusable.
+    needed). ``population`` (None: these conversations) is what users are compared with, ``messages`` the same
+    as measured, if they are. ``save`` takes the profiles as they are made and gives them as they are read
+    again (``Run.save_profiles``). The table is that of ``verification.verify_profile``, with a row and its
+    ``error`` for a user whose reply was unusable.
     """
-    users, messages = group_by_user(conversations), style.measure_conversations(population or conversations)
+    users, population = group_by_user(conversations), conversations if population is None else population
+    messages = style.measure_conversations(population) if messages is None else messages
     habits = style.summarise_users(messages)
     percentiles = style.compute_percentiles(habits, habits)
-    model, measured = extractor.removeprefix("hybrid:"), {}
-    if extractor == "measured" or model != extractor:
-        measured = {p.user_id: p for p in profile_users(messages, habits, percentiles)}
+    made = profile_users(population, messages, habits, percentiles, list(users))
     if extractor == "measured":
-        profiles = [measured[user] for user in users]
+        profiles = save(made)
         return profiles, tabulate_measured(profiles)
+    is_hybrid = extractor.startswith("hybrid:")
+    model, measured = extractor.removeprefix("hybrid:"), {p.user_id: p for p in made} if is_hybrid else {}
     tasks = [extract_with_model(models, model, talks, seed=seed) for talks in users.values()]
     profiles, checks = [], [pd.DataFrame(columns=CHECKS)]
     for user, outcome in zip(users, await models.run_all(tasks, f"profiles by {extractor}"), strict=True):
@@ -196,13 +223,15 @@ async def extract_profiles(
         profile, table = verify_profile(outcome.result, users[user], percentiles.loc[user])
         profiles.append(complete_profile(profile, measured[user], extractor) if measured else profile)
         checks.append(table)
-    return profiles, pd.concat([table for table in checks if len(table)] or checks).reindex(columns=CHECKS)
+    return save(profiles), pd.concat([table for table in checks if len(table)] or checks).reindex(
+        columns=CHECKS
+    )
 
 
-def tabulate_measured(profiles: list[Profile]) -> pd.DataFrame:
+def tabulate_measured(profiles: Iterable[Profile]) -> pd.DataFrame:
     """The checks of measured profiles, which hold by construction (see ``verify_profile``)."""
-    counts = [(p.user_id, c.dimension, *[len(c.examples)] * 2) for p in profiles for c in p.commands]
-    return pd.DataFrame([(*row, True, False, None) for row in counts], columns=CHECKS)
+    counts = ((p.user_id, c.dimension, *[len(c.examples)] * 2) for p in profiles for c in p.commands)
+    return tabulate(((*row, True, False, None) for row in counts), CHECKS)
 
 
 def complete_profile(written: Profile, measured: Profile, extractor: str) -> Profile:

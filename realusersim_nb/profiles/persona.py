@@ -1,8 +1,14 @@
 """A profile as what a simulator follows, and as a table."""
 
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from sys import intern
+
 import pandas as pd
 
 from realusersim_nb.records import Persona, Profile
+
+CHUNK = 10_000  # rows that are lists at a time
 
 
 def make_persona(profile: Profile, *, examples: bool = True) -> Persona:
@@ -19,12 +25,21 @@ def render_profile(profile: Profile, *, examples: bool = True) -> str:
     return make_persona(profile, examples=examples).render()
 
 
-def tabulate_commands(profiles: list[Profile]) -> pd.DataFrame:
+def tabulate_commands(profiles: Iterable[Profile]) -> pd.DataFrame:
     """One row a command: user_id, dimension, command, examples (count), feature, value, percentile, n."""
     figures = ["feature", "value", "percentile", "n"]
-    rows = [
-        [p.user_id, c.dimension, c.command, len(c.examples), *(c.evidence.get(name) for name in figures)]
+    rows = (
+        [p.user_id, c.dimension, c.command, len(c.examples), *map(c.evidence.get, figures)]
         for p in profiles
         for c in p.commands
-    ]
-    return pd.DataFrame(rows, columns=["user_id", "dimension", "command", "examples", *figures])
+    )
+    return tabulate(rows, ["user_id", "dimension", "command", "examples", *figures])
+
+
+def tabulate(rows: Iterable[Sequence], columns: list[str]) -> pd.DataFrame:
+    """A table of many rows, in which equal texts are one text in memory."""
+    one_each = ([intern(value) if isinstance(value, str) else value for value in row] for row in rows)
+    chunks = [pd.DataFrame(columns=columns)]
+    while chunk := list(islice(one_each, CHUNK)):
+        chunks.append(pd.DataFrame(chunk, columns=columns))
+    return pd.concat(chunks[1:] or chunks, ignore_index=True)

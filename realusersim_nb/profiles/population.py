@@ -1,5 +1,7 @@
 """Who a population of users is: what they write about, and whether task-oriented users are among them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.sparse import spmatrix
@@ -21,7 +23,7 @@ USER_CHARS = 4000  # of one user
 ON_MAP = 1500  # points; more are drawn from
 
 
-def collect_words(conversations: list[Conversation]) -> dict[str, str]:
+def collect_words(conversations: Sequence[Conversation]) -> dict[str, str]:
     """What each user typed, as one text, by user id."""
     return {
         user: "\n".join(style.typed_text(m) for c in talks for m in c.user_messages)[:USER_CHARS]

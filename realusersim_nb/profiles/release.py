@@ -7,9 +7,10 @@ one for each dimension.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple, TypeVar, get_args
 
@@ -28,11 +29,16 @@ R = TypeVar("R")
 PROFILES = Path("profiles/consolidated_user_profiles.jsonl")
 CASES = Path("evaluation/test_sets")
 JUDGE_PROMPT = Path("evaluation/judge_prompt.txt")
+BLOCK = 1000  # profiles in memory while they are written as a table
 OURS = "realusersim_nb"  # the key of what the layout has no place for
 
 
 def export_profiles(
-    profiles: list[Profile], folder: str | Path, *, corpus: str = "not stated", licence: str = "not stated"
+    profiles: Sequence[Profile],
+    folder: str | Path,
+    *,
+    corpus: str = "not stated",
+    licence: str = "not stated",
 ) -> Path:
     """Write profiles in the released layout, with a data card, and for other tools; returns their file.
 
@@ -41,10 +47,14 @@ def export_profiles(
     """
     folder = Path(folder)
     path = write_lines(folder / PROFILES, map(to_released_profile, profiles))
-    if list(read_profiles(folder)) != profiles:
+    if any(read != profile for read, profile in zip_longest(read_profiles(folder), profiles)):
         raise RuntimeError(f"{path}: the profiles do not read back as they were written.")
-    examples = ["\n".join(c.examples) for p in profiles for c in p.commands]
-    tabulate_commands(profiles).assign(examples=examples).to_csv(folder / "profiles.csv", index=False)
+    with (folder / "profiles.csv").open("w", encoding="utf-8", newline="") as file:
+        for start in range(0, len(profiles), BLOCK):
+            some = list(profiles[start : start + BLOCK])
+            examples = ["\n".join(c.examples) for p in some for c in p.commands]
+            table = tabulate_commands(some).assign(examples=examples)
+            table.to_csv(file, index=False, header=start == 0)
     personas = ({"user_id": p.user_id, "user_scenario": {"persona": render_profile(p)}} for p in profiles)
     write_lines(folder / "tau2_personas.jsonl", personas)
     card = write_data_card(profiles, corpus=corpus, licence=licence)
@@ -52,7 +62,7 @@ def export_profiles(
     return path
 
 
-def write_data_card(profiles: list[Profile], *, corpus: str, licence: str) -> str:
+def write_data_card(profiles: Sequence[Profile], *, corpus: str, licence: str) -> str:
     """A data card for exported profiles, in Markdown (``data_card.md``)."""
     commands = tabulate_commands(profiles)
     template = (files("realusersim_nb.profiles") / "data_card.md").read_text(encoding="utf-8")

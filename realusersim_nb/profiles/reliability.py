@@ -23,13 +23,14 @@ def measure_split_half(
     gives two random halves of m; ``r`` is Spearman's correlation of the two halves' figures over users (1: a
     stable trait; 0: chance). Columns ``feature, n_messages, n_users, r``; a row needs at least 30 users.
     """
-    shuffled = messages.iloc[np.random.default_rng(seed).permutation(len(messages))]
-    users = shuffled.groupby("user_id")
-    position, total = users.cumcount(), users["turn"].transform("size")
+    order = np.random.default_rng(seed).permutation(len(messages))
+    numbers = pd.Series(pd.factorize(messages["user_id"])[0][order])
+    position, total = numbers.groupby(numbers).cumcount(), numbers.map(numbers.value_counts())
     rows = []
     for m in sizes:
         halves = (position < m, (position >= m) & (position < 2 * m))
-        first, second = (style.summarise_users(shuffled[(total >= 2 * m) & half]) for half in halves)
+        samples = (order[(total >= 2 * m) & half] for half in halves)
+        first, second = (style.summarise_users(messages, rows=sample) for sample in samples)
         for feature in style.BY_NAME:
             pair = pd.concat([first[feature], second[feature]], axis=1).dropna()
             if len(pair) >= MIN_USERS and (pair.nunique() > 1).all():

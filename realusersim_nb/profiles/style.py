@@ -9,7 +9,7 @@ The choice of features is ours: the paper names the dimensions, not how to measu
 
 import csv
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -17,7 +17,8 @@ from importlib.resources import files
 import numpy as np
 import pandas as pd
 
-from realusersim_nb.parallel.batches import map_batches
+from realusersim_nb.corpus.conversations import count_messages, number_users
+from realusersim_nb.parallel.batches import run_batches
 from realusersim_nb.records import Conversation, Dimension
 from realusersim_nb.text import strip_code
 
@@ -153,6 +154,8 @@ FEATURES = [
     Feature("asks_again", "requests for alternatives", asks_again, 8),
 ]
 BY_NAME = {feature.name: feature for feature in FEATURES}
+PRECISION = dict.fromkeys(BY_NAME, np.float32) | {"lower_i": np.float64, "repeats": np.float64}
+"""Of the table of many messages: 32 bits hold 0, 1 and counts exactly, but not shares of its words."""
 
 
 def describe_features() -> pd.DataFrame:
@@ -180,30 +183,48 @@ def measure_messages(messages: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame(measure_texts(messages), columns=list(BY_NAME))
 
 
-def measure_conversations(conversations: Iterable[Conversation], *, first: int | None = None) -> pd.DataFrame:
-    """Features of every user message, with ``user_id``, ``conversation_id``, ``turn`` and ``text``.
+def measure_conversations(conversations: Sequence[Conversation], *, first: int | None = None) -> pd.DataFrame:
+    """Features of every user message, one row a message, without its text.
 
-    ``first`` measures only so many user messages of each conversation, so that real and simulated
-    conversations of different length can be compared.
+    Columns ``user_id``, ``conversation`` (its position among these), ``turn`` (among its user messages) and
+    the features. ``first`` measures only so many user messages of each conversation, so that real and
+    simulated conversations of different length can be compared.
     """
-    rows = map_batches(partial(measure_batch, first=first), list(conversations), "measuring")
-    return pd.DataFrame(rows, columns=["user_id", "conversation_id", "turn", "text", *BY_NAME])
+    n, (numbers, users) = count_messages(conversations), number_users(conversations)
+    n = n if first is None else np.minimum(n, first)
+    conversation, ends = np.repeat(np.arange(len(n), dtype=np.int32), n), np.cumsum(n)
+    turn = np.arange(len(conversation), dtype=np.int32) - (ends - n)[conversation].astype(np.int32)
+    columns, row = {name: np.empty(len(turn), PRECISION[name]) for name in BY_NAME}, 0
+    for measured in run_batches(partial(measure_batch, first=first), conversations, "measuring"):
+        for name, values in zip(BY_NAME, measured.T, strict=True):
+            columns[name][row : row + len(values)] = values
+        row += len(measured)
+    keys = {"user_id": users[numbers][conversation], "conversation": conversation, "turn": turn}
+    return pd.DataFrame(keys | columns, copy=False)
 
 
-def measure_batch(conversations: list[Conversation], *, first: int | None) -> list[list]:
-    """The rows of ``measure_conversations`` for some of them."""
-    return [
-        [conversation.user_id, conversation.conversation_id, turn, text, *features]
-        for conversation in conversations
-        for texts in [conversation.user_messages[:first]]
-        for turn, (text, features) in enumerate(zip(texts, measure_texts(texts), strict=True))
+def measure_batch(conversations: Sequence[Conversation], *, first: int | None) -> np.ndarray:
+    """The features of all messages of some conversations, a row a message."""
+    rows = [
+        row for conversation in conversations for row in measure_texts(conversation.user_messages[:first])
     ]
+    return np.array(rows, dtype=float).reshape(-1, len(FEATURES))
 
 
-def summarise_users(messages: pd.DataFrame, by: str | list[str] = "user_id") -> pd.DataFrame:
-    """One row a user (or conversation): mean of the shares, median of the word counts."""
-    averages = {f.name: "median" if f.is_count else "mean" for f in FEATURES}
-    return messages.groupby(by, sort=False).agg(averages)
+def summarise_users(
+    messages: pd.DataFrame, by: str = "user_id", *, rows: np.ndarray | slice = slice(None)
+) -> pd.DataFrame:
+    """One row a user (or conversation): mean of the shares, median of the word counts.
+
+    ``rows`` of the messages are summarised (all, if not given), one feature after the other: a table of the
+    messages of a large corpus is too large to be copied.
+    """
+    numbers, names = pd.factorize(messages[by].to_numpy()[rows])
+    figures = {}
+    for feature in FEATURES:
+        groups = pd.Series(messages[feature.name].to_numpy()[rows], dtype=float).groupby(numbers)
+        figures[feature.name] = groups.median() if feature.is_count else groups.mean()
+    return pd.DataFrame(figures).set_axis(pd.Index(names, name=by))
 
 
 def compute_percentiles(users: pd.DataFrame, population: pd.DataFrame) -> pd.DataFrame:

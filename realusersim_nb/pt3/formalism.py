@@ -29,7 +29,8 @@ def measure_formalism(
     rows = []
     for name, conversations in systems.items():
         messages = style.measure_conversations(conversations, first=first)
-        messages["greets"] = messages["text"].map(lambda text: float(GREETS.match(text) is not None))
+        texts = (text for c in conversations for text in c.user_messages[:first])
+        messages["greets"] = [float(GREETS.match(text) is not None) for text in texts]
         about = {"system": name, "n": len(messages), "n_users": messages["user_id"].nunique()}
         rows.append({**about, "feature": "median words", "share": messages["words"].median()})
         for feature, title in SHARES.items():

@@ -9,7 +9,7 @@ parameters, code and prompts, ``calls.jsonl`` the calls that were paid, and ``re
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from pydantic import BaseModel
 
 from realusersim_nb import errors, files
-from realusersim_nb.files import replace_whole
+from realusersim_nb.files import Records, replace_whole
 from realusersim_nb.llm.models import Models
 from realusersim_nb.llm.replies import read_replies, write_replies
 from realusersim_nb.llm.usage import CALLS_FILE, Usage, sum_calls
@@ -92,7 +92,7 @@ class Run:
         if made_from is not None:
             files.write_json(path.with_suffix(".made_from.json"), made_from | {"code": files.digest_code()})
 
-    def read_records(self, path: str, record: type[R], *, made_from: dict) -> list[R] | None:
+    def read_records(self, path: str, record: type[R], *, made_from: dict) -> Records[R] | None:
         """Records that an earlier notebook of this run saved; None if there are none that were made from
         these settings, by this code and these prompts.
         """
@@ -100,11 +100,16 @@ class Run:
         note, wanted = path.with_suffix(".made_from.json"), made_from | {"code": files.digest_code()}
         if not (path.exists() and note.exists()) or json.loads(note.read_text(encoding="utf-8")) != wanted:
             return None
-        return list(files.read_records(path, record))
+        return Records.from_file(path, record)
+
+    def save_profiles(self, profiles: Iterable[Profile], *, made_from: dict) -> Records[Profile]:
+        """Write profiles while they are made, and give them as they are read again, one by one."""
+        self.save_records("profiles", profiles, made_from=made_from)
+        return Records.from_file(self.folder / "profiles.jsonl", Profile)
 
     async def take_profiles(
-        self, conversations: list[Conversation], source: dict, *, models: Models
-    ) -> list[Profile]:
+        self, conversations: Sequence[Conversation], source: dict, *, models: Models
+    ) -> Sequence[Profile]:
         """Profiles of these conversations: those that notebook 01 of this run made of them, else new ones.
 
         ``source``: the corpus and the settings they are made from (``profiles.describe_source``).

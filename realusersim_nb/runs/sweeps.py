@@ -153,6 +153,8 @@ def execute_run(run: PlannedRun) -> State:
     A run that fails keeps the notebook with the error in it, and has a ``failed.json``: which notebook, which
     error, and whether it is a defect (the trace is then in ``log.txt``).
     """
+    if find_state(run) == "finished":  # Dask does again what a worker had done before it was killed
+        return "finished"
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / "failed.json").unlink(missing_ok=True)
     with (run.folder / "log.txt").open("a", encoding="utf-8") as log:

@@ -1,14 +1,18 @@
 """Style features and profiles: known answers, and nothing in a profile that the user did not write."""
 
+import asyncio
 import math
+import weakref
 
+import numpy as np
 import pytest
 from conftest import SAMPLE, make_conversation
 from toy import LOWER, population
 
-from realusersim_nb.corpus import loading, splits
+from realusersim_nb.corpus import conversations, loading, splits
 from realusersim_nb.profiles import extraction, persona, style, verification
-from realusersim_nb.records import Command, Profile
+from realusersim_nb.records import Command, Conversation, Profile
+from realusersim_nb.runs.folders import Run
 from realusersim_nb.text import cut_at_word
 
 
@@ -130,3 +134,34 @@ def test_profile_without_examples_holds_none():
     )
     assert "abc def" in persona.render_profile(profile)
     assert "abc def" not in persona.render_profile(profile, examples=False)
+
+
+def test_profiles_of_a_corpus_on_disk_are_those_of_its_list_and_not_held(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    talks, seen = population(), []
+    path = Run("r", "00_x").folder / "talks.jsonl"
+    Run("r", "00_x").save_records("talks", talks)
+    places = np.zeros(len(talks), conversations.FIELDS)
+    places["start"] = conversations.Records.from_file(path, Conversation).places["start"]
+    places["user"], places["n"] = range(len(talks)), [len(talk.user_messages) for talk in talks]
+    on_disk = conversations.Conversations([path], places, np.array([talk.user_id for talk in talks], object))
+
+    def save(made):
+        def watch(profile):
+            assert sum(ref() is not None for ref in seen) <= 1  # the one before is being written
+            seen.append(weakref.ref(profile))
+            return profile
+
+        return Run("r", "01_x").save_profiles(map(watch, made), made_from={})
+
+    saved, checks = asyncio.run(extraction.extract_profiles(on_disk, save=save))
+    expected, of_list = asyncio.run(extraction.extract_profiles(talks))
+    assert list(saved) == expected and len(seen) == len(talks) and checks.equals(of_list)
+
+
+def test_table_of_messages_is_small_and_exact():
+    talks = [make_conversation("i think I am", "i I i am here", "Sure I am", user=f"u{i}") for i in range(50)]
+    messages = style.measure_conversations(talks)
+    assert messages.memory_usage().sum() <= 100 * len(messages) and "text" not in messages
+    assert messages["lower_i"][:3].tolist() == [1 / 2, 2 / 3, 0]
+    assert style.summarise_users(messages)["lower_i"].iloc[0] == pytest.approx((1 / 2 + 2 / 3) / 3, abs=1e-15)

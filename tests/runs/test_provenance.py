@@ -136,6 +136,7 @@ def test_unknown_price_is_said_and_never_counted_as_nothing(tmp_path, endpoint, 
     models = asyncio.run(ask_once())
     run.finish(models)
     assert "cost unknown" in str(models.usage) and format_cost(None) == "cost unknown"
+    assert (format_cost(0.0), format_cost(0.0012), format_cost(12.5)) == ("$0.00", "$0.0012", "$12.50")
     assert read_json("outputs/r/summary.json")["calls"]["cost_usd"] is None
     assert Endpoint(model="nobody-knows-me").find_cost(10, 5) is None
     assert summary.read_usage(run.run_folder)["calls"] == 1

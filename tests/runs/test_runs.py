@@ -157,7 +157,7 @@ def test_profiles_of_a_changed_corpus_or_setting_are_made_anew(tmp_path, monkeyp
     corpus.write_text(SAMPLE.read_text(encoding="utf-8"))
     source = describe_source(load_corpus(str(corpus)).digest, **settings)
     folders.Run("r", "01_extract_profiles").save_records("profiles", [Profile(user_id="u")], made_from=source)
-    assert take() == [Profile(user_id="u")]
+    assert list(take()) == [Profile(user_id="u")]
     for name, value in {"n_users": 3, "profile_messages": 9, "seed": 2}.items():
         assert len(take(**{name: value})) == 6
     corpus.write_text("\n".join(SAMPLE.read_text(encoding="utf-8").splitlines()[::-1]))
@@ -168,7 +168,8 @@ def test_records_are_taken_only_if_made_from_the_same_settings(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     folders.Run("r", "01_x").save_records("profiles", [Profile(user_id="u")], made_from={"seed": 1})
     later = folders.Run("r", "02_y")
-    assert later.read_records("01_x/profiles.jsonl", Profile, made_from={"seed": 1}) == [Profile(user_id="u")]
+    saved = later.read_records("01_x/profiles.jsonl", Profile, made_from={"seed": 1})
+    assert list(saved) == [Profile(user_id="u")]
     assert later.read_records("01_x/profiles.jsonl", Profile, made_from={"seed": 2}) is None
     assert later.read_records("01_x/nothing.jsonl", Profile, made_from={}) is None
 
@@ -185,10 +186,13 @@ def test_damaged_record_is_named_by_file_and_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = folders.Run("r", "01_x")
     run.save_records("profiles", [Profile(user_id="u")], made_from={})
-    for line, problem in (('{"user_id": ', "not JSON"), ('{"user": 1}', "expected a Profile")):
+    for line, problem in (
+        ('{"user_id": ', "expected a Profile, but Invalid JSON"),
+        ('{"user": 1}', "expected"),
+    ):
         (run.folder / "profiles.jsonl").write_text(f'{{"user_id": "u"}}\n{line}\n')
         with pytest.raises(ValueError, match=rf"profiles.jsonl, line 2: {problem}"):
-            run.read_records("01_x/profiles.jsonl", Profile, made_from={})
+            list(run.read_records("01_x/profiles.jsonl", Profile, made_from={}))
 
 
 def test_summary_adds_up_calls_and_its_measures_are_described_with_interval_n_and_failures(

@@ -160,6 +160,8 @@ def test_run_is_not_finished_without_all_it_has_made_nor_of_other_files(place, r
     (place / "s.yaml").write_text(json.dumps({"parameters": named, "seeds": [1]}))
     run()
     [planned], folder = plan(parameters=named, seeds=[1]), place / "outputs/s/seed=1"
+    written = (folder / "manifest.json").read_bytes()
+    assert sweeps.execute_run(planned) == "finished" and (folder / "manifest.json").read_bytes() == written
     for name in ("c.jsonl", "folder/t.jsonl"):
         (place / name).write_text("two")
         assert sweeps.find_state(planned) == "begun", name

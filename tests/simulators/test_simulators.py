@@ -120,7 +120,7 @@ def test_saved_rollout_is_read_as_a_record_and_as_a_chat(endpoint, tmp_path):
     chat = formats.parse_row(line)
     assert (chat.conversation_id, chat.user_id) == (transcript.conversation_id, "a") == ("a-0/profile", "a")
     assert chat.messages == transcript.messages
-    assert formats.parse_row(CONVERSATIONS[0].model_dump(mode="json")).conversation_id == "transcript"
+    assert formats.parse_row(CONVERSATIONS[0].model_dump(mode="json")).conversation_id == "a-0"
 
 
 def test_arms_group_simulated_conversations_that_have_messages():

@@ -125,7 +125,7 @@ def test_profile_grows_into_what_all_messages_give():
     messages = style.measure_conversations(talks)
     whole = {p.user_id: p for p in extraction.extract_measured(talks)}
     for user, profile in whole.items():
-        grown = extraction.grow_profiles(messages, user)
+        grown = extraction.grow_profiles(talks, messages, user)
         assert grown[-1].commands == profile.commands and len(grown) == (messages["user_id"] == user).sum()
     assert len(grown[0].commands) <= len(grown[-1].commands)  # one message shows little
 
