@@ -172,6 +172,7 @@ def test_each_answer_of_a_real_server_ends_as_it_should_and_nothing_wrong_stays(
 
 # --- what a server may send --------------------------------------------------------------------
 
+FREE = settings(deadline=None, database=None, derandomize=True)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=9),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
@@ -208,7 +209,7 @@ def cache(tmp_path_factory):
     return Cache(tmp_path_factory.mktemp("cache") / "r.sqlite")
 
 
-@settings(max_examples=120, deadline=None)
+@settings(FREE, max_examples=120)
 @given(text=change(BODIES), number=st.integers(0, 10**9))
 def test_any_answer_is_a_reply_that_can_be_kept_or_a_failure(cache, text, number):
     about = {"key": f"k{number}", "model": "m"}
@@ -231,7 +232,7 @@ def test_any_answer_is_a_reply_that_can_be_kept_or_a_failure(cache, text, number
             parse(reply)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(FREE)
 @given(text=change([b for b in BODIES if "data" in b]))
 def test_any_answer_with_embeddings_is_finite_vectors_of_one_width_or_a_failure(text):
     try:
@@ -241,7 +242,7 @@ def test_any_answer_with_embeddings_is_finite_vectors_of_one_width_or_a_failure(
     assert replies.parse_embeddings(reply, 4, None).shape[0] == 4
 
 
-@settings(max_examples=100, deadline=None)
+@settings(FREE)
 @given(status=st.integers(300, 599), body=JSON, wait=st.text(max_size=5))
 def test_any_refusal_is_a_failure(status, body, wait):
     for text in (json.dumps(body), json.dumps({"error": body}), json.dumps([{"error": {"message": body}}])):
