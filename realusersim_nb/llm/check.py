@@ -101,11 +101,10 @@ class Trial:
     async def try_all(self) -> list[Row]:
         """One row for each thing, in the order in which they matter."""
         first = await self.try_chat()
-        works = {row.what for row in first if row.result == "ok"}
-        if "key" not in works:
-            return first
         [vectors] = await self.try_each({"embeddings": self.embed})
-        if "chat" not in works:
+        if not any(row.what == "chat" and row.result == "ok" for row in first):
+            if vectors.result == "ok":  # an embedder
+                first = [*self.list_reached(), Row("chat", "no", "it only embeds")]
             return [*first, vectors]
         [system] = await self.try_each({"system role": self.take_system})
         [roles] = await self.try_each({"roles": self.take_roles})
@@ -162,13 +161,13 @@ class Trial:
         temperature = (
             Row("temperature", "other", "by its default only") if omitted else Row("temperature", "ok")
         )
-        reached = [Row("address", "ok", self.endpoint.shown), Row("key", "ok", self.name_key())]
         chat = Row("chat", "ok", repr(text[:60]))
-        return [*reached, chat, temperature, self.find_reasoning(reply), *await self.measure()]
+        return [*self.list_reached(), chat, temperature, self.find_reasoning(reply), *await self.measure()]
 
-    def name_key(self) -> str:
-        """Where the key comes from."""
-        return "none is needed" if self.endpoint is EMBEDDED else f"that of {self.endpoint.api_key_env}"
+    def list_reached(self) -> list[Row]:
+        """The rows of an address that answers and takes the key."""
+        key = "none is needed" if self.endpoint is EMBEDDED else f"that of {self.endpoint.api_key_env}"
+        return [Row("address", "ok", self.endpoint.shown), Row("key", "ok", key)]
 
     def explain(self, error: Exception) -> list[Row]:
         """Which of the first things it is that fails."""
