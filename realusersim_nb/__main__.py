@@ -1,5 +1,6 @@
 """The command line, ``python -m realusersim_nb COMMAND``, and all that only prints."""
 
+import asyncio
 import errno
 import os
 import sys
@@ -16,6 +17,7 @@ from realusersim_nb import files
 from realusersim_nb.corpus import loading
 from realusersim_nb.corpus.layouts.columns import Columns
 from realusersim_nb.errors import InputError, MissingFileError, StudyError
+from realusersim_nb.llm import check as llm_check
 from realusersim_nb.llm import endpoints
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.replies import write_replies
@@ -79,9 +81,9 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, *
     run_name = run_name or parameters.pop("run_name", None) or (file.stem if file else "run")
     if Path(run_name).name != run_name or run_name.startswith("."):
         raise InputError(f"run name {run_name!r}: expected a plain folder name, no slashes or leading dot.")
-    endpoints.read_endpoints()  # what is wrong in that file is better known now than in the third notebook
+    filled = {path.stem: notebooks.fill_parameters(path, parameters) for path in chosen}
+    estimate.check_addresses(filled)
     if how["dry_run"]:
-        filled = {path.stem: notebooks.fill_parameters(path, parameters) for path in chosen}
         click.echo(describe_estimate(estimate.estimate_run(filled)))
         return
     use_scheduler(how["scheduler"])
@@ -242,6 +244,19 @@ def curate(corpus: str, workers: int | None, scheduler: str | None, skip: tuple)
     use_scheduler(scheduler)
     curated = loading.load_corpus(corpus, skip_steps=[step for step in skip if step], workers=workers)
     click.echo(curated.funnel.to_string(index=False, na_rep=""))
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--write", is_flag=True, help="Write what they need into endpoints.yaml.")
+def check(names: tuple, write: bool) -> int:
+    """Try models or embedders. Each thing that a study asks is tried; status 1 if one cannot run a study."""
+    results = [asyncio.run(llm_check.check_model(name)) for name in names]
+    for result in results:
+        click.echo(f"{result}\n")
+        if write and result.settings:
+            click.echo(f"Written: {endpoints.write_settings(result.model, result.settings)}")
+    return int(not all(result.usable for result in results))
 
 
 @cli.group("cache")

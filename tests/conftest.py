@@ -48,22 +48,31 @@ class Server(ThreadingHTTPServer):
 class MockEndpoint:
     """An OpenAI-compatible server on loopback, played by ``reply(request)``.
 
-    It gives a text, an HTTP status, a status with headers, (a dict) fields of the choice, (a list) vectors,
-    or (bytes) the whole body. Unless it ``streams``, it answers a request for a stream in one piece.
+    It gives a text, an HTTP status, a status with headers and perhaps a body, (a dict) fields of the choice,
+    (a list) vectors, or (bytes) the whole body. Unless it ``streams``, it answers a request for a stream in one piece.
     """
 
     def __init__(self, reply, streams=True):
         self.requests: list[dict] = []
+        self.paths: list[str] = []
+        self.headers: list = []
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 endpoint.requests.append(request)
+                endpoint.paths.append(self.path)
+                endpoint.headers.append(self.headers)
                 answer = reply(request)
-                status, headers, body = make_answer(answer, self.headers["Authorization"])
-                content = answer if isinstance(answer, bytes) else json.dumps(body).encode()
-                if status == 200 and request.get("stream") and streams:
+                whole = isinstance(answer, tuple) and len(answer) == 3
+                status, headers, body = (
+                    answer if whole else make_answer(answer, self.headers["Authorization"])
+                )
+                content = answer if isinstance(answer, bytes) else body
+                content = content if isinstance(content, bytes) else json.dumps(body).encode()
+                content = content.replace(b"KEY", endpoint.find_key(self.headers)) if whole else content
+                if status == 200 and request.get("stream") and streams and not whole:
                     content = answer if isinstance(answer, bytes) else split_answer(body)
                     headers = {"Content-Type": "text/event-stream"}
                 self.send_response(status)
@@ -76,7 +85,12 @@ class MockEndpoint:
                 pass
 
         self.server = Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=[0.02], daemon=True).start()
+
+    @staticmethod
+    def find_key(headers) -> bytes:
+        """The key of a request, which bad gateways send back."""
+        return (headers["Authorization"] or "").removeprefix("Bearer ").encode()
 
     @property
     def url(self) -> str:

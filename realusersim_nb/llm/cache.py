@@ -84,17 +84,27 @@ class Cache:
         return [replies.get(key) for key in keys]
 
     def put(self, replies: list[Reply]) -> list[Reply]:
-        """Save replies in one transaction; returns those that are saved, the first of each key."""
-        rows = [{**asdict(reply), "created": int(time.time())} for reply in replies]
+        """Save replies in one transaction; returns those that are saved, the first of each key.
+
+        Where the database takes some of them not, all others are saved before CacheError is raised.
+        """
+        rows, refused = [{**asdict(reply), "created": int(time.time())} for reply in replies], None
         with self._explain(f" The {len(rows)} replies that were arriving are lost."):
             try:
                 with self.engine.begin() as connection:
                     connection.execute(REPLIES.insert(), rows)
                 return replies
-            except sql.exc.IntegrityError:  # another process saved some of them first: one by one
+            except ONE_ROW:  # another process saved some of them first, or one cannot be saved: one by one
                 for row in rows:
-                    with suppress(sql.exc.IntegrityError), self.engine.begin() as connection:
-                        connection.execute(REPLIES.insert(), row)
+                    try:
+                        with self.engine.begin() as connection:
+                            connection.execute(REPLIES.insert(), row)
+                    except sql.exc.IntegrityError:
+                        continue
+                    except ONE_ROW as error:
+                        refused = error
+        if refused:
+            raise CacheError(f"reply cache {self.name}: a reply cannot be saved ({refused})."[:500])
         return self.get([reply.key for reply in replies])
 
     def replies(self, *, model: str | None = None) -> Iterator[Reply]:
@@ -151,6 +161,15 @@ class Cache:
             raise CacheError(f"reply cache {self.name}: {problem}. {advice}{consequence}") from error
 
 
+ONE_ROW = (
+    sql.exc.IntegrityError,
+    sql.exc.DataError,
+    sql.exc.InterfaceError,
+    sql.exc.ProgrammingError,
+    UnicodeError,
+    OverflowError,
+)
+"""Errors of one row, where the database itself is well."""
 ADVICE = {
     "malformed": "It is damaged: move it away (`sqlite3 FILE .recover` saves what is readable), run again.",
     "not a database": "Move that file away, or name another in REALUSERSIM_CACHE, and run again.",

@@ -1,96 +1,40 @@
-"""The connection to one endpoint: the openai client, and the rate limiter and retries of all its calls."""
+"""The connection to one endpoint: the openai client, and the retries and form of all its calls."""
 
 import asyncio
 import ipaddress
 import json
+import logging
 import random
-import threading
-import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 
 import httpx
 import openai
-from aiolimiter import AsyncLimiter
-from anyio import CapacityLimiter
 from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 from pydantic_core import from_json
 
 from realusersim_nb.llm import local_server
-from realusersim_nb.llm.endpoints import EMBEDDED, Endpoint, EndpointError, ReplyForm, find_key
-from realusersim_nb.llm.errors import GARBLED, WORTH_RETRYING, CallFailed, read_fault
-from realusersim_nb.llm.replies import Reply, parse_embeddings, read_completion, read_embeddings, read_scores
+from realusersim_nb.llm.answers import Events, is_stream, read_completion, read_embeddings
+from realusersim_nb.llm.endpoints import EMBEDDED, Endpoint, EndpointError, find_key, hide_secrets
+from realusersim_nb.llm.errors import GARBLED, REMEDIES, WORTH_RETRYING, CallFailed, Concern, read_fault
+from realusersim_nb.llm.forms import FORMS, Form, names_field, propose, read_form
+from realusersim_nb.llm.replies import Reply, drop_reasoning, parse_embeddings, read_scores
 from realusersim_nb.llm.requests import count_tokens
+from realusersim_nb.parallel.limits import RateLimiter, leave_if_stopped, rest
 
 Watcher = Callable[[str], None]
 WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
-STOPPED: ContextVar[threading.Event | None] = ContextVar("stopped", default=None)
 LONGEST_WAIT = 900  # seconds; an endpoint that asks for more stops the run, which can go on later
+MOST_BYTES = 2**26  # of an answer
+SEVERAL = 5  # prompts that are refused in a row, which then is no fault of theirs
+LOG = logging.getLogger(__name__)
 IDLE_SECONDS = 4  # that an unused connection is kept; many servers close it after 5
 
 
-class RateLimiter:
-    """Calls in flight, and requests and tokens a minute, of one endpoint.
-
-    After a 429 half as many calls may be in flight, and none begins before the time that the endpoint
-    asked for; then calls begin one by one, and one more may be in flight after every round of replies
-    (additive increase, multiplicative decrease). The limits are those of one process: machines that
-    share a quota must divide it.
-    """
-
-    def __init__(self, endpoint: Endpoint, max_concurrency: int):
-        self.ceiling = min(max_concurrency, endpoint.max_concurrency or max_concurrency)
-        self.slots: CapacityLimiter | None = None
-        self.requests, self.tokens = map(
-            make_limiter, [endpoint.requests_per_minute, endpoint.tokens_per_minute]
-        )
-        self.paused_until = 0.0
-        self.answered = 0  # replies so far
-        self._answered_since_change = 0
-
-    @asynccontextmanager
-    async def enter(self, tokens: int) -> AsyncIterator[None]:
-        """Wait until a call of about so many tokens may be made, and count it as in flight."""
-        if self.slots is None:  # belongs to the running loop, so not made before there is one
-            self.slots = CapacityLimiter(self.ceiling)
-        async with self.slots:
-            while (pause := self.paused_until - time.monotonic()) > 0:
-                await rest(pause + random.uniform(0, 1))  # lest all begin at once
-            if self.requests:
-                await self.requests.acquire()
-            while self.tokens and tokens > 0:  # a call may need more than the bucket holds at once
-                await self.tokens.acquire(min(tokens, self.tokens.max_rate))
-                tokens -= self.tokens.max_rate
-            yield
-
-    def note_throttled(self, wait: float) -> None:
-        """The endpoint answered 429 and asks to wait so many seconds."""
-        now = time.monotonic()
-        if now >= self.paused_until:  # the first of a burst
-            self.slots.total_tokens = max(1, int(self.slots.total_tokens) // 2)
-            self._answered_since_change = 0
-        self.paused_until = max(self.paused_until, now + wait)
-
-    def note_reply(self) -> None:
-        """The endpoint answered a call."""
-        self.answered += 1
-        self._answered_since_change += 1
-        if self.slots.total_tokens < self.ceiling and self._answered_since_change >= self.slots.total_tokens:
-            self.slots.total_tokens += 1
-            self._answered_since_change = 0
-
-
-def make_limiter(per_minute: float | None) -> AsyncLimiter | None:
-    """A leaky bucket of one second's worth (at least one), so that no minute holds a double share."""
-    if per_minute is None:
-        return None
-    seconds = max(1.0, 60 / per_minute)
-    return AsyncLimiter(per_minute * seconds / 60, seconds)
-
-
 class Connection:
-    """The calls to one endpoint, through one rate limiter.
+    """The calls to one endpoint, through one rate limiter, in the form that it takes.
 
     The client's retries are off: it repeats each call by itself, while a 429 concerns all calls of an
     endpoint. ``note_retry`` gets a few words on every retry.
@@ -98,10 +42,16 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint, max_concurrency: int, note_retry: Callable[[str], None]):
         self.endpoint, self.note_retry = endpoint, note_retry
-        self.limiter = RateLimiter(endpoint, max_concurrency)
+        ceiling = min(max_concurrency, endpoint.max_concurrency or max_concurrency)
+        per_minute = endpoint.model_dump(include={"requests_per_minute", "tokens_per_minute"})
+        self.limiter = RateLimiter(ceiling, **per_minute)
         self.client: AsyncOpenAI | None = None  # opened by the first call, which needs the key or the server
-        self.form: ReplyForm | None = None  # known after the first reply to a schema
+        self.form = read_form(endpoint)
+        self.answered = 0  # replies so far, also of earlier runs
         self.width: int | None = None  # of embeddings; the same of all texts
+        self._proven = False  # a reply came in the newest form of a schema
+        self._misfits: int | None = 0  # replies that did not fit a schema before any did; None: one did
+        self._refused: set[str] = set()  # prompts since the last reply, without a word on anything else
 
     async def call(self, request: dict, key: str) -> Reply:
         """The reply to a request; CallFailed or EndpointError after the last retry.
@@ -109,22 +59,20 @@ class Connection:
         The waits between retries double, up to half a minute, with a random share taken off.
         """
         self.client = self.client or open_client(self.endpoint, self.limiter.ceiling)
-        tries = 0
+        form, tries, first = self.form, 0, None
         while True:
             try:
-                async with self.limiter.enter(count_tokens(request)):
-                    leave_if_stopped()
-                    reply = await self._send(request, key)
-                self.limiter.note_reply()
+                reply = await self.attempt(form.apply(request), key)
+                self._note_reply(request, form)
                 return reply
-            except (openai.APIError, httpx.HTTPError, *GARBLED) as error:
-                failure = read_fault(error)
-            except CallFailed as error:
-                failure = error
-            backoff = min(30, 2**tries) * random.uniform(0.5, 1)
-            wait = backoff if failure.retry_after is None else failure.retry_after
+            except CallFailed as caught:
+                failure = caught
+            if other := propose(form, request, failure, proven=self._proven, tries=tries):
+                form, tries, first = other, 0, first or failure
+                continue
+            wait = find_wait(failure, tries)
             if wait > LONGEST_WAIT or tries >= self._count_retries(failure):
-                raise explain_failure(self.endpoint, failure, request)
+                raise self._judge(first or failure, request)
             leave_if_stopped()
             self.note_retry(f"waiting {wait:.0f} s ({failure.kind})")
             if failure.kind == "throttled":
@@ -133,26 +81,40 @@ class Connection:
                 await rest(wait)
             tries += 1
 
+    async def attempt(self, request: dict, key: str) -> Reply:
+        """The reply to one attempt, within the time that it may take; CallFailed."""
+        try:
+            async with self.limiter.enter(count_tokens(request)):
+                leave_if_stopped()
+                async with asyncio.timeout(self.endpoint.timeout_seconds):
+                    return await self._send(request, key)
+        except TimeoutError as error:
+            seconds = f"{self.endpoint.timeout_seconds:g}"
+            raise CallFailed("timeout", f"no whole answer within timeout_seconds ({seconds})") from error
+        except (openai.APIError, httpx.HTTPError, *GARBLED) as error:
+            raise read_fault(error) from error
+
     async def _send(self, request: dict, key: str) -> Reply:
         about = {"key": key, "model": self.endpoint.model, "service": self.endpoint.service}
         if "input" in request:
             n = len(request["input"])
-            reply = read_embeddings(await self._post("embeddings", request), about, n)
+            answer = await self.post("embeddings", request)
+            reply = read_embeddings(answer, about, n, count_tokens(request))
             self.width = parse_embeddings(reply, n, self.width).shape[1]
             return reply
         if "prompt" in request:
-            return read_scores(await self._post("completions", request), about)
+            return read_scores(await self.post("completions", request), about)
         show = None if "tools" in request else WATCHER.get()
         answer = await self._stream(request, show) if show else None
         if answer is None:
-            answer = await self._post("chat/completions", request)
-        return read_completion(answer, about)
+            answer = await self.post("chat/completions", request)
+        return read_completion(answer, about, count_tokens(request))
 
-    async def _post(self, path: str, request: dict) -> str:
-        """The answer as it came, without the key should the endpoint repeat it."""
+    async def post(self, path: str, request: dict) -> str:
+        """The answer as it came; the client's exceptions."""
         body = json.dumps(request).encode()
         response = await self.client.post(path, content=body, cast_to=httpx.Response)
-        return self.endpoint.hide_key(response.text)
+        return response.text
 
     async def _stream(self, request: dict, show: Watcher) -> str | None:
         """The same, shown while it comes, if it comes as a stream; None where one is refused."""
@@ -165,15 +127,97 @@ class Connection:
         async with stream:
             if "text/event-stream" not in stream.response.headers.get("Content-Type", ""):
                 await stream.response.aread()  # the whole answer: it is paid, so it is used
-                if not stream.response.text.lstrip().startswith(("data:", "event:", ":")):
-                    return self.endpoint.hide_key(stream.response.text)
-            answer = await join_events(stream, lambda text: show(self.endpoint.hide_key(text)))
-        return self.endpoint.hide_key(json.dumps(answer))
+                if not is_stream(stream.response.text):
+                    return stream.response.text
+            events = Events()
+            async for line in stream.response.aiter_lines():
+                if events.take(line):
+                    show(drop_reasoning(events.message["content"]))
+        return json.dumps(events.join())
+
+    def _note_reply(self, request: dict, form: Form) -> None:
+        """What a reply shows: that the endpoint answers, and that it takes requests in this form."""
+        self.limiter.note_reply()
+        self.answered += 1
+        self._refused.clear()
+        if "response_format" in request:
+            if self._proven:  # another form for this prompt is none for all
+                form = replace(form, structured=self.form.structured)
+            self._proven = True
+        self._adopt(form)
+
+    def _adopt(self, form: Form) -> None:
+        form = self.form.join(form)
+        for name, value in self.form.list_changes(form).items():
+            LOG.warning("%s: requests are sent as with %s: %s from now on.", self.endpoint.shown, name, value)
+        self.form = form
+
+    def note_fit(self, fits: bool) -> None:
+        """Whether a reply fits its schema. An endpoint that takes one but does not keep to it, from the first
+        reply on, gets it in words.
+        """
+        if fits or self._misfits is None:
+            self._misfits = None
+        elif (place := FORMS.index(self.form.structured) + 1) < len(FORMS):
+            self._misfits += 1
+            if self._misfits >= 2:
+                self._adopt(replace(self.form, structured=FORMS[place]))
+                self._proven, self._misfits = False, 0
+
+    def _judge(self, failure: CallFailed, request: dict) -> CallFailed | EndpointError:
+        """The exception after the last retry: of this call alone, or of every further one too.
+
+        Once an endpoint has answered, a refusal that names nothing but the prompt is that call's own, unless
+        several prompts in a row are refused.
+        """
+        if failure.kind == "rejected" and "prompt" in request:
+            detail = self.endpoint.hide_key(failure.detail)[:300]
+            words = f"gives no log-probabilities of a prompt ({detail}); vLLM does, and 'embedded'."
+            return EndpointError(f"{self.endpoint.shown}: {words}", concern=failure.concern)
+        named = names_field(self.form.apply(request), failure.detail)
+        unclear = failure.kind == "rejected" and not failure.concern and not named
+        if unclear and self.answered and failure.status in (400, 403, 413, 422):
+            self._refused.add(json.dumps(request.get("messages") or request.get("input")))
+            if len(self._refused) < max(SEVERAL, self.answered // 10):
+                return CallFailed("refused", self.endpoint.hide_key(failure.detail)[:500])
+        return explain_failure(self.endpoint, failure, "field" if named else failure.concern)
 
     def _count_retries(self, failure: CallFailed) -> int:
-        if failure.kind == "unreachable" and not self.limiter.answered:
-            return min(2, self.endpoint.max_retries)  # most likely a wrong address
-        return self.endpoint.max_retries if failure.kind in WORTH_RETRYING else 0
+        if failure.kind not in WORTH_RETRYING:
+            return 0
+        wrong = failure.kind == "unreachable" or failure.concern == "address"  # most likely the address is
+        return min(2, self.endpoint.max_retries) if wrong and not self.answered else self.endpoint.max_retries
+
+
+def find_wait(failure: CallFailed, tries: int) -> float:
+    """Seconds until the next try: what the endpoint asks for, but if it asks again and again, longer."""
+    backoff = min(30, 2**tries) * random.uniform(0.5, 1)
+    if failure.retry_after is None:
+        return backoff
+    return failure.retry_after if tries < 2 else max(failure.retry_after, backoff)
+
+
+class Limited(httpx.AsyncByteStream):
+    """The bytes of an answer, as long as they are not more than any reply has."""
+
+    def __init__(self, stream: httpx.AsyncByteStream):
+        self.stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self.stream:
+            size += len(chunk)
+            if size > MOST_BYTES:
+                raise CallFailed("invalid", f"the answer has more than {MOST_BYTES:,} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+
+async def limit_size(response: httpx.Response) -> None:
+    """Let an answer end where it is longer than any reply."""
+    response.stream = Limited(response.stream)
 
 
 def open_client(endpoint: Endpoint, max_connections: int) -> AsyncOpenAI:
@@ -185,13 +229,28 @@ def open_client(endpoint: Endpoint, max_connections: int) -> AsyncOpenAI:
         address, key = f"{local_server.find_or_start_server()}/v1", "none"
     else:
         address, key = endpoint.address, find_key(endpoint)
-    limits = httpx.Limits(max_connections=max_connections, keepalive_expiry=IDLE_SECONDS)
-    timeout = httpx.Timeout(endpoint.timeout_seconds, connect=10, pool=None)
+    url = httpx.URL(address)
+    azure = {"api-key": key} if "api-version" in url.params else {}
+    to_url = {
+        "base_url": url.copy_with(query=None),
+        "default_query": dict(url.params),
+        "default_headers": azure,
+    }
+    transport = {
+        "limits": httpx.Limits(max_connections=max_connections, keepalive_expiry=IDLE_SECONDS),
+        "timeout": httpx.Timeout(endpoint.timeout_seconds, connect=10, pool=None),
+        "trust_env": not is_loopback(address),
+        "follow_redirects": False,  # prompts go to no other host
+        "event_hooks": {"response": [limit_size]},
+    }
     try:
-        http_client = DefaultAioHttpClient(limits=limits, timeout=timeout, trust_env=not is_loopback(address))
-        return AsyncOpenAI(api_key=key, base_url=address, max_retries=0, http_client=http_client)
-    except (httpx.InvalidURL, ValueError) as error:  # of a proxy too
-        raise EndpointError(f"{address}, model {endpoint.model!r}: {error}; correct the address.") from error
+        http_client = DefaultAioHttpClient(**transport)
+        return AsyncOpenAI(api_key=key, max_retries=0, http_client=http_client, **to_url)
+    except (httpx.InvalidURL, ValueError, ImportError, OSError) as error:  # of a proxy, or of certificates
+        raise EndpointError(
+            f"{endpoint.shown}: {error}; correct the address, or the proxy and the certificates that the "
+            "environment names."
+        ) from error
 
 
 def is_loopback(address: str) -> bool:
@@ -203,43 +262,26 @@ def is_loopback(address: str) -> bool:
         return host == "localhost"
 
 
-def explain_failure(endpoint: Endpoint, failure: CallFailed, request: dict) -> CallFailed | EndpointError:
+def explain_failure(
+    endpoint: Endpoint, failure: CallFailed, concern: Concern = ""
+) -> CallFailed | EndpointError:
     """The exception after the last retry: of this call alone, or of every further one too."""
-    detail = endpoint.hide_key(failure.detail)
+    detail = endpoint.hide_key(hide_secrets(failure.detail))[:500]
     if endpoint is EMBEDDED and failure.kind in ("unreachable", "disconnected"):
         log = local_server.read_log_end()
         return EndpointError(f"no answer from model {endpoint.model!r}; the end of its server's log:\n{log}")
+    remedy = REMEDIES[concern].format(env=endpoint.api_key_env)
     sentences = {
-        "rejected": f"refused ({detail}); check the name of the model, the environment variable "
-        f"{endpoint.api_key_env}, and `omit` and `options` in endpoints.yaml if a field is named.",
+        "rejected": f"refused ({detail}); {remedy}",
         "unreachable": f"nobody answers there ({detail}); check the address, then run again to go on.",
         "throttled": f"asks to wait ({detail}); lower max_concurrency or set requests_per_minute in "
         "endpoints.yaml, and run again to go on.",
     }
-    if failure.kind == "rejected" and "prompt" in request:
-        sentences["rejected"] = (
-            f"gives no log-probabilities of a prompt ({detail}); vLLM does, and 'embedded'."
-        )
-    if sentence := sentences.get(failure.kind):
-        about = f"{endpoint.address}, model {endpoint.model!r}"
-        return EndpointError(f"{about}: {sentence}", status=failure.status)
+    kind = "rejected" if concern == "address" and failure.kind == "disconnected" else failure.kind
+    if sentence := sentences.get(kind):
+        where = "address" if failure.kind == "unreachable" else concern
+        return EndpointError(f"{endpoint.shown}: {sentence}", concern=where)
     return CallFailed(failure.kind, detail)
-
-
-def leave_if_stopped() -> None:
-    """Raise CancelledError if the ``run_all`` that this task or thread works for was stopped: what is in
-    flight then ends, and no other call begins.
-    """
-    if (stopped := STOPPED.get()) and stopped.is_set():
-        raise asyncio.CancelledError
-
-
-async def rest(seconds: float) -> None:
-    """Wait, but no longer than the study goes on."""
-    while seconds > 0:
-        await asyncio.sleep(min(seconds, 1.0))
-        leave_if_stopped()
-        seconds -= 1
 
 
 @contextmanager
@@ -250,26 +292,6 @@ def watch_replies(show: Watcher) -> Iterator[None]:
         yield
     finally:
         WATCHER.reset(token)
-
-
-async def join_events(events: AsyncIterable[dict], show: Watcher) -> dict:
-    """A streamed completion as if it had come in one piece; one that breaks off has no choices."""
-    message, completion = {"content": ""}, {}
-    async for event in events:
-        try:
-            choice = (event.get("choices") or [{}])[0]
-            delta = dict(choice.get("delta") or {})
-            if choice.get("finish_reason"):
-                completion["choices"] = [{"message": message, "finish_reason": choice["finish_reason"]}]
-            completion |= {"usage": event["usage"]} if event.get("usage") else {}
-        except (TypeError, ValueError, AttributeError, KeyError) as error:
-            raise CallFailed("disconnected", f"no completion in a stream ({error})") from error
-        for name, text in delta.items():
-            if isinstance(text, str) and name != "role":
-                message[name] = message.get(name, "") + text
-        if delta.get("content"):
-            show(message["content"])
-    return completion
 
 
 def read_fields(text: str) -> dict[str, str]:

@@ -8,26 +8,59 @@ OpenRouter.
 import importlib.metadata
 import json
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
+import httpx
 import yaml
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from realusersim_nb.errors import StudyError
-from realusersim_nb.files import project_folder
+from realusersim_nb.files import project_folder, replace_whole
 
 FILE = "endpoints.yaml"
+AROUND = " \t\r\n\"'"  # what comes along when a key or an address is pasted
+SECRET = re.compile(
+    r"(?<![^/=])(?=[A-Za-z_-]*\d)(?:[A-Za-z0-9]{20,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?![^/?])"
+)
 ReplyForm = Literal["json_schema", "json_object", "text"]
 
 
 class EndpointError(StudyError):
-    """No call to this endpoint can work (wrong key, model or address); ``status`` is HTTP's, if any."""
+    """No call to this endpoint can work (wrong key, model or address); ``concern`` is what is at fault."""
 
-    def __init__(self, message: str, *, status: int | None = None):
+    def __init__(self, message: str, *, concern: str = ""):
         super().__init__(message)
-        self.status = status
+        self.concern = concern
+
+
+def clean_address(written: str) -> str:
+    """An address as it is called: without quotes and the path of one call, and with a scheme.
+
+    ValueError says what is wrong with one that cannot be called, or that holds a secret.
+    """
+    text = written.strip(AROUND)
+    if "://" not in text:
+        local = re.match(r"(localhost|[\d.]+|\[[\da-f:]+\]|[^/.]+:\d+)([:/]|$)", text)
+        text = f"{'http' if local else 'https'}://{text}"
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise ValueError(str(error)) from error
+    if url.userinfo or re.search("key|token|secret", url.query.decode(), re.IGNORECASE):
+        raise ValueError("an address with a secret in it; name the variable that holds it in api_key_env")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError("not an address such as http://localhost:8000/v1")
+    path = re.sub(r"/(chat/completions|completions|embeddings|models|responses)?/*$", "", url.path)
+    return str(url.copy_with(path=path or "/", fragment=None)).rstrip("/")
+
+
+def hide_secrets(address: str) -> str:
+    """An address without what may be a secret in its path: a long row of letters and digits."""
+    return SECRET.sub("***", address)
 
 
 class Endpoint(BaseModel):
@@ -49,21 +82,34 @@ class Endpoint(BaseModel):
     max_concurrency: int | None = Field(None, ge=1)  # calls in flight, below the notebook's own limit
     requests_per_minute: float | None = Field(None, gt=0)
     tokens_per_minute: float | None = Field(None, gt=0)
-    timeout_seconds: float = Field(300, gt=0)  # of one reply
+    timeout_seconds: float = Field(300, gt=0)  # of one reply, from the request to its last byte
     max_retries: int = Field(8, ge=0)  # of one call, after time-outs, resets, 429 and 5xx
     second_tries: int = Field(2, ge=0)  # after replies that cannot be used
     structured: ReplyForm = "json_schema"  # how replies are held to a schema
+    system_role: bool = True  # false: the system's text goes before the first message of the user
+    alternate: bool = False  # true: user and assistant take turns, and the user begins
+    texts_per_call: int = Field(64, ge=1)  # of one request for embeddings
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     reasoning_tokens: int = Field(0, ge=0)  # added to every limit: room to think before the reply
-    omit: list[Literal["temperature", "seed"]] = []
+    omit: list[Literal["temperature", "seed", "encoding_format"]] = []
     options: dict[str, Any] = {}
 
     @field_validator("base_url")
     def check_address(cls, address: str | None) -> str | None:
-        """An http(s) address that holds no password."""
-        if address and (AnyHttpUrl(address).password or "key=" in address):
-            raise ValueError("an address with a secret in it; name the variable that holds it in api_key_env")
+        """An address that can be called, as it is written."""
+        if address:
+            clean_address(address)
         return address
+
+    @field_validator("api_key_env")
+    def check_variable(cls, name: str) -> str:
+        """The name of a variable, and not a key, which would be shown."""
+        if not re.fullmatch("[A-Z_][A-Z0-9_]*", name) and name not in os.environ:
+            raise ValueError(
+                "not the name of an environment variable (in capitals), which holds the key; "
+                "a key itself must not be in this file"
+            )
+        return name
 
     @field_validator("options")
     def check_options(cls, options: dict) -> dict:
@@ -74,13 +120,25 @@ class Endpoint(BaseModel):
 
     @property
     def address(self) -> str:
-        """Where the calls go."""
-        return self.base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+        """Where the calls go, perhaps with a query; EndpointError if it cannot be an address."""
+        written = self.base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+        try:
+            return clean_address(written)
+        except ValueError as error:
+            shown = "" if "secret" in str(error) else f" {hide_secrets(written)}"
+            where = f"OPENAI_BASE_URL{shown}, model {self.model!r}"
+            raise EndpointError(f"{where}: {error}; correct the address.", concern="address") from error
+
+    @property
+    def shown(self) -> str:
+        """The address and the model, as messages name them."""
+        return f"{self.hide_key(hide_secrets(self.address))}, model {self.model!r}"
 
     @property
     def service(self) -> str:
         """What decides a reply besides the request: the service, not its port of today."""
-        return self.identity or self.base_url or os.environ.get("OPENAI_BASE_URL") or "openai"
+        written = self.base_url or os.environ.get("OPENAI_BASE_URL") or "openai"
+        return self.identity or self.hide_key(hide_secrets(written))
 
     @property
     def prices(self) -> tuple[float, float] | None:
@@ -90,9 +148,17 @@ class Endpoint(BaseModel):
         return read_price_table().get(self.model)
 
     def hide_key(self, text: str) -> str:
-        """The text without the key, should an endpoint repeat it."""
-        key = os.environ.get(self.api_key_env)
-        return text.replace(key, "***") if key and len(key) > 3 else text
+        """The text without the key, should an endpoint repeat it, also as addresses and JSON write it.
+
+        For messages, never for replies; a short key or a plain word is no secret.
+        """
+        key = (os.environ.get(self.api_key_env) or "").strip(AROUND)
+        if len(key) < 8 or key.isalpha():
+            return text
+        escaped = json.dumps(key)[1:-1]
+        for form in {key, quote(key, safe=""), quote(key), escaped, escaped.replace("/", "\\/")}:
+            text = text.replace(form, "***")
+        return text
 
     def find_cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
         """USD; None where no price is known."""
@@ -144,6 +210,33 @@ def read_endpoints(path: Path | None = None) -> dict[str, Endpoint]:
     return {str(name): check_endpoint(str(name), fields) for name, fields in known.items()}
 
 
+def write_settings(name: str, settings: dict[str, Any], path: Path | None = None) -> Path:
+    """Add fields to a model's entry in ``endpoints.yaml``; comments outside that entry stay."""
+    path = path or project_folder() / FILE
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    known = yaml.safe_load(text) or {}
+    entry = yaml.safe_dump({name: {**known.get(name, {}), **settings}}, sort_keys=False).rstrip()
+    root = yaml.compose(text)
+    if root is not None and root.flow_style:
+        text = yaml.safe_dump(known | yaml.safe_load(entry), sort_keys=False)
+    elif name in known:
+        key, value = next(pair for pair in root.value if str(pair[0].value) == name)
+        text = text[: key.start_mark.index] + entry + text[find_end(value) :]
+    else:
+        text = f"{text.rstrip()}\n\n{entry}\n".lstrip()
+    with replace_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def find_end(node: yaml.Node) -> int:
+    """Where a value ends, without the comments after it."""
+    if isinstance(node, yaml.CollectionNode) and node.value and not node.flow_style:
+        last = node.value[-1]
+        return find_end(last[1] if isinstance(last, tuple) else last)
+    return node.end_mark.index
+
+
 def check_endpoint(name: str, fields: dict) -> Endpoint:
     """One endpoint of the file; EndpointError names the first field that is wrong."""
     try:
@@ -173,11 +266,18 @@ def read_price_table() -> dict[str, tuple[float, float]]:
 
 
 def find_key(endpoint: Endpoint) -> str:
-    """The key of an endpoint, from the environment; EndpointError if there is none."""
-    key = os.environ.get(endpoint.api_key_env)
+    """The key of an endpoint, from the environment; EndpointError if there is none, or none that can be."""
+    key = (os.environ.get(endpoint.api_key_env) or "").strip(AROUND)
+    if re.search(r"[^!-~]", key):
+        raise EndpointError(
+            f"model {endpoint.model!r}: the environment variable {endpoint.api_key_env} holds spaces, line "
+            "breaks or letters that no key has; set it to the key alone and run again.",
+            concern="key",
+        )
     if not key:
         raise EndpointError(
             f"model {endpoint.model!r} needs the environment variable {endpoint.api_key_env}: set it "
-            "(any text will do for a server that asks for no key) and run again."
+            "(any text will do for a server that asks for no key) and run again.",
+            concern="key",
         )
     return key

@@ -9,7 +9,6 @@
 """
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
@@ -24,7 +23,7 @@ from tqdm import tqdm
 
 from realusersim_nb.errors import InputError
 from realusersim_nb.llm.cache import Cache
-from realusersim_nb.llm.client import STOPPED, Connection
+from realusersim_nb.llm.client import Connection
 from realusersim_nb.llm.endpoints import Endpoint, EndpointError, find_endpoint
 from realusersim_nb.llm.errors import CallFailed, Outcome, complete
 from realusersim_nb.llm.replies import (
@@ -46,13 +45,12 @@ from realusersim_nb.llm.requests import (
 )
 from realusersim_nb.llm.usage import CALLS_FILE, Budget, Usage, note_call
 from realusersim_nb.parallel.bars import show_bar
+from realusersim_nb.parallel.limits import STOPPED
 
 S = TypeVar("S", bound=BaseModel)
 R, T = TypeVar("R"), TypeVar("T")
 Prompt = str | list[dict]  # a text, or messages in OpenAI's form
 LLMMode = Literal["live", "replay", "record"]
-TEXTS_A_CALL = 64  # of one request for embeddings
-LOG = logging.getLogger(__name__)
 EXCHANGE: ContextVar[tuple[str, str]] = ContextVar("exchange", default=("", ""))
 
 
@@ -136,11 +134,17 @@ class Models:
         request |= {"tools": tools} if tools else {}
         try:
             for tries in range(connection.endpoint.second_tries + 1):
-                reply = await self._reply_in_form(connection, request, schema, sample + 1_000_000 * tries)
+                asked = add_schema(request, schema, connection.endpoint.structured) if schema else request
+                reply = await self._reply(connection, asked, sample + 1_000_000 * tries)
                 EXCHANGE.set((messages[-1]["content"], reply.text or reply.tool_calls))
                 try:
-                    return parse(reply)
+                    parsed = parse(reply)
+                    if schema and tries == 0:
+                        connection.note_fit(True)
+                    return parsed
                 except CallFailed as failure:
+                    if schema and tries == 0 and failure.kind in ("prose", "invalid"):
+                        connection.note_fit(False)
                     sent_back = len(request["messages"]) > len(messages)  # only once
                     request = repair_request(request, reply, failure, None if sent_back else schema)
                     if request is None or tries == connection.endpoint.second_tries:
@@ -167,7 +171,8 @@ class Models:
         connection = self._connect(model)
         endpoint = connection.endpoint
         request = {"model": endpoint.model, "encoding_format": "float"} | endpoint.options
-        batches = [texts[start : start + TEXTS_A_CALL] for start in range(0, len(texts), TEXTS_A_CALL)]
+        size = endpoint.texts_per_call
+        batches = [texts[start : start + size] for start in range(0, len(texts), size)]
 
         async def embed_batch(batch: list[str]) -> np.ndarray:
             reply = await self._reply(connection, request | {"input": batch}, 0)
@@ -178,9 +183,9 @@ class Models:
         outcomes = await self.run_all(map(embed_batch, batches), f"embedding by {model}")
         for number, outcome in enumerate(outcomes):
             if outcome.failure:
-                first, last = number * TEXTS_A_CALL + 1, min((number + 1) * TEXTS_A_CALL, len(texts))
+                first, last = number * size + 1, min((number + 1) * size, len(texts))
                 raise EndpointError(
-                    f"{endpoint.address}, model {model!r}: no embeddings of texts {first} to {last} "
+                    f"{endpoint.shown}: no embeddings of texts {first} to {last} "
                     f"({outcome.failure}); those before are cached: run again to go on."
                 )
         return np.array([row for outcome in outcomes for row in outcome.result])
@@ -234,32 +239,6 @@ class Models:
             self._connections[model] = Connection(endpoint, self.max_concurrency, self._note_retry)
         return self._connections[model]
 
-    async def _reply_in_form(
-        self, connection: Connection, request: dict, schema: type[BaseModel] | None, sample: int
-    ) -> Reply:
-        """The reply, held to the schema in the form that the endpoint takes; its first refusal decides."""
-        endpoint, form = connection.endpoint, connection.form or connection.endpoint.structured
-        if schema is None or form != "json_schema":
-            request = add_schema(request, schema, form) if schema else request
-            return await self._reply(connection, request, sample)
-        strict, loose = (add_schema(request, schema, form) for form in ("json_schema", "json_object"))
-        if connection.form is None and await self.cache.find(request_key(endpoint, loose, sample)):
-            return await self._reply(connection, loose, sample)  # in a rerun nothing is sent to find out
-        try:
-            reply = await self._reply(connection, strict, sample)
-            connection.form = "json_schema"
-        except EndpointError as error:
-            if error.status not in (400, 422):
-                raise
-            try:
-                reply = await self._reply(connection, loose, sample)
-            except EndpointError:
-                raise error from None  # the schema was not what it refused
-            if connection.form != "json_object":
-                LOG.warning("%s takes no JSON schema, so replies are only checked.", endpoint.address)
-            connection.form = "json_object"
-        return reply
-
     async def _reply(self, connection: Connection, request: dict, sample: int) -> Reply:
         """The reply to a request: of another task's call in flight, else cached, else live."""
         key = request_key(connection.endpoint, request, sample)
@@ -267,7 +246,9 @@ class Models:
             self.usage.cached += 1
         else:
             self._in_flight[key] = task = asyncio.create_task(self._fetch(connection, request, key))
-            task.add_done_callback(lambda _: self._in_flight.pop(key))
+            task.add_done_callback(
+                lambda ended: self._in_flight.pop(key) and (ended.cancelled() or ended.exception())
+            )
         reply = await asyncio.shield(self._in_flight[key])  # a call once made is finished and cached
         self.used[key] = replace(reply, text="", reasoning="", tool_calls="")
         return reply
@@ -275,6 +256,7 @@ class Models:
     async def _fetch(self, connection: Connection, request: dict, key: str) -> Reply:
         if reply := await self.cache.find(key):
             self.usage.cached += 1
+            connection.answered += 1
             return reply
         if self.llm_mode == "replay":
             raise explain_missing(request, key)

@@ -1,8 +1,9 @@
-"""An endpoint's reply: read from its answer, parsed as what was asked for, and recorded as ``.jsonl.gz``."""
+"""A reply: its texts made fit to keep, parsed as what was asked for, and recorded as ``.jsonl.gz``."""
 
 import base64
 import gzip
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,21 @@ from pydantic import BaseModel, ValidationError
 from realusersim_nb.errors import StudyError
 from realusersim_nb.llm.errors import CallFailed
 
-S = TypeVar("S", bound=BaseModel)
+S, T = TypeVar("S", bound=BaseModel), TypeVar("T")
+UNKEPT = re.compile("[\0\ud800-\udfff]")
+FINISHES = {
+    "length": "max_tokens|max_output_tokens|max_length|model_length",
+    "content_filter": "content.filter|safety|prohibited_content|sensitive|recitation|blocklist",
+}
+THINK = "(?:seed:)?(?:think|thinking|thought|reasoning)"
+THOUGHT = re.compile(rf"<{THINK}>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|channel>", re.IGNORECASE)
+CLOSED_THOUGHT = re.compile(
+    rf"</{THINK}>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<channel\|>", re.IGNORECASE
+)
+CHANNEL = re.compile(r"<\|channel\|>")
+TURN_MARK = re.compile(r"<\|[a-z_]+\|>")
+WRITTEN_CALL = re.compile(r"<tool_call>|<function=|\[TOOL_CALLS\]|<\|python_tag\|>|<\|tool_calls?")
+DECODER = json.JSONDecoder()
 
 
 class CacheError(StudyError):
@@ -67,7 +82,7 @@ def read_replies(path: Path) -> list[Reply]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for line in lines:
-                replies.append(Reply(**json.loads(line)))
+                replies.append(Reply(**clean(json.loads(line))))
     except (OSError, EOFError, ValueError, TypeError) as error:
         line = f"{path}, line {len(replies) + 1}"
         raise CacheError(
@@ -76,55 +91,38 @@ def read_replies(path: Path) -> list[Reply]:
     return replies
 
 
-def read_completion(answer: str, about: dict[str, str]) -> Reply:
-    """The reply in an endpoint's answer (``about``: key, model, service); CallFailed if there is none.
-
-    Some gateways answer 200 with a page, with half a body, or with an error in place of choices.
-    """
-    try:
-        body = json.loads(answer)
-        choice, usage = body["choices"][0], body.get("usage") or {}
-        message = choice.get("message") or {}
-        return Reply(
-            **about,
-            text=message.get("content") or "",
-            reasoning=message.get("reasoning_content") or message.get("reasoning") or "",
-            refusal=message.get("refusal") or "",
-            tool_calls=json.dumps(message["tool_calls"]) if message.get("tool_calls") else "",
-            finish_reason=choice.get("finish_reason") or "",
-            prompt_tokens=usage.get("prompt_tokens") or 0,
-            completion_tokens=usage.get("completion_tokens") or 0,
-        )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise CallFailed("disconnected", f"no completion in the answer {answer[:200]!r}") from error
+def read_text(value: object) -> str:
+    """What should be a text as one: parts are joined without thoughts, other values written as JSON."""
+    if isinstance(value, list) and all(isinstance(piece, str | dict) for piece in value):
+        return "".join(read_text(piece) for piece in value if not is_thought(piece))
+    if isinstance(value, dict) and (inner := value.get("text") or value.get("content")):
+        return read_text(inner)
+    if isinstance(value, dict) and "text" in value:
+        return ""
+    text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
+    return clean(text)
 
 
-def read_embeddings(answer: str, about: dict[str, str], n: int) -> Reply:
-    """The embeddings of ``n`` texts in an endpoint's answer, float32 as base64 text; CallFailed if there are
-    none, more or fewer, or not all finite and of one width.
-    """
-    try:
-        body = json.loads(answer)
-        rows = sorted(enumerate(body["data"]), key=lambda row: int(row[1].get("index", row[0])))
-        vectors = [read_vector(row["embedding"]) for _, row in rows]
-        tokens = (body.get("usage") or {}).get("prompt_tokens") or 0
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CallFailed("disconnected", f"no embeddings in the answer {answer[:200]!r}") from error
-    if len(vectors) != n:
-        raise CallFailed("invalid", f"{len(vectors)} embeddings came for {n} texts")
-    for number, vector in enumerate(vectors, 1):
-        if vector.shape != (vectors[0].size,) or not vector.size or not np.isfinite(vector).all():
-            raise CallFailed("invalid", f"embedding {number} of {n} is not {vectors[0].size} finite numbers")
-    text = base64.b64encode(np.array(vectors).tobytes()).decode()
-    return Reply(**about, text=text, prompt_tokens=tokens)
+def is_thought(piece: str | dict) -> bool:
+    """Whether a part of a reply is reasoning."""
+    return isinstance(piece, dict) and bool(re.search("think|thought|reason", str(piece.get("type"))))
 
 
-def read_vector(embedding: list[float] | str) -> np.ndarray:
-    """One embedding as float32; some endpoints send base64 though numbers were asked for."""
-    if isinstance(embedding, str):
-        return np.frombuffer(base64.b64decode(embedding), "<f4")
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, which is refused
-        return np.array(embedding, dtype="<f4")
+def read_word(value: object) -> str:
+    """Why a reply ended, in the words of OpenAI where others use their own."""
+    word = clean(value).lower()[:40] if isinstance(value, str) else ""
+    return next((usual for usual, pattern in FINISHES.items() if re.fullmatch(pattern, word)), word)
+
+
+def clean(value: T) -> T:
+    """Texts, also inside lists and objects, without NUL and halves of characters: no database keeps those."""
+    if isinstance(value, list):
+        return [clean(item) for item in value]
+    if isinstance(value, dict):
+        return {clean(name): clean(item) for name, item in value.items()}
+    if isinstance(value, str) and UNKEPT.search(value):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "")
+    return value
 
 
 def parse_embeddings(reply: Reply, n: int, width: int | None) -> np.ndarray:
@@ -171,10 +169,10 @@ def parse_text(reply: Reply) -> str:
     if text := drop_reasoning(reply.text):
         return text
     cut = reply.finish_reason == "length"
+    limit = ", cut off at the token limit: set reasoning_tokens in endpoints.yaml" if cut else ""
     if reply.text.strip() or reply.reasoning.strip():
-        limit = " (cut off at the token limit)" if cut else ""
         raise CallFailed("reasoning", f"only reasoning, no reply{limit}")
-    raise CallFailed("truncated" if cut else "empty", "the reply has no text")
+    raise CallFailed("truncated" if cut else "empty", f"the reply has no text{limit}")
 
 
 def parse_json(reply: Reply, schema: type[S]) -> S:
@@ -183,7 +181,7 @@ def parse_json(reply: Reply, schema: type[S]) -> S:
     if "{" not in text:
         raise CallFailed("truncated" if cut else "prose", f"the reply is not a {schema.__name__}, but prose")
     try:
-        return schema.model_validate_json(text[text.find("{") : text.rfind("}") + 1] or text)
+        return schema.model_validate_json(find_object(text))
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"]))
@@ -191,22 +189,53 @@ def parse_json(reply: Reply, schema: type[S]) -> S:
         raise CallFailed("truncated" if cut else "invalid", detail) from error
 
 
+def find_object(text: str) -> str:
+    """The first whole JSON object in a text; without one, all from its first brace to its last."""
+    for start in [brace.start() for brace in re.finditer("{", text)][:50]:
+        try:
+            return text[start : DECODER.raw_decode(text, start)[1]]
+        except (ValueError, RecursionError):
+            continue
+    return text[text.find("{") : text.rfind("}") + 1] or text
+
+
 def parse_tool_calls(reply: Reply) -> ToolReply:
     """The reply of a model that was offered tools; CallFailed for a call that cannot be read."""
-    if not reply.tool_calls:
+    text = drop_reasoning(reply.text)
+    written = reply.tool_calls or (text if WRITTEN_CALL.search(text) else "")
+    if not written:
         return ToolReply(parse_text(reply), [])
     try:
-        calls = [
-            ToolCall(call["id"], f["name"], dict(json.loads(f["arguments"] or "{}")))
-            for call in json.loads(reply.tool_calls)
-            for f in [call["function"]]
-        ]
-    except (ValueError, TypeError, KeyError) as error:
+        if reply.tool_calls:
+            calls = [read_call(n, call, call["function"]) for n, call in enumerate(json.loads(written))]
+        else:  # each between marks in the text
+            objects = map(json.loads, re.findall("<tool_call>(.*?)</tool_call>", text, re.DOTALL))
+            calls, text = [read_call(n, {}, call) for n, call in enumerate(objects)], ""
+        if not calls:
+            raise ValueError("none between marks")
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         kind = "truncated" if reply.finish_reason == "length" else "invalid"
-        raise CallFailed(kind, f"a tool call cannot be read ({error}): {reply.tool_calls[:200]}") from error
-    return ToolReply(drop_reasoning(reply.text), calls)
+        raise CallFailed(kind, f"a tool call cannot be read ({error}): {written[:200]}") from error
+    return ToolReply(text, calls)
+
+
+def read_call(number: int, call: dict, function: dict) -> ToolCall:
+    """One tool call; its arguments are JSON, or an object already."""
+    arguments = function["arguments"] or {}
+    arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
+    return ToolCall(str(call.get("id") or f"call_{number}"), str(function["name"]), dict(arguments))
 
 
 def drop_reasoning(text: str) -> str:
-    """The text after a model's ``<think>`` section; an unclosed one leaves nothing."""
-    return text.rpartition("</think>")[2].partition("<think>")[0].strip()
+    """The text after a model's reasoning, by the marks around it; an unclosed one leaves nothing."""
+    if CHANNEL.search(text):
+        before, _, text = text.rpartition("<|message|>")
+        if not before.rstrip().endswith("final"):
+            return ""
+        return re.split(r"<\|(?:end|return|start)\|>", text)[0].strip()
+    return THOUGHT.split(CLOSED_THOUGHT.split(text)[-1])[0].strip()
+
+
+def has_reasoning_marks(text: str) -> bool:
+    """Whether a text holds a mark that models set around their reasoning, or between turns."""
+    return any(pattern.search(text) for pattern in (THOUGHT, CLOSED_THOUGHT, TURN_MARK))

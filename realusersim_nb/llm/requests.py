@@ -44,10 +44,15 @@ def add_schema(request: dict, schema: type[BaseModel], form: ReplyForm) -> dict:
     if form == "json_schema":
         json_schema = {"name": schema.__name__, "schema": described}
         return request | {"response_format": {"type": form, "json_schema": json_schema}}
-    *before, last = request["messages"]
-    words = fill_prompt("json_form", schema=json.dumps(described))
-    request = request | {"messages": [*before, last | {"content": f"{last['content']}\n\n{words}"}]}
+    request = request | {"messages": name_schema(request["messages"], described)}
     return request | {"response_format": {"type": form}} if form == "json_object" else request
+
+
+def name_schema(messages: list[dict], described: dict) -> list[dict]:
+    """The messages with a JSON schema in words at the end of the last one."""
+    *before, last = messages
+    words = fill_prompt("json_form", schema=json.dumps(described))
+    return [*before, last | {"content": f"{last['content']}\n\n{words}"}]
 
 
 def repair_request(
@@ -62,7 +67,7 @@ def repair_request(
     if failure.kind == "truncated" or (failure.kind == "reasoning" and reply.finish_reason == "length"):
         name = "max_tokens" if "max_tokens" in request else "max_completion_tokens"
         return request | {name: 2 * request[name]}
-    if failure.kind in ("empty", "reasoning") or (failure.kind == "invalid" and reply.tool_calls):
+    if failure.kind in ("empty", "reasoning") or (failure.kind == "invalid" and "tools" in request):
         return request | ({"seed": request["seed"] + 1_000_000} if "seed" in request else {})
     if failure.kind in ("invalid", "prose") and schema:
         words = fill_prompt("repair", problem=failure.detail, schema=json.dumps(describe_schema(schema)))

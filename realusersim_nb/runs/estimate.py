@@ -1,5 +1,6 @@
 """What runs will cost at most, known before they are begun: calls, tokens and dollars."""
 
+import os
 from collections.abc import Iterator
 from math import ceil
 from typing import Any, get_args
@@ -170,6 +171,21 @@ def measure_pace() -> float:
     paced = [(n, notebook["wall_seconds"]) for notebook in done if (n := notebook["last_start"]["live"])]
     calls, seconds = map(sum, zip(*paced, strict=True)) if paced else (0, 0)
     return seconds / calls if calls else float("nan")
+
+
+def check_addresses(parameters: dict[str, dict[str, Any]]) -> None:
+    """EndpointError for the first model of a run whose address, or the key that is set, cannot be one.
+
+    ``parameters`` as for ``estimate_run``. What is wrong is better known now than in the third notebook.
+    """
+    named = ("simulator", "assistant", "agent", "annotator")
+    models = [p.get(name) for p in parameters.values() for name in named]
+    models += [
+        name_writer(p.get(name)) for p in parameters.values() for name in ("extractor", "compared_extractor")
+    ]
+    for endpoint in map(endpoints.find_endpoint, dict.fromkeys(filter(None, models))):
+        if endpoint is not endpoints.EMBEDDED and endpoint.address and os.environ.get(endpoint.api_key_env):
+            endpoints.find_key(endpoint)
 
 
 def check_keys(runs: list[PlannedRun]) -> None:

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 import pandas as pd
 
+from realusersim_nb.llm.replies import has_reasoning_marks
 from realusersim_nb.prompts.fill import read_prompt
 from realusersim_nb.records import Conversation, Persona
 from realusersim_nb.text import measure_longest_copy, split_words
@@ -62,7 +63,7 @@ def find_break(text: str, before: Iterable[str], persona: Persona) -> RoleBreak 
     words = split_words(text)
     if len(words) > MAX_WORDS:
         return "writes too much"
-    if THINKING.search(text):
+    if THINKING.search(text) or has_reasoning_marks(text):
         return "thinks aloud"
     prompts = [*(read_prompt(name).template for name in PROMPTS), *persona.instructions]
     if ABOUT_ITSELF.match(text) or measure_longest_copy(text, prompts) >= RECITED_WORDS:

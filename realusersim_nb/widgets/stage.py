@@ -10,7 +10,7 @@ from ipywidgets import HTML, Button, Dropdown, HBox, ToggleButtons
 
 from realusersim_nb.errors import StudyError
 from realusersim_nb.llm.client import read_fields, watch_replies
-from realusersim_nb.llm.errors import Outcome
+from realusersim_nb.llm.errors import CallFailed, Outcome
 from realusersim_nb.pt3.cases import list_judged_messages
 from realusersim_nb.pt3.judges import DIMENSIONS, JudgeSettings, Rule, judge_all
 from realusersim_nb.records import Case, Message, Persona
@@ -54,12 +54,12 @@ class Stage:
         show_widgets(widgets, static=[("", render("sides", sides=sides, question=""))])
 
     def start(self, work: Coroutine) -> None:
-        """Begin work in the background; a StudyError that ends it is shown on the page."""
+        """Begin work in the background; an error of a call or of the study that ends it is on the page."""
 
         async def guard() -> None:
             try:
                 await work
-            except StudyError as error:
+            except (StudyError, CallFailed) as error:
                 self.result.value = render("note", text=error)
             finally:
                 self.begin.disabled = False

@@ -175,7 +175,7 @@ def test_endpoint_without_schemas_gets_json_mode_and_one_warning(endpoint, caplo
     kinds = [r["response_format"]["type"] for r in mock.requests]
     assert kinds == ["json_schema", "json_object", "json_object", "json_object"]
     assert '"colour"' in mock.requests[1]["messages"][-1]["content"]
-    assert caplog.text.count("takes no JSON schema") == 1
+    assert caplog.text.count("structured: json_object") == 1
     assert asyncio.run(run()) == [Colour(colour="red")] * 3
     assert len(mock.requests) == 4  # a rerun asks nothing, not even whether schemas are taken
 

@@ -181,14 +181,14 @@ def test_roles_format_swaps_roles_and_ends_on_close(endpoint, tmp_path):
     def reply(request):
         if request["model"] == "helper":
             return CHATTING
-        return "/close" if len(request["messages"]) > 2 else "sort it"
+        return "/close" if len(request["messages"]) > 3 else "sort it"
 
     mock = endpoint(reply)
     transcript = roll_out(tmp_path, turn_format="roles")
     assert [m.content for m in transcript.messages] == ["sort it", CHATTING]
     assert transcript.ended_by == "close"
     last = next(r for r in reversed(mock.requests) if r["model"] == "user")["messages"]
-    assert [m["role"] for m in last] == ["system", "assistant", "user"]
+    assert [m["role"] for m in last] == ["system", "user", "assistant", "user"]
 
 
 def test_simulator_never_sees_the_original(endpoint, tmp_path):

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pandas as pd
 
+from realusersim_nb.corpus.cleaning import mask_pii
 from realusersim_nb.corpus.layouts.columns import (
     Columns,
     ColumnsError,
@@ -17,7 +18,6 @@ from realusersim_nb.corpus.layouts.columns import (
     pick_column,
 )
 from realusersim_nb.corpus.layouts.rows import BOT, LAYOUTS, NOTES, PLACE
-from realusersim_nb.corpus.pii import mask_pii
 from realusersim_nb.text import cut_at_word
 
 MANY = 12  # speakers, of whom more are no column of speakers
