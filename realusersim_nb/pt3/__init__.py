@@ -25,12 +25,20 @@ from realusersim_nb.pt3.judges import (
     make_judge_request,
     make_judges,
 )
-from realusersim_nb.pt3.labels import draw_label_pairs, read_labels
+from realusersim_nb.pt3.labels import draw_label_pairs, read_labels, read_verdicts
 from realusersim_nb.pt3.scores import compare_fidelity, normalise_fidelity, score_fidelity, tabulate_verdicts
 
 __all__ = ["draw_cases", "make_case", "make_cases", "measure_leaks", "simulate_cases", "split_by_domain"]
 __all__ += ["cut_case", "draw_reference_arms", "render_judged_messages", "tabulate_side_by_side"]
 __all__ += ["DIMENSIONS", "JudgeSettings", "choose_model_judge", "measure_formalism", "pivot_formalism"]
 __all__ += ["find_unscored_reason", "judge_all", "judge_transcripts", "make_judge_request", "make_judges"]
-__all__ += ["compare_fidelity", "normalise_fidelity", "read_labels", "score_fidelity", "tabulate_verdicts"]
+__all__ += [
+    "compare_fidelity",
+    "normalise_fidelity",
+    "read_labels",
+    "read_verdicts",
+    "score_fidelity",
+    "tabulate_verdicts",
+]
 __all__ += ["compare_readers", "draw_label_pairs", "evaluate_authorship", "judge_again", "measure_validity"]
+__all__ += ["read_verdicts"]
