@@ -27,7 +27,7 @@ from realusersim_nb.pt3.judges import (
     make_judge_request,
     make_judges,
 )
-from realusersim_nb.pt3.labels import draw_label_pairs, read_labels
+from realusersim_nb.pt3.labels import draw_label_pairs, read_labels, read_verdicts
 from realusersim_nb.pt3.likelihood import (
     FIT_ARMS,
     attribute_messages,
@@ -41,7 +41,14 @@ __all__ = ["draw_cases", "make_case", "make_cases", "measure_leaks", "simulate_c
 __all__ += ["cut_case", "draw_reference_arms", "render_judged_messages", "tabulate_side_by_side", "tag_cases"]
 __all__ += ["DIMENSIONS", "JudgeSettings", "choose_model_judge", "measure_formalism", "pivot_formalism"]
 __all__ += ["find_unscored_reason", "judge_all", "judge_transcripts", "make_judge_request", "make_judges"]
-__all__ += ["compare_fidelity", "normalise_fidelity", "read_labels", "score_fidelity", "tabulate_verdicts"]
+__all__ += [
+    "compare_fidelity",
+    "normalise_fidelity",
+    "read_labels",
+    "read_verdicts",
+    "score_fidelity",
+    "tabulate_verdicts",
+]
 __all__ += ["compare_readers", "draw_label_pairs", "evaluate_authorship", "judge_again", "measure_validity"]
 __all__ += ["FIT_ARMS", "attribute_messages", "compare_fit", "measure_fit", "summarise_fit"]
 __all__ += ["choose_best_judge", "compare_formalism"]

@@ -1,10 +1,17 @@
-"""Human verdicts on blind pairs: drawn, kept as judgements, and compared like any other judge's."""
+"""Human verdicts: on blind pairs, drawn and kept as judgements, and those that released files hold.
 
+All are compared like any other judge's (``agreement.compare_readers``).
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from realusersim_nb import files
+from realusersim_nb.corpus.layouts.rows import parse_row
+from realusersim_nb.corpus.sources import read_rows
 from realusersim_nb.errors import InputError
 from realusersim_nb.pt3.judges import DIMENSIONS, KEYS, find_unscored_reason
 from realusersim_nb.records import Case, Conversation, Judgement, Order
@@ -43,3 +50,60 @@ def read_labels(path: str | Path, cases: list[Case]) -> list[Judgement]:
         if label.case_id in known and label.verdicts:
             labels[label.judge, label.case_id, label.arm] = label
     return list(labels.values())
+
+
+# --- verdicts in released files --------------------------------------------------------------------
+
+PEOPLE = ("expert", "author", "arena_user", "human", "worker")  # how their names as judges begin
+
+
+def read_verdicts(path: str, *, cut: float | None = None, pooled: bool = True) -> list[Judgement]:
+    """The verdicts that people, and perhaps models, gave on the conversations of a file; InputError if none.
+
+    Ratings (SimulatorArena's ``overall_..._rating``) become "at least ``cut``" (None: the median of the
+    rating); which of two answers won (Chatbot Arena, MT-bench) whether it is the first by name, ties aside.
+    ``pooled``: the people are one reader, by their majority; a draw of them is no verdict.
+    """
+    rows = [row for row in read_rows(path) if isinstance(row, dict)]
+    given = [verdict for row in rows for verdict in (*list_ratings(row), *list_winners(row))]
+    table = pd.DataFrame(given, columns=["case_id", "user_id", "judge", "dimension", "value", "is_rating"])
+    if table.empty:
+        expected = "expected `winner` of `model_a` and `model_b`, or `overall_..._rating`"
+        raise InputError(f"{path}: no verdict of people was found; {expected}.")
+    table["value"] = table["value"].astype(float)
+    middle = table.groupby("dimension")["value"].transform("median") if cut is None else cut
+    table["match"] = (table["value"] >= np.where(table["is_rating"], middle, 1)).astype(float)
+    if pooled:
+        table["judge"] = ["people" if name.startswith(PEOPLE) else name for name in table["judge"]]
+    means = table.groupby(["case_id", "user_id", "judge", "dimension"], sort=False)["match"].mean()
+    clear = means[means != 0.5].reset_index()
+    return [
+        Judgement(
+            **dict(zip(("case_id", "user_id", "judge"), keys, strict=True)),
+            arm="real",
+            verdicts=dict(zip(group["dimension"], group["match"] > 0.5, strict=True)),
+        )
+        for keys, group in clear.groupby(["case_id", "user_id", "judge"], sort=False)
+    ]
+
+
+def list_ratings(row: dict) -> Iterator[tuple]:
+    """The ratings in a row of SimulatorArena: case, user, judge, dimension, value, and that it is one."""
+    names = [name for name in row if name.startswith("overall_") and name.endswith("rating")]
+    talk = parse_row(row) if names else ""
+    if not isinstance(talk, str):
+        for name in names:
+            if (value := pd.to_numeric(row[name], errors="coerce")) == value:
+                dimension = name.removeprefix("overall_").replace("_", " ")
+                yield talk.conversation_id, talk.user_id, f"worker {talk.user_id}", dimension, value, True
+
+
+def list_winners(row: dict) -> Iterator[tuple]:
+    """Whether the first of two models by name won, in a row that compares them: as of ``list_ratings``."""
+    if {"winner", "model_a", "model_b"} <= row.keys() and row["winner"] in ("model_a", "model_b"):
+        first, second = sorted([str(row["model_a"]), str(row["model_b"])])
+        case_id = f"{row.get('question_id', '?')}/{row.get('turn', 1)}/{first}/{second}"
+        judge = row.get("judge", "human")
+        name = judge if isinstance(judge, str) else " ".join(map(str, judge))
+        is_first = str(row[row["winner"]]) == first
+        yield case_id, str(row.get("question_id", "?")), name, "first is better", is_first, False
