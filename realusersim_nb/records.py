@@ -123,13 +123,15 @@ class Persona(Record):
     that follow it and those ``without``.
 
     ``demonstrations`` are messages to write like; ``template`` is a prompt of the reader's own, in place of
-    ours (``simulators.conditions``).
+    ours (``simulators.conditions``). ``n_candidates`` of a message are written and one is chosen
+    (``simulators.calibration``).
     """
 
     instructions: list[str] = []
     examples: list[list[str]] = []
     demonstrations: list[Demonstration] = []
     template: str = ""
+    n_candidates: int = 1
     without: list[list[str]] = []
 
     def render(self) -> str:

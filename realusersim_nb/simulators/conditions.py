@@ -14,6 +14,7 @@ from realusersim_nb.profiles.persona import make_persona
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import Case, Persona, Profile
 
+N_CANDIDATES = 4  # of a message, in the calibrated arm (ours)
 TRAIT_DIRECTIVES = ("terse", "chatty", "polite", "casual", "impatient", "angry", "confused")
 """Directives for one trait each, as benchmarks write them; ``agents.directives`` measures their effect."""
 
@@ -47,6 +48,9 @@ Arm = Callable[[Profile, Profile], Persona]
 ARMS: dict[str, Arm] = {
     "demonstrations": lambda profile, other: show_messages(profile),
     "profile_demonstrations": lambda profile, other: show_messages(profile, more=make_persona(profile)),
+    "calibrated_demonstrations": lambda profile, other: show_messages(profile).model_copy(
+        update={"n_candidates": N_CANDIDATES}
+    ),
     "shuffled_demonstrations": lambda profile, other: show_messages(other, like=profile),
     "profile": lambda profile, other: make_persona(profile),
     "profile_no_examples": lambda profile, other: make_persona(profile, examples=False),

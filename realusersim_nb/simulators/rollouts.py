@@ -9,6 +9,7 @@ from realusersim_nb.llm.errors import CallFailed, list_results
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import Case, Conversation, Message, Persona, Profile
 from realusersim_nb.simulators import conditions, role_breaks
+from realusersim_nb.simulators.calibration import choose_candidate
 from realusersim_nb.simulators.users import Simulator, split_close
 from realusersim_nb.text import mark_repeats, measure_longest_copy
 
@@ -47,17 +48,24 @@ async def write_in_role(
 ) -> tuple[str, bool]:
     """The user's next message, and whether it closes the conversation.
 
-    A message with a role break is drawn again, with another seed; the last draw stands.
+    A message with a role break is drawn again, with another seed; the last draw stands. Of several candidates
+    without a role break (``Persona.n_candidates``), one is chosen.
     """
     about = {"persona": persona, "goal": case.goal, "context": case.key_context, "steps": case.steps}
-    before = [m.content for m in messages if m.role == "user"]
-    for draw in range(DRAWS):
+    before, usable = [m.content for m in messages if m.role == "user"], []
+    for draw in range(DRAWS + persona.n_candidates - 1):
         writer = replace(simulator, seed=simulator.seed + 1_000_000 * draw)
         text, closes = split_close(await writer.write(messages=messages, **about))
-        if not text or not role_breaks.find_break(text, before, persona):
+        if closes or not text:
+            break
+        usable += [] if role_breaks.find_break(text, before, persona) else [text]
+        if len(usable) == persona.n_candidates:
             break
     if not text and not closes:
         raise CallFailed("empty", "the user's message has no text")
+    if usable and not closes:
+        shown = [demonstration.typed for demonstration in persona.demonstrations]
+        text = choose_candidate(usable, before, shown) if len(usable) > 1 else usable[0]
     return text, closes
 
 

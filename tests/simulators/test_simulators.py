@@ -11,7 +11,14 @@ from realusersim_nb.corpus.layouts.rows import parse_row
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.errors import CallFailed
 from realusersim_nb.records import Command, Conversation, Demonstration, Persona, Profile
-from realusersim_nb.simulators import conditions, demonstrations, role_breaks, rollouts, sentences
+from realusersim_nb.simulators import (
+    calibration,
+    conditions,
+    demonstrations,
+    role_breaks,
+    rollouts,
+    sentences,
+)
 from realusersim_nb.simulators.users import Simulator, make_turn_prompt, split_close
 
 CASES = list(map(make_case_of, CONVERSATIONS))
@@ -225,6 +232,20 @@ def test_message_with_a_role_break_is_drawn_again(endpoint, tmp_path):
     endpoint(lambda r: "Sure! Here is the list:" if r["model"] == "user" else CHATTING)
     transcript = roll_out(tmp_path / "again", max_user_messages=1)
     assert transcript.role_break == "answers as the assistant"
+
+
+def test_chosen_message_brings_the_user_nearest_to_the_persons_rates(endpoint, tmp_path):
+    shown = ["do it now", "Do it now.", "and then that", "And then that."]  # half of them lower-case
+    tidy, careless = "Sort the list.", "sort the list"
+    assert calibration.choose_candidate([tidy, careless], ["Do it now."], shown) == careless
+    assert calibration.choose_candidate([tidy, careless], ["do it now"], shown) == tidy
+    drawn = iter([tidy, "Sure! Here is the list:", careless, tidy])
+    endpoint(lambda r: next(drawn))
+    persona = Persona(demonstrations=[Demonstration(wanted="x", typed=t) for t in shown[::2]], n_candidates=2)
+    case = CASES[0].model_copy(update={"steps": ["The user wants a list."]})
+    simulator = {"max_user_messages": 1}
+    transcript = with_models(lambda m: rollouts.roll_out(Simulator(m, "u", **simulator), case, "x", persona))
+    assert transcript.user_messages == [careless]
 
 
 def test_close_ends_only_at_the_end_and_text_beside_it_is_kept():
