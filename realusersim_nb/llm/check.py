@@ -27,9 +27,9 @@ from realusersim_nb.llm.replies import (
 )
 from realusersim_nb.llm.requests import add_schema, make_request
 
-PROBE_SECONDS = 20.0  # of one attempt
+PROBE_SECONDS, ALL_SECONDS = 30.0, 120.0  # of one attempt, and of all together
 THINKING = 2000  # tokens of room for a model that thinks before it replies
-QUESTION = "What is a tent? Answer in one short sentence."
+QUESTION = "What is a tent? Answer in five words."
 TOOL = {
     "name": "find_weather",
     "description": "The weather of a city.",
@@ -77,7 +77,7 @@ class Checked:
 
 
 async def check_model(name: str) -> Checked:
-    """Try everything that studies ask of a model or embedder: some fifteen short calls, none cached."""
+    """Try everything that studies ask of a model or embedder: some ten short calls, none cached."""
     endpoint = find_endpoint(name)
     trial = Trial(endpoint)
     try:
@@ -97,6 +97,7 @@ class Trial:
         self.endpoint = endpoint
         self.connection = Connection(endpoint, 4, lambda words: None)
         self.thinking = endpoint.reasoning_tokens
+        self.until = time.monotonic() + ALL_SECONDS
 
     async def try_all(self) -> list[Row]:
         """One row for each thing, in the order in which they matter."""
@@ -110,15 +111,11 @@ class Trial:
         [roles] = await self.try_each({"roles": self.take_roles})
         forms = await asyncio.gather(*(self.try_form(form) for form in FORMS))
         usual = self.connection.form
-        if working := [form for form, row in zip(FORMS, forms, strict=True) if row.result == "ok"]:
-            loosest = max(FORMS.index(working[0]), FORMS.index(read_form(self.endpoint).structured))
+        kept = [FORMS.index(form) for form, row in zip(FORMS, forms, strict=True) if row.result != "no"]
+        if kept:
+            loosest = max(kept[0], FORMS.index(read_form(self.endpoint).structured))
             self.connection.form = replace(usual, structured=FORMS[loosest])
-        others = {
-            "seed repeats": self.repeat,
-            "streaming": self.stream,
-            "tools": self.call_tool,
-            "prompt log-probabilities": self.score,
-        }
+        others = {"streaming": self.stream, "tools": self.call_tool, "prompt log-probabilities": self.score}
         return [*first, system, roles, *forms, *await self.try_each(others), vectors]
 
     async def try_each(self, probes: dict[str, Callable[[], Awaitable[Row]]]) -> list[Row]:
@@ -126,19 +123,21 @@ class Trial:
 
         async def attempt(what: str, probe: Callable[[], Awaitable[Row]]) -> Row:
             try:
-                async with asyncio.timeout(PROBE_SECONDS):
+                async with asyncio.timeout(seconds):
                     return await probe()
             except (CallFailed, EndpointError) as error:
                 return Row(what, "no", self.endpoint.hide_key(str(error))[:300])
             except TimeoutError:
-                return Row(what, "no", f"no answer within {PROBE_SECONDS:.0f} s")
+                return Row(what, "-", f"no answer within {seconds:.0f} s")
+
+        seconds = max(5.0, min(PROBE_SECONDS, self.until - time.monotonic()))
 
         return list(await asyncio.gather(*(attempt(*probe) for probe in probes.items())))
 
     def ask(self, *messages: dict | str, **sampling: float) -> dict:
         """A request with these messages; a text is the user's."""
         listed = [{"role": "user", "content": m} if isinstance(m, str) else m for m in messages]
-        sampling = {"max_tokens": 60, **sampling}
+        sampling = {"max_tokens": 40, **sampling}
         sampling["max_tokens"] += self.thinking - self.endpoint.reasoning_tokens
         return make_request(self.endpoint, listed, **sampling)
 
@@ -162,7 +161,13 @@ class Trial:
             Row("temperature", "other", "by its default only") if omitted else Row("temperature", "ok")
         )
         chat = Row("chat", "ok", repr(text[:60]))
-        return [*self.list_reached(), chat, temperature, self.find_reasoning(reply), *await self.measure()]
+        return [
+            *self.list_reached(),
+            chat,
+            temperature,
+            self.find_reasoning(reply),
+            *await self.measure(reply),
+        ]
 
     def list_reached(self) -> list[Row]:
         """The rows of an address that answers and takes the key."""
@@ -188,9 +193,9 @@ class Trial:
         where = "in a field" if reply.reasoning else "in marks" if rest != reply.text.strip() else ""
         return Row("reasoning", "ok", f"{where}, left out{room}" if where else f"none shown{room}")
 
-    async def measure(self) -> list[Row]:
-        """One more call, timed: usage, price and pace."""
-        request, started = self.ask(QUESTION, seed=1), time.monotonic()
+    async def measure(self, first: Reply) -> list[Row]:
+        """The first call once more, timed: seed, usage, price and pace."""
+        request, started = self.ask(QUESTION), time.monotonic()
         try:
             answer = await self.post("chat/completions", self.connection.form.apply(request))
             reply = read_completion(answer, {"key": "", "model": self.endpoint.model})
@@ -201,6 +206,7 @@ class Trial:
         more = "" if tells else "counts are estimated from the texts"
         known = "{:g} and {:g} USD per million tokens".format(*prices) if prices else ""
         return [
+            self.compare(first, reply),
             Row("usage", "ok" if tells else "other", more),
             Row("price", "ok" if prices else "-", known or "set input_price and output_price for a budget"),
             Row("seconds a call", "ok", f"{seconds:.2f}"),
@@ -231,12 +237,9 @@ class Trial:
 
     async def try_form(self, structured: str) -> Row:
         """Whether replies keep to a schema when it is sent in one form; two attempts."""
-        [row] = await self.try_each({LABELS[structured]: lambda: self.keep_form(structured)})
-        return (
-            row
-            if row.result == "ok"
-            else (await self.try_each({row.what: lambda: self.keep_form(structured)}))[0]
-        )
+        probe = {LABELS[structured]: lambda: self.keep_form(structured)}
+        [row] = await self.try_each(probe)
+        return row if row.result == "ok" else (await self.try_each(probe))[0]
 
     async def keep_form(self, structured: str) -> Row:
         form: Form = replace(self.connection.form, structured=structured)
@@ -245,13 +248,15 @@ class Trial:
         parse_json(await self.connection.attempt(asked, ""), TentAnswer)
         return Row(LABELS[structured], "ok")
 
-    async def repeat(self) -> Row:
+    def compare(self, first: Reply, again: Reply) -> Row:
         """Whether the same seed gives the same reply."""
         if "seed" in self.connection.form.omit:
             return Row("seed repeats", "other", "no seed is taken; the cache repeats replies")
-        request = self.ask("Make up a name for a tent.", temperature=1.0, seed=7)
-        one, other = [(await self.send(request)).text for _ in range(2)]
-        return Row("seed repeats", "ok") if one == other else Row("seed repeats", "other", "the cache does")
+        return (
+            Row("seed repeats", "ok")
+            if first.text == again.text
+            else Row("seed repeats", "other", "the cache does")
+        )
 
     async def stream(self) -> Row:
         """Whether a reply can be watched while it comes."""
@@ -273,11 +278,11 @@ class Trial:
     async def score(self) -> Row:
         """Whether a prompt's tokens have log-probabilities (predictive fit)."""
         request = {"model": self.endpoint.model, "prompt": "A tent is light.", "max_tokens": 1}
-        answer = await self.post("completions", request | {"echo": True, "logprobs": 1})
         try:
+            answer = await self.post("completions", request | {"echo": True, "logprobs": 1})
             values = json.loads(answer)["choices"][0]["logprobs"]["token_logprobs"]
             scored = len([value for value in values[1:] if value <= 0]) > 1
-        except (ValueError, LookupError, TypeError):
+        except (CallFailed, ValueError, LookupError, TypeError):
             scored = False
         if scored:
             return Row("prompt log-probabilities", "ok")
@@ -285,5 +290,9 @@ class Trial:
 
     async def embed(self) -> Row:
         """Whether the endpoint embeds texts, and in how many numbers."""
-        await self.send({"model": self.endpoint.model, **EMBEDDING} | self.endpoint.options)
+        try:
+            await self.send({"model": self.endpoint.model, **EMBEDDING} | self.endpoint.options)
+        except EndpointError as error:
+            why = "only an embedder has them" if error.concern in ("address", "model", "") else str(error)
+            return Row("embeddings", "no", why)
         return Row("embeddings", "ok", f"{self.connection.width} numbers a text")
