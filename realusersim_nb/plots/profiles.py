@@ -9,6 +9,9 @@ from matplotlib.axes import Axes
 
 from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, make_rows
 from realusersim_nb.records import Dimension
+from realusersim_nb.style import FEATURES
+
+COUNTS = [feature.name for feature in FEATURES if feature.is_count]
 
 
 def plot_funnel(funnel: pd.DataFrame) -> Axes:
@@ -65,7 +68,7 @@ def plot_spread(users: pd.DataFrame, shuffled: pd.DataFrame) -> Axes:
     title = f"How users differ: the middle 80 % (n = {len(users):,} users)"
     columns = ["median", "ci_low", "ci_high"]
     spread, chance = (
-        table.drop(columns="words").quantile([0.5, 0.1, 0.9]).T.set_axis(columns, axis=1)
+        table.drop(columns=COUNTS).quantile([0.5, 0.1, 0.9]).T.set_axis(columns, axis=1)
         for table in (users, shuffled)
     )
     width = spread["ci_high"] - spread["ci_low"]
