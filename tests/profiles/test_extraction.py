@@ -30,7 +30,7 @@ def people():
 def test_only_what_surely_sets_a_user_apart_becomes_a_command():
     extracted = {p.user_id: p for p in extraction.extract_measured(people())}
     lower, polite = extracted["lower"].commands, extracted["polite"].commands
-    assert "Begin your messages with a lower-case letter: in about 8 of 10 messages." in {
+    assert "Begin your messages with a lower-case letter: in about 7 of 10 messages." in {
         c.command for c in lower
     }
     assert "Say please: in about 7 of 10 messages." in {c.command for c in polite}
