@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from conftest import SAMPLE, make_conversation, with_models
 
-from realusersim_nb import records
+from realusersim_nb import records, style
 from realusersim_nb.corpus import loading, splits
 from realusersim_nb.llm import cache, client
 from realusersim_nb.llm.replies import write_replies
-from realusersim_nb.profiles import extraction, style
+from realusersim_nb.profiles import extraction
 from realusersim_nb.pt3 import cases, judges
 from realusersim_nb.simulators import conditions, users
 from realusersim_nb.widgets.profiles import show_growth
