@@ -1,7 +1,6 @@
 """The connection to one endpoint: the openai client, and the retries and form of all its calls."""
 
 import asyncio
-import ipaddress
 import json
 import logging
 import random
@@ -17,7 +16,14 @@ from pydantic_core import from_json
 
 from realusersim_nb.llm import local_server
 from realusersim_nb.llm.answers import Events, is_stream, read_completion, read_embeddings
-from realusersim_nb.llm.endpoints import EMBEDDED, Endpoint, EndpointError, find_key, hide_secrets
+from realusersim_nb.llm.endpoints import (
+    EMBEDDED,
+    Endpoint,
+    EndpointError,
+    find_key,
+    hide_secrets,
+    is_loopback,
+)
 from realusersim_nb.llm.errors import GARBLED, REMEDIES, WORTH_RETRYING, CallFailed, Concern, read_fault
 from realusersim_nb.llm.forms import FORMS, Form, names_field, propose, read_form
 from realusersim_nb.llm.replies import Reply, drop_reasoning, parse_embeddings, read_scores
@@ -251,15 +257,6 @@ def open_client(endpoint: Endpoint, max_connections: int) -> AsyncOpenAI:
             f"{endpoint.shown}: {error}; correct the address, or the proxy and the certificates that the "
             "environment names."
         ) from error
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an address is of this machine: 127.0.0.0/8, ::1 or localhost."""
-    host = httpx.URL(address).host
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def explain_failure(

@@ -11,6 +11,7 @@ from realusersim_nb.profiles.persona import make_persona, render_profile, tabula
 from realusersim_nb.profiles.population import (
     collect_words,
     count_demographics,
+    describe_attribution,
     find_topics,
     map_users,
     measure_topic_coverage,
@@ -25,7 +26,6 @@ from realusersim_nb.profiles.reliability import (
     attribute_authorship,
     compare_features,
     compare_texts,
-    describe_attribution,
     find_copies,
     identify_users,
     measure_false_discovery,

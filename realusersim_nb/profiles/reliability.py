@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from realusersim_nb import stats, style
 from realusersim_nb.corpus.splits import group_by_user, hold_out
 from realusersim_nb.errors import InputError
-from realusersim_nb.profiles.commands import SAID, choose_habits
+from realusersim_nb.profiles.commands import STATED, choose_habits
 from realusersim_nb.profiles.rates import SURENESS, count_users, fit_population, update_prior
 from realusersim_nb.records import Conversation
 from realusersim_nb.style.ngrams import compare_ngrams, mark_copies
@@ -170,7 +170,7 @@ def compare_features(messages: pd.DataFrame, unseen: pd.DataFrame, *, seed: int 
     population = fit_population(messages)
     users = draw_compared(messages["user_id"], unseen["user_id"], seed=seed)
     likely = np.zeros((len(users), len(users)))
-    for feature in (f for f in SAID if f.name in population):
+    for feature in (f for f in STATED if f.name in population):
         prior, counts = population[feature.name], []
         for table in (messages, unseen):
             numbers, known = users.get_indexer(table["user_id"]), table["user_id"].isin(users).to_numpy()
@@ -275,17 +275,6 @@ def attribute_authorship(
         accuracy = stats.estimate_rate(is_right, user, seed=seed)
         rows[top] = {**accuracy, "chance": top / n_candidates, "n_users": len(ranks)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("top")[ATTRIBUTION_COLUMNS]
-
-
-def describe_attribution(row: dict, n_candidates: int) -> dict:
-    """A row of ``attribute_authorship`` as a finding (see ``Run.add_finding``)."""
-    sentence = (
-        f"among the measured profiles of {n_candidates} people, the writer's is the nearest to held-out "
-        f"messages in {row['rate']:.0%} of cases (chance {row['chance']:.0%}); it does not show that a model "
-        "can follow it"
-    )
-    ends = {name: row[name] for name in ("ci_low", "ci_high")}
-    return {"sentence": sentence, "value": row["rate"], "n": row["n_users"], **ends}
 
 
 def draw_groups(n: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
