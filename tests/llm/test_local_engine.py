@@ -66,7 +66,7 @@ def test_killed_server_is_one_sentence_and_the_same_call_goes_on(tmp_path):
         os.kill(json.loads((folder / "server.json").read_text())["pid"], signal.SIGKILL)
         return await models.ask("embedded", "Name a river.", temperature=0, max_tokens=5)
 
-    folder, cache = local_server.cache_folder() / "server", tmp_path / "replies.sqlite"
+    folder, cache = local_server.server_folder(), tmp_path / "replies.sqlite"
     with pytest.raises(EndpointError, match=r"(?s)no answer from model .*log:\nqwen.* is served at"):
         with_models(kill_and_ask, cache=Cache(cache))
     assert with_models(ask, cache=Cache(cache))

@@ -68,5 +68,5 @@ def test_live_embedded_model_writes_a_user_turn(tmp_path):
 
     turn, usage = with_models(work, cache=Cache(tmp_path / "replies.sqlite"))
     assert turn.strip() and (usage.live, usage.failed) == (1, 0)
-    address = json.loads((local_server.cache_folder() / "server" / "server.json").read_text(encoding="utf-8"))
+    address = json.loads((local_server.server_folder() / "server.json").read_text(encoding="utf-8"))
     assert address["url"].startswith("http://127.0.0.1:")
