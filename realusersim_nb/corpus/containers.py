@@ -8,10 +8,10 @@ import gzip
 import io
 import json
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from zipfile import BadZipFile, ZipFile
-from zipfile import Path as InArchive
 
 import pyarrow as pa
 
@@ -70,13 +70,23 @@ def expand_archive(path: Path) -> list[Entry]:
     if path.suffix.lower() != ".zip":
         return [Entry(path)]
     try:
-        with ZipFile(path) as archive:
-            names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
+        names = sorted(info.filename for info in open_archive(path).infolist() if not info.is_dir())
     except BadZipFile as error:
         raise InputError(
             f"{path}: the archive is damaged ({error}); download or pack it once more."
         ) from error
     return [Entry(path, n) for n in names if not n.startswith("__MACOSX/") and Path(n).name[:1] != "."]
+
+
+def open_archive(path: Path) -> ZipFile:
+    """An archive, whose list of entries is read once as long as it stays the same."""
+    return read_archive(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def read_archive(path: Path, stamp: int) -> ZipFile:
+    """An open archive; ``stamp`` changes with it."""
+    return ZipFile(path)
 
 
 def find_kind(entry: Entry) -> str | None:
@@ -127,16 +137,15 @@ def is_plain(entry: Entry) -> bool:
 def measure_size(entry: Entry) -> int:
     """Bytes of the text in an entry; of a compressed file about."""
     if entry.inner:
-        with ZipFile(entry.path) as archive:
-            return archive.getinfo(entry.inner).file_size
+        return open_archive(entry.path).getinfo(entry.inner).file_size
     packed = entry.path.suffix.lower() in PACKED
     return entry.path.stat().st_size * (EXPANSION if packed else 1)
 
 
 def open_bytes(entry: Entry) -> BinaryIO:
     """The bytes of an entry, decompressed while they are read."""
-    place = InArchive(entry.path, entry.inner) if entry.inner else entry.path
-    stream = io.BufferedReader(place.open("rb"))
+    raw = open_archive(entry.path).open(entry.inner) if entry.inner else entry.path.open("rb")
+    stream = io.BufferedReader(raw)
     head = stream.peek(4)[:4]
     if head.startswith(PACKED[".gz"]):
         return gzip.GzipFile(fileobj=stream)

@@ -156,7 +156,8 @@ def describe_corpus(corpus: str, *, columns: dict[str, str | list[str]] | None =
         lines.append(
             f"No assistant writes: skip the step {ONE_SIDED!r} (skip_steps) for profiles and the gap."
         )
-    lines += explain_unknown(corpus, given or Columns(), [*by_file.values()])
+    if not readable:
+        lines += explain_unknown(corpus, given or Columns(), [*by_file.values()])
     return "\n".join([*lines, *map(preview_conversation, readable[:n])])
 
 

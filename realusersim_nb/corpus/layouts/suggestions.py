@@ -26,8 +26,8 @@ MANY = 12  # speakers, of whom more are no column of speakers
 def suggest_columns(rows: list[dict], given: Columns) -> dict[str, str | list[str]]:
     """Columns by what they hold, where their names do not say it; empty if that is not clear either.
 
-    Texts are the longest values; a speaker changes from row to row among few; a conversation goes on from
-    row to row; the user is who begins most conversations.
+    Texts are the longest values; speakers are few and change from row to row; ids of conversations return;
+    the user is who begins most conversations.
     """
     columns = given.model_copy()
     fields = [field for row in rows for field in row.items()]
@@ -81,10 +81,15 @@ def pick_longest(table: pd.DataFrame) -> str | None:
 
 
 def pick_changing(table: pd.DataFrame) -> str | None:
-    """The column of few values that changes most often from row to row."""
+    """The column of few values that changes most often from row to row, names before numbers."""
     few = [n for n in table.columns if 2 <= table[n].nunique() <= min(MANY, max(2, len(table) // 2))]
-    changes = {name: sum(a != b for a, b in pairwise(table[name])) for name in few}
+    changes = {n: (not has_digits(table[n]), sum(a != b for a, b in pairwise(table[n]))) for n in few}
     return max(changes, key=changes.get, default=None)
+
+
+def has_digits(values: pd.Series) -> bool:
+    """Whether most values have a digit, as ids do."""
+    return values.str.contains(r"\d").mean() > 0.5
 
 
 def pick_time(table: pd.DataFrame) -> str | None:
@@ -95,10 +100,9 @@ def pick_time(table: pd.DataFrame) -> str | None:
 
 
 def pick_steady(table: pd.DataFrame) -> str | None:
-    """The column of many values, each of which stays for some rows."""
-    runs = {name: 1 + sum(a != b for a, b in pairwise(table[name])) for name in table.columns}
-    steady = {n: r for n, r in runs.items() if 1 < table[n].nunique() <= r < 0.8 * len(table)}
-    return max(steady, key=lambda name: table[name].nunique(), default=None)
+    """The column of the most values that return, one of numbers before one of names."""
+    returning = [n for n in table.columns if 1 < table[n].nunique() <= 0.8 * len(table)]
+    return max(returning, key=lambda n: (has_digits(table[n]), table[n].nunique()), default=None)
 
 
 def format_command(corpus: str, columns: dict[str, str | list[str]]) -> str:
