@@ -132,7 +132,7 @@ def shuffle_people(sides: pd.DataFrame, *, seed: int) -> pd.DataFrame:
 def find_nearest(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """For each row of ``one``, the row of somebody else in ``other`` whose words are nearest in topic."""
     known, unseen = (side["texts"].map("\n".join) for side in (other, one))
-    words = TfidfVectorizer(sublinear_tf=True).fit([*known, *unseen])
+    words = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit([*known, *unseen])
     alike = (words.transform(unseen) @ words.transform(known).T).toarray()
     np.fill_diagonal(alike, -1)
     return other.iloc[alike.argmax(axis=1)]

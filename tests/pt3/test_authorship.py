@@ -17,6 +17,7 @@ def write(user: int, number: int, *, like_themselves: bool = True):
     texts = [
         ("do it" if draw.random() < habits[0] else "Do it")
         + " now" * int(1 + 20 * habits[2] + draw.integers(0, 3))
+        + f" topic{user % 7}"
         + ("." if draw.random() < habits[1] else "")
         for _ in range(5)
     ]
