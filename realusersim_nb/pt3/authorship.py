@@ -26,7 +26,7 @@ from realusersim_nb import stats, style
 from realusersim_nb.corpus.splits import assign_others, group_by_user
 from realusersim_nb.errors import InputError
 from realusersim_nb.records import Conversation
-from realusersim_nb.style.ngrams import COMMON, learn_weights
+from realusersim_nb.style.ngrams import COMMON, compare_ngrams, learn_weights, mark_copies
 
 FIRST = 5  # user messages of each side: as many as a rollout has
 FOLDS = 5
@@ -177,3 +177,29 @@ def evaluate_authorship(judge: AuthorshipJudge, *, seed: int) -> pd.DataFrame:
     rates = {name: (table.drop(columns="delta") >= 0.5).mean() for name, table in sides.items()}
     table = pd.DataFrame.from_dict(aucs, orient="index").assign(auc_topic=pd.Series(topic), **rates)
     return table.assign(n_users=len(one)).rename_axis("dimension")
+
+
+def attribute_transcripts(
+    systems: dict[str, list[Conversation]], known: list[Conversation], *, first: int | None = None
+) -> pd.DataFrame:
+    """To whom are messages given, among all people of these systems, by masked n-grams and without any model?
+
+    ``known``: other conversations of the people. Messages with five words in a row in common with their
+    person's known ones are left out, as is who has none left. One row a system and person: ``arm``,
+    ``user_id``, ``first`` (1 if the person is the likeliest), ``place`` (0..1: share of others less likely).
+    """
+    users = {c.user_id for talks in systems.values() for c in talks}
+    talks_of = group_by_user([c for c in known if c.user_id in users])
+    texts = {user: [text for c in talks for text in c.user_messages] for user, talks in talks_of.items()}
+    keys, unseen = [], []
+    for name, talks in systems.items():
+        for talk in talks:
+            written, before = talk.user_messages[:first], texts.get(talk.user_id, [])
+            kept = [t for t, copied in zip(written, mark_copies(written, before), strict=True) if not copied]
+            if kept and before:
+                keys, unseen = [*keys, (name, talk.user_id)], [*unseen, kept]
+    table, columns = pd.DataFrame(keys, columns=["arm", "user_id"]), pd.Index(texts)
+    alike = compare_ngrams(list(texts.values()), unseen) if unseen else np.zeros((0, len(texts)))
+    true = alike[np.arange(len(alike)), columns.get_indexer(table["user_id"])][:, None]
+    places = (alike < true).sum(1) / max(len(texts) - 1, 1)
+    return table.assign(first=((alike >= true).sum(1) == 1).astype(float), place=places)

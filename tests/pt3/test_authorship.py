@@ -71,6 +71,25 @@ def test_perfect_simulator_scores_all_a_stranger_less_and_a_failure_nothing():
     assert set(verdicts.dropna()["dimension"]) == {"D2", "D4", "D5"}
 
 
+def test_messages_are_given_to_who_writes_like_that_and_copies_are_left_out():
+    known = [
+        make_conversation("so what !!", "well, yes, no", user="a"),
+        make_conversation("Do it. Do it.", user="b"),
+    ]
+    known += [make_conversation("why? why? how?", "one two three four five six", user="c")]
+    system = [make_conversation("then what !!", user="a"), make_conversation("So. Do it.", user="b")]
+    system += [make_conversation("one two three four five", user="c")]  # a copy
+    table = authorship.attribute_transcripts(
+        {"mine": system, "swapped": [system[0].model_copy(update={"user_id": "b"})]}, known
+    )
+    assert table[["arm", "user_id", "first"]].to_numpy().tolist() == [
+        ["mine", "a", 1],
+        ["mine", "b", 1],
+        ["swapped", "b", 0],
+    ]
+    assert table["place"].tolist()[:2] == [1, 1]
+
+
 def test_too_few_people_is_said():
     with pytest.raises(ValueError, match="3 users have two conversations, 100 are needed"):
         authorship.learn_authorship(people(3), seed=0)
