@@ -37,6 +37,7 @@ from realusersim_nb.pt3.labels import draw_label_pairs, read_labels
 from realusersim_nb.pt3.likelihood import (
     FIT_ARMS,
     attribute_messages,
+    choose_scorer,
     compare_fit,
     measure_fit,
     summarise_fit,
@@ -53,3 +54,4 @@ __all__ += ["FIT_ARMS", "attribute_messages", "compare_fit", "measure_fit", "sum
 __all__ += ["choose_best_judge", "compare_formalism"]
 __all__ += ["describe_attribution", "describe_ceiling", "describe_gain", "describe_pair"]
 __all__ += ["attribute_transcripts", "describe_givings"]
+__all__ += ["choose_scorer"]

@@ -59,9 +59,9 @@ def describe_givings(table: pd.DataFrame, arm: str, *, seed: int) -> dict[str, A
     pair = compare_paired(table, "first", arm=arm, baseline="task_only", pair_by="user_id", seed=seed)
     rates, n = table.groupby("arm")["first"].mean(), table["user_id"].nunique()
     sentence = (
-        f"among {n} people, masked n-grams give {rates[arm]:.0%} of users simulated under {arm} to their person, "
-        f"{rates['task_only']:.0%} under task_only, {rates['real']:.0%} of real ones; of one model, and the "
-        "neutral sentence tells length and subject in all arms"
+        f"among {n} people, masked n-grams give {rates[arm]:.0%} of users simulated under {arm} to their "
+        f"person, {rates['task_only']:.0%} under task_only, {rates['real']:.0%} of real ones; of one model, "
+        "and the neutral sentence tells length and subject in all arms"
     )
     return {"sentence": sentence, **list_figures(pair, "p")}
 
