@@ -32,12 +32,17 @@ FIRST = 5  # user messages of each side: as many as a rollout has
 FOLDS = 5
 MIN_USERS = 100  # with two conversations each; what fewer teach does not hold for others
 FEATURES_BY_DIMENSION = {
-    "D2": "starts_lower lower_i ends_stop unmarked_question please thanks shorthand hedges".split(),
+    "D2": (
+        "starts_lower lower_i lower_sentences inner_capital ends_stop ends_period no_marks unmarked_question "
+        "unmarked_order commas colons quotes line_breaks please thanks shorthand hedges contracts "
+        "drops_apostrophe drops_articles"
+    ).split(),
     "D4": "opens_with_filler repeats follows_up is_question asks_again".split(),
     "D5": "words opening_words growth".split(),
 }
 """The features by which each dimension is judged; those of D5 are logarithms of word counts."""
 FEATURES = sorted({name for features in FEATURES_BY_DIMENSION.values() for name in features})
+ALL = "all"  # dimensions together: is it one person?
 LIKENESS = "likeness"  # of masked n-grams, cosine
 IMPUTER = SimpleImputer(strategy="median", keep_empty_features=True)
 REGRESSION = make_pipeline(IMPUTER, StandardScaler(), LogisticRegression())
@@ -54,7 +59,8 @@ class AuthorshipJudge:
 
     def __call__(self, originals: list[list[str]], candidates: list[list[str]]) -> pd.DataFrame:
         """How likely (0..1) each pair is of one person: a row a pair, a column a dimension."""
-        return self.compare(sketch_all(originals), sketch_all(candidates)).round(6)
+        chances = self.compare(sketch_all(originals), sketch_all(candidates))
+        return chances.drop(columns=ALL).round(6)
 
     def compare(self, one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
         """The same of sketches."""
@@ -63,7 +69,9 @@ class AuthorshipJudge:
 
 
 def name_columns(dimension: str) -> list[str]:
-    """The columns of ``measure_differences`` that a dimension is judged by."""
+    """The columns of ``measure_differences`` that a dimension is judged by; ``all``: all of them."""
+    if dimension == ALL:
+        return [*FEATURES, LIKENESS]
     return FEATURES_BY_DIMENSION[dimension] + [LIKENESS] * (dimension == "D2")
 
 
@@ -120,7 +128,7 @@ def train_judge(one: pd.DataFrame, other: pd.DataFrame, *, seed: int) -> Authors
     same = measure_differences(one, other, population, weights)
     different = measure_differences(one, shuffle_people(other, seed=seed), population, weights)
     gaps, is_same = pd.concat([same, different]), np.repeat([1, 0], len(one))
-    models = {d: clone(REGRESSION).fit(gaps[name_columns(d)], is_same) for d in FEATURES_BY_DIMENSION}
+    models = {d: clone(REGRESSION).fit(gaps[name_columns(d)], is_same) for d in (*FEATURES_BY_DIMENSION, ALL)}
     return AuthorshipJudge((one, other), population, weights, models)
 
 
@@ -151,8 +159,8 @@ def measure_delta(one: pd.DataFrame, other: pd.DataFrame, population: pd.DataFra
 
 
 def evaluate_authorship(judge: AuthorshipJudge, *, seed: int) -> pd.DataFrame:
-    """How well such a judge verifies authorship, on users it was not trained on: one row a dimension, and one
-    of Burrows' ``delta``, the standard baseline, which needs no training.
+    """How well such a judge verifies authorship, on users it was not trained on: one row a dimension, one of
+    ``all`` together, and one of Burrows' ``delta``, the standard baseline, which needs no training.
 
     The users of its pairs are cut into 5 folds; each is judged by a judge trained on the others, strangers
     drawn within the fold. ``auc`` (0.5 chance, 1 perfect) with its 95 % interval by user, ``auc_topic``
