@@ -1,7 +1,7 @@
 """The Paired Trajectory Turing Test: cases, judges, what the judges are worth, the fidelity index."""
 
 from realusersim_nb.pt3.agreement import choose_best_judge, compare_readers, judge_again, measure_validity
-from realusersim_nb.pt3.authorship import evaluate_authorship
+from realusersim_nb.pt3.authorship import attribute_transcripts, evaluate_authorship
 from realusersim_nb.pt3.cases import (
     cut_case,
     draw_cases,
@@ -15,7 +15,13 @@ from realusersim_nb.pt3.cases import (
     tabulate_side_by_side,
     tag_cases,
 )
-from realusersim_nb.pt3.findings import describe_attribution, describe_ceiling, describe_gain, describe_pair
+from realusersim_nb.pt3.findings import (
+    describe_attribution,
+    describe_ceiling,
+    describe_gain,
+    describe_givings,
+    describe_pair,
+)
 from realusersim_nb.pt3.formalism import compare_formalism, measure_formalism, pivot_formalism
 from realusersim_nb.pt3.judges import (
     DIMENSIONS,
@@ -31,6 +37,7 @@ from realusersim_nb.pt3.labels import draw_label_pairs, read_labels, read_verdic
 from realusersim_nb.pt3.likelihood import (
     FIT_ARMS,
     attribute_messages,
+    choose_scorer,
     compare_fit,
     measure_fit,
     summarise_fit,
@@ -53,3 +60,5 @@ __all__ += ["compare_readers", "draw_label_pairs", "evaluate_authorship", "judge
 __all__ += ["FIT_ARMS", "attribute_messages", "compare_fit", "measure_fit", "summarise_fit"]
 __all__ += ["choose_best_judge", "compare_formalism"]
 __all__ += ["describe_attribution", "describe_ceiling", "describe_gain", "describe_pair"]
+__all__ += ["attribute_transcripts", "describe_givings"]
+__all__ += ["choose_scorer"]

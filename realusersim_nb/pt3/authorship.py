@@ -26,18 +26,23 @@ from realusersim_nb import stats, style
 from realusersim_nb.corpus.splits import assign_others, group_by_user
 from realusersim_nb.errors import InputError
 from realusersim_nb.records import Conversation
-from realusersim_nb.style.ngrams import COMMON, learn_weights
+from realusersim_nb.style.ngrams import COMMON, compare_ngrams, learn_weights, mark_copies
 
 FIRST = 5  # user messages of each side: as many as a rollout has
 FOLDS = 5
 MIN_USERS = 100  # with two conversations each; what fewer teach does not hold for others
 FEATURES_BY_DIMENSION = {
-    "D2": "starts_lower lower_i ends_stop unmarked_question please thanks shorthand hedges".split(),
+    "D2": (
+        "starts_lower lower_i lower_sentences inner_capital ends_stop ends_period no_marks unmarked_question "
+        "unmarked_order commas colons quotes line_breaks please thanks shorthand hedges contracts "
+        "drops_apostrophe drops_articles"
+    ).split(),
     "D4": "opens_with_filler repeats follows_up is_question asks_again".split(),
     "D5": "words opening_words growth".split(),
 }
 """The features by which each dimension is judged; those of D5 are logarithms of word counts."""
 FEATURES = sorted({name for features in FEATURES_BY_DIMENSION.values() for name in features})
+ALL = "all"  # dimensions together: is it one person?
 LIKENESS = "likeness"  # of masked n-grams, cosine
 IMPUTER = SimpleImputer(strategy="median", keep_empty_features=True)
 REGRESSION = make_pipeline(IMPUTER, StandardScaler(), LogisticRegression())
@@ -54,7 +59,8 @@ class AuthorshipJudge:
 
     def __call__(self, originals: list[list[str]], candidates: list[list[str]]) -> pd.DataFrame:
         """How likely (0..1) each pair is of one person: a row a pair, a column a dimension."""
-        return self.compare(sketch_all(originals), sketch_all(candidates)).round(6)
+        chances = self.compare(sketch_all(originals), sketch_all(candidates))
+        return chances.drop(columns=ALL).round(6)
 
     def compare(self, one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
         """The same of sketches."""
@@ -63,7 +69,9 @@ class AuthorshipJudge:
 
 
 def name_columns(dimension: str) -> list[str]:
-    """The columns of ``measure_differences`` that a dimension is judged by."""
+    """The columns of ``measure_differences`` that a dimension is judged by; ``all``: all of them."""
+    if dimension == ALL:
+        return [*FEATURES, LIKENESS]
     return FEATURES_BY_DIMENSION[dimension] + [LIKENESS] * (dimension == "D2")
 
 
@@ -120,7 +128,7 @@ def train_judge(one: pd.DataFrame, other: pd.DataFrame, *, seed: int) -> Authors
     same = measure_differences(one, other, population, weights)
     different = measure_differences(one, shuffle_people(other, seed=seed), population, weights)
     gaps, is_same = pd.concat([same, different]), np.repeat([1, 0], len(one))
-    models = {d: clone(REGRESSION).fit(gaps[name_columns(d)], is_same) for d in FEATURES_BY_DIMENSION}
+    models = {d: clone(REGRESSION).fit(gaps[name_columns(d)], is_same) for d in (*FEATURES_BY_DIMENSION, ALL)}
     return AuthorshipJudge((one, other), population, weights, models)
 
 
@@ -132,7 +140,7 @@ def shuffle_people(sides: pd.DataFrame, *, seed: int) -> pd.DataFrame:
 def find_nearest(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """For each row of ``one``, the row of somebody else in ``other`` whose words are nearest in topic."""
     known, unseen = (side["texts"].map("\n".join) for side in (other, one))
-    words = TfidfVectorizer(sublinear_tf=True).fit([*known, *unseen])
+    words = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit([*known, *unseen])
     alike = (words.transform(unseen) @ words.transform(known).T).toarray()
     np.fill_diagonal(alike, -1)
     return other.iloc[alike.argmax(axis=1)]
@@ -151,8 +159,8 @@ def measure_delta(one: pd.DataFrame, other: pd.DataFrame, population: pd.DataFra
 
 
 def evaluate_authorship(judge: AuthorshipJudge, *, seed: int) -> pd.DataFrame:
-    """How well such a judge verifies authorship, on users it was not trained on: one row a dimension, and one
-    of Burrows' ``delta``, the standard baseline, which needs no training.
+    """How well such a judge verifies authorship, on users it was not trained on: one row a dimension, one of
+    ``all`` together, and one of Burrows' ``delta``, the standard baseline, which needs no training.
 
     The users of its pairs are cut into 5 folds; each is judged by a judge trained on the others, strangers
     drawn within the fold. ``auc`` (0.5 chance, 1 perfect) with its 95 % interval by user, ``auc_topic``
@@ -177,3 +185,29 @@ def evaluate_authorship(judge: AuthorshipJudge, *, seed: int) -> pd.DataFrame:
     rates = {name: (table.drop(columns="delta") >= 0.5).mean() for name, table in sides.items()}
     table = pd.DataFrame.from_dict(aucs, orient="index").assign(auc_topic=pd.Series(topic), **rates)
     return table.assign(n_users=len(one)).rename_axis("dimension")
+
+
+def attribute_transcripts(
+    systems: dict[str, list[Conversation]], known: list[Conversation], *, first: int | None = None
+) -> pd.DataFrame:
+    """To whom are messages given, among all people of these systems, by masked n-grams and without any model?
+
+    ``known``: other conversations of the people. Messages with five words in a row in common with their
+    person's known ones are left out, as is who has none left. One row a system and person: ``arm``,
+    ``user_id``, ``first`` (1 if the person is the likeliest), ``place`` (0..1: share of others less likely).
+    """
+    users = {c.user_id for talks in systems.values() for c in talks}
+    talks_of = group_by_user([c for c in known if c.user_id in users])
+    texts = {user: [text for c in talks for text in c.user_messages] for user, talks in talks_of.items()}
+    keys, unseen = [], []
+    for name, talks in systems.items():
+        for talk in talks:
+            written, before = talk.user_messages[:first], texts.get(talk.user_id, [])
+            kept = [t for t, copied in zip(written, mark_copies(written, before), strict=True) if not copied]
+            if kept and before:
+                keys, unseen = [*keys, (name, talk.user_id)], [*unseen, kept]
+    table, columns = pd.DataFrame(keys, columns=["arm", "user_id"]), pd.Index(texts)
+    alike = compare_ngrams(list(texts.values()), unseen) if unseen else np.zeros((0, len(texts)))
+    true = alike[np.arange(len(alike)), columns.get_indexer(table["user_id"])][:, None]
+    places = (alike < true).sum(1) / max(len(texts) - 1, 1)
+    return table.assign(first=((alike >= true).sum(1) == 1).astype(float), place=places)

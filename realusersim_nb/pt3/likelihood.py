@@ -32,6 +32,11 @@ COMPARED = [
 """The comparisons planned beforehand: an arm and its baseline."""
 
 
+def choose_scorer(scorer: str | None, simulator: str) -> str | None:
+    """The model that scores: the one named, else the simulator's if it is embedded: few others can."""
+    return scorer or (simulator if simulator == "embedded" else None)
+
+
 def render_pair(shown: Demonstration) -> str:
     """A demonstration as it stands in the prompt."""
     return f"Wanted: {shown.wanted}\nTyped: {shown.typed}"

@@ -12,7 +12,7 @@ from realusersim_nb.files import outputs_folder
 from realusersim_nb.gap import embeddings, facets
 from realusersim_nb.llm import endpoints
 from realusersim_nb.pt3 import judges
-from realusersim_nb.pt3.likelihood import FIT_ARMS
+from realusersim_nb.pt3.likelihood import FIT_ARMS, choose_scorer
 from realusersim_nb.runs.notebooks import fill_parameters, find_notebooks
 from realusersim_nb.runs.summary import read_headlines
 from realusersim_nb.runs.sweeps import PlannedRun, find_state
@@ -73,8 +73,8 @@ def plan_calls(notebook: str, p: dict, *, before: dict[str, dict]) -> Iterator[P
         yield "profile", writer, p["n_compared"]
     elif number == "03":
         yield from plan_sentences(p, assistant, people=max(p["n_cases"], p["n_predicted"]) * is_drawn)
-        if p["scorer"]:
-            yield "score", p["scorer"], len(FIT_ARMS) * max(p["n_cases"], p["n_predicted"]) * is_drawn
+        if scorer := choose_scorer(p["scorer"], simulator):
+            yield "score", scorer, len(FIT_ARMS) * max(p["n_cases"], p["n_predicted"]) * is_drawn
         yield from plan_rollouts(p, simulator, assistant)
         yield from plan_judging(p, simulator)
     elif number == "04":

@@ -17,6 +17,7 @@ def write(user: int, number: int, *, like_themselves: bool = True):
     texts = [
         ("do it" if draw.random() < habits[0] else "Do it")
         + " now" * int(1 + 20 * habits[2] + draw.integers(0, 3))
+        + f" topic{user % 7}"
         + ("." if draw.random() < habits[1] else "")
         for _ in range(5)
     ]
@@ -68,6 +69,25 @@ def test_perfect_simulator_scores_all_a_stranger_less_and_a_failure_nothing():
     assert scores.loc["profile", "rate"] == 1 and scores.loc["other_user", "rate"] < 0.7
     assert scores.loc["task_only", "n_failed"] == 60
     assert set(verdicts.dropna()["dimension"]) == {"D2", "D4", "D5"}
+
+
+def test_messages_are_given_to_who_writes_like_that_and_copies_are_left_out():
+    known = [
+        make_conversation("so what !!", "well, yes, no", user="a"),
+        make_conversation("Do it. Do it.", user="b"),
+    ]
+    known += [make_conversation("why? why? how?", "one two three four five six", user="c")]
+    system = [make_conversation("then what !!", user="a"), make_conversation("So. Do it.", user="b")]
+    system += [make_conversation("one two three four five", user="c")]  # a copy
+    table = authorship.attribute_transcripts(
+        {"mine": system, "swapped": [system[0].model_copy(update={"user_id": "b"})]}, known
+    )
+    assert table[["arm", "user_id", "first"]].to_numpy().tolist() == [
+        ["mine", "a", 1],
+        ["mine", "b", 1],
+        ["swapped", "b", 0],
+    ]
+    assert table["place"].tolist()[:2] == [1, 1]
 
 
 def test_too_few_people_is_said():

@@ -32,6 +32,8 @@ MODE = "record" if RECORDING else "replay"
 SMALL = {
     "corpus": str(SAMPLE),
     "n_cases": 2,
+    "n_predicted": 3,
+    "n_demonstrations": 2,
     "max_user_messages": 2,
     "n_tasks": 1,
     "max_steps": 8,
@@ -307,6 +309,9 @@ def test_named_simulator_gets_all_calls_of_notebook_03_and_nobody_else(endpoint,
         "-p",
         "n_cases",
         "5",
+        "-p",
+        "n_demonstrations",
+        "2",
     ]
     command += ["-p", "corpus", str(SAMPLE), "--run-name", "elsewhere"]
     done = subprocess.run(command, cwd=workplace, capture_output=True, text=True)
@@ -337,6 +342,9 @@ OTHER = {
     "max_conversations": 12,
     "n_users": 5,
     "n_cases": 3,
+    "n_predicted": 4,
+    "n_demonstrations": 2,
+    "scorer": "simulator-model",
     "n_tasks": 1,
     "n_trials": 2,
     "extractor": "hybrid:writer-model",
