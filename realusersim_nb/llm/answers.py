@@ -25,10 +25,10 @@ def read_body(answer: str) -> dict:
         body = json.loads(text)
     except (ValueError, RecursionError) as error:
         page = "address" if text.startswith("<") else ""
-        raise CallFailed("disconnected", f"no reply in the answer {text!r}", concern=page) from error
+        raise CallFailed("disconnected", f"no reply in the answer {text[:2000]!r}", concern=page) from error
     body = body[0] if isinstance(body, list) and body else body
     if not isinstance(body, dict):
-        raise CallFailed("disconnected", f"no reply in the answer {text!r}")
+        raise CallFailed("disconnected", f"no reply in the answer {text[:2000]!r}")
     failed = body.get("error") or body.get("object") == "error" or body.get("detail")
     if failed and not (body.get("choices") or body.get("data")):
         raise read_inner_error(body)
@@ -60,7 +60,7 @@ def read_completion(answer: str, about: dict[str, str], prompt_tokens: int = 0) 
             finish_reason=read_word(choice.get("finish_reason")),
         )
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise CallFailed("disconnected", f"no reply in the answer {answer!r}") from error
+        raise CallFailed("disconnected", f"no reply in the answer {answer[:2000]!r}") from error
     if choice.get("error") or reply.finish_reason == "error":
         raise read_inner_error(choice.get("error") or "the model ended with an error")
     counts = [read_count(body, name) for name in ("prompt_tokens", "completion_tokens")]
@@ -151,7 +151,7 @@ def read_embeddings(answer: str, about: dict[str, str], n: int, prompt_tokens: i
         rows = sorted(enumerate(body["data"]), key=lambda row: find_place(*row))
         vectors = [read_vector(row["embedding"]) for _, row in rows]
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise CallFailed("disconnected", f"no embeddings in the answer {answer!r}") from error
+        raise CallFailed("disconnected", f"no embeddings in the answer {answer[:2000]!r}") from error
     if len(vectors) != n:
         raise CallFailed("invalid", f"{len(vectors)} embeddings came for {n} texts")
     for number, vector in enumerate(vectors, 1):

@@ -52,6 +52,7 @@ class Connection:
         per_minute = endpoint.model_dump(include={"requests_per_minute", "tokens_per_minute"})
         self.limiter = RateLimiter(ceiling, **per_minute)
         self.client: AsyncOpenAI | None = None  # opened by the first call, which needs the key or the server
+        self.about = {"model": endpoint.model, "service": endpoint.service}  # of every reply
         self.form = read_form(endpoint)
         self.answered = 0  # replies so far, also of earlier runs
         self.width: int | None = None  # of embeddings; the same of all texts
@@ -101,7 +102,7 @@ class Connection:
             raise read_fault(error) from error
 
     async def _send(self, request: dict, key: str) -> Reply:
-        about = {"key": key, "model": self.endpoint.model, "service": self.endpoint.service}
+        about = {"key": key, **self.about}
         if "input" in request:
             n = len(request["input"])
             answer = await self.post("embeddings", request)
@@ -147,10 +148,11 @@ class Connection:
         self.answered += 1
         self._refused.clear()
         if "response_format" in request:
-            if self._proven:  # another form for this prompt is none for all
+            if self._proven and form is not self.form:  # another form for this prompt is none for all
                 form = replace(form, structured=self.form.structured)
             self._proven = True
-        self._adopt(form)
+        if form is not self.form:
+            self._adopt(form)
 
     def _adopt(self, form: Form) -> None:
         form = self.form.join(form)
@@ -186,7 +188,8 @@ class Connection:
             self._refused.add(json.dumps(request.get("messages") or request.get("input")))
             if len(self._refused) < max(SEVERAL, self.answered // 10):
                 return CallFailed("refused", self.endpoint.hide_key(failure.detail)[:500])
-        return explain_failure(self.endpoint, failure, "field" if named else failure.concern)
+        concern = "field" if named and failure.concern != "tokens" else failure.concern
+        return explain_failure(self.endpoint, failure, concern)
 
     def _count_retries(self, failure: CallFailed) -> int:
         if failure.kind not in WORTH_RETRYING:

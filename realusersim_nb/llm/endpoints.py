@@ -10,7 +10,7 @@ import ipaddress
 import json
 import os
 import re
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -59,6 +59,16 @@ def clean_address(written: str) -> str:
     return str(url.copy_with(path=path or "/", fragment=None)).rstrip("/")
 
 
+@cache
+def spell_key(key: str) -> set[str]:
+    """How a key may be written in a message; none of a key that is no secret."""
+    if len(key) < 8 or key.isalpha():
+        return set()
+    escaped = json.dumps(key)[1:-1]
+    return {key, quote(key, safe=""), quote(key), escaped, escaped.replace("/", "\\/")}
+
+
+@lru_cache(maxsize=64)
 def hide_secrets(address: str) -> str:
     """An address without what may be a secret in its path: a long row of letters and digits."""
     return SECRET.sub("***", address)
@@ -153,12 +163,8 @@ class Endpoint(BaseModel):
 
         For messages, never for replies; a short key or a plain word is no secret.
         """
-        key = (os.environ.get(self.api_key_env) or "").strip(AROUND)
-        if len(key) < 8 or key.isalpha():
-            return text
-        escaped = json.dumps(key)[1:-1]
-        for form in {key, quote(key, safe=""), quote(key), escaped, escaped.replace("/", "\\/")}:
-            text = text.replace(form, "***")
+        for spelling in spell_key((os.environ.get(self.api_key_env) or "").strip(AROUND)):
+            text = text.replace(spelling, "***")
         return text
 
     def find_cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:

@@ -149,6 +149,7 @@ REMEDIES: dict[Concern, str] = {
     "endpoints.yaml if a field is named.",
 }
 """What to do about a rejected call, by what is at fault."""
+MOST_WORDS = 5000  # characters of an error that are read
 SOON = [r"per.?min|\b[rt]pm\b|(retry|try again) (in|after) \d"]
 CONCERNS: dict[Concern, list[str]] = {
     "account": [
@@ -157,8 +158,8 @@ CONCERNS: dict[Concern, list[str]] = {
     ],
     "key": ["api.?key|authenticat|authoriz|authoris|credential|access.?token|permission|access denied"],
     "model": [
-        r"\bmodel\b.{0,60}(not? |n't |unknown|invalid|access|deprecat)|model.not.found"
-        r"|(unknown|invalid|no such|unsupported|not a valid) model"
+        r"\bmodel\b.{0,60}(not (found|exist|available|loaded|permitted|allowed|supported)|n't exist|unknown"
+        r"|access|deprecated)|model.not.found|(unknown|invalid|no such|unsupported|not a valid) model"
     ],
     "tokens": ["max_(completion_|new_|output_)?tokens"],
 }
@@ -175,7 +176,8 @@ def read_status(status: int, text: str, headers: dict[str, str]) -> CallFailed:
         place = headers.get("location") or message
         return CallFailed("rejected", f"{status}, moved to {place}", status=status, concern="address")
     concern = find_concern(status, every)
-    if concern == "account" and (status == 402 or retry_after is None) and not has_any(SOON, every):
+    waits = retry_after is not None or status >= 500 or has_any(SOON, every)
+    if concern == "account" and (status == 402 or not waits):
         return CallFailed("rejected", words, status=status, concern=concern)  # to wait does not help
     if status == 413 or (status in (400, 422, 500) and has_any(TOO_LONG, every)):
         return CallFailed("too_long", words, status=status)
@@ -207,11 +209,11 @@ def read_error(text: str) -> tuple[str, str]:
         body = body[0]
     error = body.get("error") or body if isinstance(body, dict) else body
     if not isinstance(error, dict):
-        return " ".join(str(error).split()), ""
+        return " ".join(str(error)[:MOST_WORDS].split()), ""
     message = error.get("message") or error.get("detail") or error.get("msg") or text
     codes = [error.get(name) for name in ("type", "code", "param", "status")]
     message = message if isinstance(message, str) else json.dumps(message)
-    return " ".join(message.split()), " ".join(map(str, codes))
+    return " ".join(message[:MOST_WORDS].split()), " ".join(map(str, codes))[:MOST_WORDS]
 
 
 def read_inner_error(error: object) -> CallFailed:

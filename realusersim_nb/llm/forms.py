@@ -82,10 +82,9 @@ def propose(form: Form, request: dict, failure: CallFailed, *, proven: bool, tri
     sent, words = form.apply(request), failure.detail
     if changed := read_words(form, sent, words):
         return changed
-    if "response_format" not in sent or failure.concern not in ("", "address"):
-        return None
     unclear = failure.status in (400, 404, 405, 415, 422, 501) or (failure.status >= 500 and tries > 1)
-    if has(SCHEMA, words) or (unclear and not proven):
+    unclear = unclear and failure.concern in ("", "address") and not proven
+    if "response_format" in sent and (has(SCHEMA, words) or unclear):
         return replace(form, structured=loosest_but(sent))
     return None
 
