@@ -151,7 +151,7 @@ def identify_users(
     that commands can say, masked n-grams) and ``strangers`` (drawn by chance, the five nearest in topic).
     """
     tables = {}
-    for split, matched in (("openings held out", False), ("matched positions", True)):
+    for name, matched in (("openings held out", False), ("matched positions", True)):
         known, unseen, copied = measure_sides(conversations, seed=seed, matched=matched, **split)
         likely = compare_features(known, unseen[~copied], seed=seed)
         sides = hold_out(conversations, seed=seed, anywhere=matched, **split)
@@ -159,7 +159,7 @@ def identify_users(
         for by, table in (("features", likely.loc[alike.index, alike.index]), ("masked n-grams", alike)):
             for strangers, near in (("drawn by chance", None), ("nearest in topic", topics)):
                 settings = {"n_candidates": min(n_candidates, len(alike)), "seed": seed}
-                tables[split, by, strangers] = attribute_authorship(table, near, **settings)
+                tables[name, by, strangers] = attribute_authorship(table, near, **settings)
     return pd.concat(tables, names=["split", "by", "strangers"])
 
 
