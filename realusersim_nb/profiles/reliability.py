@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from realusersim_nb import stats, style
 from realusersim_nb.corpus.splits import group_by_user, hold_out
 from realusersim_nb.errors import InputError
-from realusersim_nb.profiles.commands import STATED, choose_habits
+from realusersim_nb.profiles.commands import COMMANDED, choose_habits
 from realusersim_nb.profiles.rates import SURENESS, count_users, fit_population, update_prior
 from realusersim_nb.records import Conversation
 from realusersim_nb.style.ngrams import compare_ngrams, mark_copies
@@ -37,19 +37,21 @@ def measure_split_half(
     stable trait; 0: chance). Columns ``feature, n_messages, n_users, r``; a row needs at least 30 users.
     """
     order = np.random.default_rng(seed).permutation(len(messages))
-    numbers = pd.factorize(messages["user_id"])[0][order].astype(np.int32)
-    counts, by_user = np.bincount(numbers), np.argsort(numbers, kind="stable")
-    position, total = np.empty(len(order), np.int32), counts[numbers]
+    numbers = pd.factorize(messages["user_id"])[0].astype(np.int32)
+    counts, by_user = np.bincount(numbers), np.argsort(numbers[order], kind="stable")
+    position, total = np.empty(len(order), np.int32), counts[numbers[order]]
     position[by_user] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     rows = []
     for m in sizes:
-        halves = (position < m, (position >= m) & (position < 2 * m))
-        samples = (order[(total >= 2 * m) & half] for half in halves)
-        first, second = (style.summarise_users(messages, rows=sample) for sample in samples)
-        for feature in style.BY_NAME:
-            pair = pd.concat([first[feature], second[feature]], axis=1).dropna()
+        enough = total >= 2 * m
+        halves = order[enough & (position < m)], order[enough & (position >= m) & (position < 2 * m)]
+        users = pd.unique(numbers[halves[0]])
+        for feature in style.FEATURES:
+            values, how = messages[feature.name].to_numpy(), {"median": feature.is_count}
+            sides = [style.average_groups(values[h], numbers[h], len(counts), **how)[users] for h in halves]
+            pair = pd.DataFrame(dict(enumerate(sides))).dropna()
             if len(pair) >= MIN_USERS and (pair.nunique() > 1).all():
-                rows.append((feature, m, len(pair), pair.corr("spearman").iloc[0, 1]))
+                rows.append((feature.name, m, len(pair), pair.corr("spearman").iloc[0, 1]))
     return pd.DataFrame(rows, columns=["feature", "n_messages", "n_users", "r"])
 
 
@@ -151,7 +153,7 @@ def identify_users(
     that commands can say, masked n-grams) and ``strangers`` (drawn by chance, the five nearest in topic).
     """
     tables = {}
-    for split, matched in (("openings held out", False), ("matched positions", True)):
+    for name, matched in (("openings held out", False), ("matched positions", True)):
         known, unseen, copied = measure_sides(conversations, seed=seed, matched=matched, **split)
         likely = compare_features(known, unseen[~copied], seed=seed)
         sides = hold_out(conversations, seed=seed, anywhere=matched, **split)
@@ -159,7 +161,7 @@ def identify_users(
         for by, table in (("features", likely.loc[alike.index, alike.index]), ("masked n-grams", alike)):
             for strangers, near in (("drawn by chance", None), ("nearest in topic", topics)):
                 settings = {"n_candidates": min(n_candidates, len(alike)), "seed": seed}
-                tables[split, by, strangers] = attribute_authorship(table, near, **settings)
+                tables[name, by, strangers] = attribute_authorship(table, near, **settings)
     return pd.concat(tables, names=["split", "by", "strangers"])
 
 
@@ -172,7 +174,7 @@ def compare_features(messages: pd.DataFrame, unseen: pd.DataFrame, *, seed: int 
     population = fit_population(messages)
     users = draw_compared(messages["user_id"], unseen["user_id"], seed=seed)
     likely = np.zeros((len(users), len(users)))
-    for feature in (f for f in STATED if f.name in population):
+    for feature in (f for f in COMMANDED if f.name in population):
         prior, counts = population[feature.name], []
         for table in (messages, unseen):
             numbers, known = users.get_indexer(table["user_id"]), table["user_id"].isin(users).to_numpy()
