@@ -20,7 +20,7 @@ from pydantic_core import from_json
 from realusersim_nb.llm import local_server
 from realusersim_nb.llm.endpoints import EMBEDDED, Endpoint, EndpointError, ReplyForm, find_key
 from realusersim_nb.llm.errors import GARBLED, WORTH_RETRYING, CallFailed, read_fault
-from realusersim_nb.llm.replies import Reply, parse_embeddings, read_completion, read_embeddings
+from realusersim_nb.llm.replies import Reply, parse_embeddings, read_completion, read_embeddings, read_scores
 from realusersim_nb.llm.requests import count_tokens
 
 Watcher = Callable[[str], None]
@@ -124,7 +124,7 @@ class Connection:
             backoff = min(30, 2**tries) * random.uniform(0.5, 1)
             wait = backoff if failure.retry_after is None else failure.retry_after
             if wait > LONGEST_WAIT or tries >= self._count_retries(failure):
-                raise explain_failure(self.endpoint, failure)
+                raise explain_failure(self.endpoint, failure, request)
             leave_if_stopped()
             self.note_retry(f"waiting {wait:.0f} s ({failure.kind})")
             if failure.kind == "throttled":
@@ -140,6 +140,8 @@ class Connection:
             reply = read_embeddings(await self._post("embeddings", request), about, n)
             self.width = parse_embeddings(reply, n, self.width).shape[1]
             return reply
+        if "prompt" in request:
+            return read_scores(await self._post("completions", request), about)
         show = None if "tools" in request else WATCHER.get()
         answer = await self._stream(request, show) if show else None
         if answer is None:
@@ -201,7 +203,7 @@ def is_loopback(address: str) -> bool:
         return host == "localhost"
 
 
-def explain_failure(endpoint: Endpoint, failure: CallFailed) -> CallFailed | EndpointError:
+def explain_failure(endpoint: Endpoint, failure: CallFailed, request: dict) -> CallFailed | EndpointError:
     """The exception after the last retry: of this call alone, or of every further one too."""
     detail = endpoint.hide_key(failure.detail)
     if endpoint is EMBEDDED and failure.kind in ("unreachable", "disconnected"):
@@ -214,6 +216,10 @@ def explain_failure(endpoint: Endpoint, failure: CallFailed) -> CallFailed | End
         "throttled": f"asks to wait ({detail}); lower max_concurrency or set requests_per_minute in "
         "endpoints.yaml, and run again to go on.",
     }
+    if failure.kind == "rejected" and "prompt" in request:
+        sentences["rejected"] = (
+            f"gives no log-probabilities of a prompt ({detail}); vLLM does, and 'embedded'."
+        )
     if sentence := sentences.get(failure.kind):
         about = f"{endpoint.address}, model {endpoint.model!r}"
         return EndpointError(f"{about}: {sentence}", status=failure.status)

@@ -2,11 +2,13 @@
 
 import json
 import re
+import threading
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import aiohttp
 import httpx
@@ -53,6 +55,17 @@ class Outcome(Generic[T]):
 
     def __str__(self) -> str:
         return str(self.failure or self.result)
+
+
+async def complete(task: Coroutine[Any, Any, T], stopped: threading.Event) -> Outcome[T]:
+    """What became of a task; ``stopped`` is set by an error that is raised, or when the task is cancelled."""
+    try:
+        return Outcome(await task)
+    except CallFailed as failure:
+        return Outcome(failure=failure)
+    except BaseException:
+        stopped.set()
+        raise
 
 
 def list_results(outcomes: list[Outcome[T]]) -> list[T]:

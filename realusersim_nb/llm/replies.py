@@ -141,6 +141,29 @@ def parse_embeddings(reply: Reply, n: int, width: int | None) -> np.ndarray:
     return values.reshape(n, -1)
 
 
+def read_scores(answer: str, about: dict[str, str]) -> Reply:
+    """The log-probabilities in an endpoint's answer, and where each token begins, as JSON text; CallFailed
+    if it has none of the prompt.
+    """
+    try:
+        body = json.loads(answer)
+        described, n = body["choices"][0]["logprobs"], body["usage"]["prompt_tokens"]
+        tokens, places, scores = (described[name] for name in ("tokens", "text_offset", "token_logprobs"))
+        if len(scores) < n or not all(isinstance(score, float | int) for score in scores[1:n]):
+            raise ValueError("fewer than the prompt has tokens")
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise CallFailed("rejected", f"none in the answer {answer[:200]!r}", status=200) from error
+    shift = len(tokens[0]) if body["choices"][0]["text"][: len(tokens[0])] != tokens[0] else 0
+    text = json.dumps({"places": [place - shift for place in places[1:n]], "scores": scores[1:n]})
+    return Reply(**about, text=text, prompt_tokens=n, completion_tokens=len(scores) - n)
+
+
+def parse_scores(reply: Reply, start: int) -> list[float]:
+    """The log-probabilities of the tokens that begin at character ``start`` or later."""
+    columns = json.loads(reply.text)
+    return [s for place, s in zip(columns["places"], columns["scores"], strict=True) if place >= start]
+
+
 def parse_text(reply: Reply) -> str:
     """The reply's text without the model's reasoning; CallFailed says why there is none."""
     if reply.refusal or reply.finish_reason == "content_filter":

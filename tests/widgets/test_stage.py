@@ -168,7 +168,7 @@ def test_first_notebook_runs_from_recorded_replies_where_no_model_is_installed(t
     for name in ("notebooks", "data"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "sitecustomize.py").write_text(
-        'import sys\nsys.modules["xllamacpp"] = None  # as if not installed\n'
+        'import sys\nsys.modules["openvino_genai"] = None  # as if not installed\n'
     )
     command = [sys.executable, "-m", "realusersim_nb", "run", "00", "--run-name", "recorded"]
     surroundings = os.environ | {"PYTHONPATH": str(tmp_path), "REALUSERSIM_HOME": str(tmp_path / "home")}
