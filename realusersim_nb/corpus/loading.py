@@ -148,6 +148,8 @@ def describe_corpus(corpus: str, *, columns: dict[str, str | list[str]] | None =
     enough = sum(len(c.user_messages) >= 3 for c in readable)
     counts = f"{first}{len(readable):,} conversations of {users:,} users"
     lines.append(f"{counts}, {enough:,} of them with three messages of the user or more.")
+    if not parsed:
+        lines.append("There is no row in it.")
     if any(shard.file for shard in shards):
         lines.append("A conversation is named with its file; a user named in two files is one person.")
     lines += [f"Not read, {count:,} times: {reason}" for reason, count in problems.most_common(5)]

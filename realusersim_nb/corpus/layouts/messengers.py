@@ -232,7 +232,7 @@ def read_whatsapp(lines: Iterable[str]) -> Iterator[Message | str]:
         else:
             stray += bool(line.strip())
     yield from [
-        "the line stands before the first message; a chat begins with a date, a time and a name"
+        "the line stands before the first message; a chat of WhatsApp begins with a date, a time and a name"
     ] * stray
     messages = [
         read_whatsapp_text(text, message["time"]) for text, message in zip(texts, messages, strict=True)
