@@ -21,7 +21,7 @@ import httpx
 
 from realusersim_nb.llm import local_server
 
-REQUESTS, WORDS, REPEATS = 24, 50, 1
+REQUESTS, WORDS, REPEATS = 24, 50, 3
 SHARED = (
     "You play a person who asks an assistant for help. " + "Write as this person does, in short words. " * 16
 )
@@ -102,9 +102,9 @@ def keep_busy() -> Iterator[None]:
 
 def score_texts(url: str, prompts: list[str], in_flight: int = 8) -> list[list[float]]:
     """The log-probabilities of the tokens of each text."""
-    asked = {"max_tokens": 1, "echo": True, "logprobs": 1, "temperature": 0}
+    asked = {"max_tokens": 0, "echo": True, "logprobs": 1}
     answers = asyncio.run(post_all(url, "completions", [asked | {"prompt": p} for p in prompts], in_flight))
-    return [answer["choices"][0]["logprobs"]["token_logprobs"][1:-1] for answer in answers]
+    return [answer["choices"][0]["logprobs"]["token_logprobs"][1:] for answer in answers]
 
 
 def compare_engines(url: str) -> None:
@@ -155,12 +155,10 @@ def main() -> None:
     """Print every figure and what is wanted."""
     started = time.perf_counter()
     with serve("-m", "realusersim_nb.llm.local_engine") as url:
-        for name in ("start and first reply", "reply of the warm server"):
-            asyncio.run(post_all(url, "chat/completions", [make_request() | {"max_tokens": 8}], 1))
-            print(
-                f"  {name}: {time.perf_counter() - started:.1f} s (at most {45 if 'start' in name else 1} wanted)",
-                flush=True,
-            )
+        short = {"messages": [{"role": "user", "content": "Name a city."}], "response_format": FORM}
+        for name, most in {"start and first reply": 45, "reply of the warm server": 1}.items():
+            asyncio.run(post_all(url, "chat/completions", [short | {"max_tokens": 8}], 1))
+            print(f"  {name}: {time.perf_counter() - started:.1f} s (at most {most} wanted)", flush=True)
             started = time.perf_counter()
         check_repeats(url)
         if find_spec("xllamacpp"):

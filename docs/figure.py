@@ -7,31 +7,31 @@ import hashlib
 import inspect
 from pathlib import Path
 
-from realusersim_nb.corpus import loading, splits
+from realusersim_nb.corpus import loading
 from realusersim_nb.plots import profiles, theme
-from realusersim_nb.profiles import reliability, style
+from realusersim_nb.profiles import reliability
 
-PATH = Path(__file__).parent / "spread.png"
+PATH = Path(__file__).parent / "holding.png"
 SEED = 1
 
 
 def measure() -> tuple:
-    """Habits of ShareGPT's users, and of users to whom its messages are assigned at random (notebook 02)."""
-    profiled, _ = splits.hold_out(loading.load_corpus("sharegpt").conversations, seed=SEED)
-    messages = style.measure_conversations(profiled)
-    dealt = reliability.shuffle_users(messages, seed=SEED)
-    return style.summarise_users(messages), style.summarise_users(dealt)
+    """How far commands hold in conversations that no profile has seen, as they are and without copies (notebook 02)."""
+    conversations = loading.load_corpus("sharegpt").conversations
+    known, unseen, copied = reliability.measure_sides(conversations, seed=SEED)
+    holding = (reliability.measure_holding(known, side) for side in (unseen, unseen[~copied]))
+    return tuple(reliability.tabulate_holding(table, seed=SEED) for table in holding)
 
 
-def digest(users, dealt) -> str:
+def digest(holding, fresh) -> str:
     """sha256 over the numbers, rounded, and the code of the figure."""
-    numbers = "".join(table.describe([0.1, 0.5, 0.9]).round(6).to_csv() for table in (users, dealt))
-    return hashlib.sha256((numbers + inspect.getsource(profiles.plot_spread)).encode()).hexdigest()
+    numbers = "".join(table.round(6).to_csv() for table in (holding, fresh))
+    return hashlib.sha256((numbers + inspect.getsource(profiles.plot_holding)).encode()).hexdigest()
 
 
 if __name__ == "__main__":
     theme.set_style()
-    users, dealt = measure()
-    made_from = {"Made from": digest(users, dealt)}
-    profiles.plot_spread(users, dealt).figure.savefig(PATH, dpi=110, metadata=made_from)
-    print(PATH)
+    holding, fresh = measure()
+    made_from = {"Made from": digest(holding, fresh)}
+    profiles.plot_holding(holding, fresh).figure.savefig(PATH, dpi=110, metadata=made_from)
+    print(holding.round(3), fresh.round(3), PATH, sep="\n")

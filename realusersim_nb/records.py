@@ -48,7 +48,8 @@ class Conversation(Record):
     """A conversation: real, or under an ``arm`` of a case, where the user is simulated or a reference arm's.
 
     ``model`` is the assistant's name where the source states it. ``continues``: the source split a longer
-    conversation and this is not its first piece. ``toxic`` is the source's flag. ``role_break``: how the
+    conversation and this is not its first piece. ``day`` (2023-04-09) where the source states it. ``toxic``
+    is the source's flag. ``role_break``: how the
     simulated user left its role, if it did (``simulators.role_breaks``). ``error``: why a rollout failed.
     """
 
@@ -56,6 +57,7 @@ class Conversation(Record):
     user_id: str
     model: str | None = None
     continues: bool = False
+    day: str = ""
     toxic: bool = False
     messages: list[Message] = []
     case_id: str = ""

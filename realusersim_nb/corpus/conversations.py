@@ -11,8 +11,9 @@ from realusersim_nb.corpus.curation import split_turns
 from realusersim_nb.files import PLACE, Records
 from realusersim_nb.records import Conversation
 
-FIELDS = [*PLACE, ("user", np.int32), ("continues", bool), ("n", np.int32)]
-"""Of a conversation on disk: its place, the number of its user, and how many user messages are read of it."""
+FIELDS = [*PLACE, ("user", np.int32), ("continues", bool), ("day", np.int32), ("n", np.int32)]
+"""Of a conversation on disk: its place, the number of its user, its day (``number_day``), and how many user
+messages are read of it."""
 
 
 class Conversations(Records[Conversation]):
@@ -68,6 +69,19 @@ def count_messages(conversations: Sequence[Conversation]) -> np.ndarray:
     if isinstance(conversations, Conversations):
         return conversations.places["n"]
     return np.array([len(c.user_messages) for c in conversations], dtype=np.int32)
+
+
+def number_day(day: str) -> int:
+    """Days from 1970 to a day such as ``2023-04-09``; 0 if it is not known."""
+    number = pd.to_datetime(day, format="%Y-%m-%d", errors="coerce")
+    return 0 if pd.isna(number) else (number - pd.Timestamp(0)).days
+
+
+def find_days(conversations: Sequence[Conversation]) -> np.ndarray:
+    """The day of each conversation (``number_day``)."""
+    if isinstance(conversations, Conversations):
+        return conversations.places["day"]
+    return np.array([number_day(c.day) for c in conversations], dtype=np.int32)
 
 
 def pick(

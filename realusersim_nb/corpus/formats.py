@@ -139,10 +139,13 @@ def list_turns(messages: list[dict]) -> list[Turn]:
 
 @layout("conversation")
 def parse_wildchat(row: dict) -> tuple[dict, list[Turn]]:
-    """WildChat: ``conversation_hash`` or ``conversation_id``; perhaps ``hashed_ip``, ``model``, ``toxic``."""
+    """WildChat: ``conversation_hash`` or ``conversation_id``; perhaps ``hashed_ip``, ``model``, ``toxic``,
+    ``timestamp``.
+    """
     fields = {"conversation_id": pick_name(row, "conversation_hash", "conversation_id")}
     fields |= {"user_id": pick_name(row, "hashed_ip", "user_id"), "model": pick_name(row, "model")}
     turns = [(turn["role"], turn["content"]) for turn in row["conversation"]]
+    fields["day"] = str(row.get("timestamp") or "")[:10]
     return fields | {"toxic": str(row.get("toxic")).strip().lower() not in NEVER}, turns
 
 

@@ -14,11 +14,12 @@ from functools import partial
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
+from sys import intern
 
 import numpy as np
 
 from realusersim_nb import files, records, text
-from realusersim_nb.corpus.conversations import FIELDS, Conversations
+from realusersim_nb.corpus.conversations import FIELDS, Conversations, number_day
 from realusersim_nb.corpus.curation import Funnel, hash_text
 from realusersim_nb.corpus.sources import Shard, read_shard
 from realusersim_nb.parallel.bars import show_bar
@@ -72,15 +73,16 @@ def curate_shard(numbered: tuple[int, Shard], *, name: str, skip_steps: tuple[st
     def take_all() -> Iterator[Conversation]:
         for conversation in filter(None, map(funnel.take, read_shard(shard))):
             bands.append(funnel.sign(conversation))
-            index.append((conversation.user_id, conversation.continues, len(conversation.user_messages)))
+            about = conversation.continues, number_day(conversation.day), len(conversation.user_messages)
+            index.append((conversation.user_id, *about))
             yield conversation
 
     path = files.write_lines(folder / f"{number:05}.jsonl", take_all())
-    users, continues, n = zip(*index, strict=True) if index else ((), (), ())
+    users, continues, day, n = zip(*index, strict=True) if index else ((), (), (), ())
     counts = {"left": funnel.left, "changed": funnel.changed, "unreadable": funnel.unreadable}
     texts = {"counts": json.dumps(counts), "users": json.dumps(users)}
     passed = np.array(list(funnel.users.items()), np.int64).reshape(-1, 2)
-    columns = {"start": files.find_lines(path), "continues": continues, "n": n}
+    columns = {"start": files.find_lines(path), "continues": continues, "day": day, "n": n}
     columns["bands"] = np.array(bands, np.int64).reshape(len(bands), 8 * funnel.drops_duplicates)
     with files.replace_whole(path.with_suffix(".npz")) as temporary:
         np.savez(temporary, passed=passed, **texts, **columns)
@@ -97,8 +99,8 @@ def merge_shards(folder: Path, n: int, skip_steps: Collection[str]) -> tuple[Con
             funnel.add(**json.loads(str(saved["counts"])), passed=saved["passed"])
             ids = json.loads(str(saved["users"]))
             rows = np.zeros(len(ids), FIELDS)
-            rows["file"], rows["user"] = number, [users.setdefault(user, len(users)) for user in ids]
-            for name in ("start", "continues", "n"):
+            rows["file"], rows["user"] = number, [users.setdefault(intern(user), len(users)) for user in ids]
+            for name in ("start", "continues", "day", "n"):
                 rows[name] = saved[name]
             bands.append(saved["bands"])
         places.append(rows)

@@ -2,11 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from realusersim_nb.corpus.conversations import Conversations, UserGroups, count_messages, number_users, pick
+from realusersim_nb.corpus.conversations import (
+    Conversations,
+    UserGroups,
+    count_messages,
+    find_days,
+    number_users,
+    pick,
+)
 from realusersim_nb.errors import InputError
 from realusersim_nb.records import Conversation
 
@@ -33,22 +41,43 @@ def draw_users(conversations: Talks, n_users: int | None, *, seed: int) -> Talks
     return pick(conversations, np.flatnonzero(np.isin(numbers, drawn)))
 
 
-def hold_out(conversations: Talks, *, seed: int, most: int | None = None, anywhere: bool = False) -> Split:
+def hold_out(
+    conversations: Talks,
+    *,
+    seed: int,
+    most: int | None = None,
+    anywhere: bool = False,
+    session: Literal["any", "same", "cross"] = "any",
+) -> Split:
     """Split into (for profiles, held out for cases): one conversation of each user who has more.
 
-    Profiles never see a held-out conversation, so no example can leak into a case. A user's only one is
-    for the profile, and none that continues an earlier one is held out, since a case begins where one begins.
-    With ``anywhere`` that may be held out too, so that both sides have the same mix of positions.
-    Profiles get only the first ``most`` messages of each user (None: all). Both sides go user by user.
+    Profiles never see a held-out conversation, so no example can leak into a case. A user's only one is for
+    the profile, and none that continues an earlier one is held out, since a case begins where one begins.
+    With ``anywhere`` that may be held out too, so that both sides have the same mix of positions. With
+    ``session``, what is held out and what is for the profile are of the ``same`` day (unknown days are one),
+    or of others (``cross``). Profiles get only the first ``most`` messages of each user (None: all). Both
+    sides go user by user. InputError if no conversation says its day and other days are asked for.
     """
     rng, numbers = np.random.default_rng(seed), number_users(conversations)[0]
     order, is_held_out = np.argsort(numbers, kind="stable"), np.zeros(len(numbers), dtype=bool)
-    is_opening = ~find_continued(conversations) | anywhere
+    is_opening, is_left_out, days = ~find_continued(conversations) | anywhere, is_held_out.copy(), None
+    if session != "any":
+        days = find_days(conversations)
+        if session == "cross" and not days.any():
+            expected = "expected a corpus that does, as wildchat"
+            raise InputError(f"session 'cross': no conversation says its day; {expected}, or session 'same'.")
     for first, last in pairwise([0, *np.cumsum(np.bincount(numbers))]):
-        openings = order[first:last][is_opening[order[first:last]]]
+        rows = order[first:last]
+        openings = rows[is_opening[rows]]
+        if days is not None:
+            is_same = days[openings][:, None] == days[rows]
+            openings = openings[(is_same.sum(1) > 1) if session == "same" else ~is_same.all(1)]
         if last - first > 1 and len(openings):
-            is_held_out[rng.choice(openings)] = True
-    profiled, held_out = order[~is_held_out[order]], order[is_held_out[order]]
+            chosen = rng.choice(openings)
+            is_held_out[chosen] = True
+            if days is not None:
+                is_left_out[rows] = (days[rows] == days[chosen]) != (session == "same")
+    profiled, held_out = order[~(is_held_out | is_left_out)[order]], order[is_held_out[order]]
     limits = None
     if most is not None:
         n = pd.Series(count_messages(conversations)[profiled])

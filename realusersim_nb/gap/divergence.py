@@ -169,7 +169,7 @@ def compare_features(systems: dict[str, list[Conversation]], *, first: int) -> p
     """
     measured = {name: style.measure_conversations(rows, first=first) for name, rows in systems.items()}
     by_conversation = {name: style.summarise_users(m, by="conversation") for name, m in measured.items()}
-    values = pd.concat(by_conversation, names=["system"])
+    values = pd.concat(by_conversation, names=["system"])[style.COMPARED]
     means = values.groupby(level="system", sort=False).mean()
     spread = values.loc[REAL].std().replace(0, np.nan)
     long = means.rename_axis(columns="feature").stack().rename("mean").reset_index()

@@ -82,7 +82,8 @@ def measure_batch(batch: list[list[str]]) -> list[dict[str, str]]:
 def describe_style(texts: list[str]) -> str:
     """How often each trait of style shows, ``starts_lower:always``; a trait that cannot show is left out."""
     columns = np.array(style.measure_texts(texts), dtype=float).T
-    shown = [(f, column[~np.isnan(column)]) for f, column in zip(style.FEATURES, columns, strict=True)]
+    features = [(f, c) for f, c in zip(style.FEATURES, columns, strict=True) if f.name in style.COMPARED]
+    shown = [(feature, column[~np.isnan(column)]) for feature, column in features]
     return " ".join(f"{f.name}:{name_level(f, values)}" for f, values in shown if len(values))
 
 

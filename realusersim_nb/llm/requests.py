@@ -27,13 +27,9 @@ def make_request(
 
 
 def make_scoring_request(endpoint: Endpoint, text: str) -> dict:
-    """The body of a request for the log-probabilities of a text's tokens, in the form that vLLM takes.
-
-    One token is written too, since not every server takes 0.
-    """
-    request = {"model": endpoint.model, "prompt": text, "echo": True, "logprobs": 1, "temperature": 0}
-    request = {name: value for name, value in request.items() if name not in endpoint.omit}
-    return request | {"max_tokens": 1} | endpoint.options
+    """The body of a request for the log-probabilities of a text's tokens, in the form that vLLM takes."""
+    request = {"model": endpoint.model, "prompt": text, "echo": True, "logprobs": 1, "max_tokens": 0}
+    return request | endpoint.options
 
 
 @lru_cache(maxsize=64)

@@ -6,9 +6,13 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
 
 from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, make_rows
 from realusersim_nb.records import Dimension
+from realusersim_nb.style import COMPARED, FEATURES
+
+COUNTS = [feature.name for feature in FEATURES if feature.is_count]
 
 
 def plot_funnel(funnel: pd.DataFrame) -> Axes:
@@ -36,20 +40,19 @@ def plot_coverage(commands: pd.DataFrame, n_users: int) -> Axes:
     return axes
 
 
-def plot_reliability(curve: pd.DataFrame, *, needed: float) -> Axes:
-    """Split-half agreement by number of messages: a line a feature, the median bold (``reliability``)."""
+def plot_reliability(curve: pd.DataFrame) -> Axes:
+    """Split-half agreement by number of messages: a line a feature, the median bold, some of them named."""
     axes = plt.subplots(figsize=(WIDTH, 4.2))[1]
     ends = curve.sort_values("n_messages").groupby("feature").last().sort_values("r")
     height, arrow = -1.0, {"arrowstyle": "-", "lw": 0.4, "color": GREY}
     style = {"fontsize": 7, "va": "center", "arrowprops": arrow}
-    for feature, last in ends.iterrows():
-        line = curve[curve["feature"] == feature]
+    for _, line in curve.groupby("feature"):
         axes.plot(line["n_messages"], line["r"], color=BLUE, alpha=0.3, lw=1)
+    for feature, last in ends[ends.index.isin(COMPARED)].iterrows():
         height = max(last["r"], height + 0.045)  # names one above the other
         axes.annotate(feature, (last["n_messages"], last["r"]), (last["n_messages"] * 1.25, height), **style)
     median = curve.groupby("n_messages").agg(r=("r", "median"), n=("n_users", "median"))
     axes.plot(median.index, median["r"], "o-", color="black", lw=2, label="median feature")
-    axes.axhline(needed, color=GREY, ls="--", lw=1, label=f"enough for a command ({needed:g})")
     labels = [f"{m}\n({n:,.0f})" for m, n in median["n"].items()]
     axes.set(xscale="log", title="How many messages make a habit")
     axes.set_xticks(median.index, labels, fontsize=7)
@@ -60,12 +63,37 @@ def plot_reliability(curve: pd.DataFrame, *, needed: float) -> Axes:
     return axes
 
 
+def plot_holding(holding: pd.DataFrame, fresh: pd.DataFrame) -> Axes:
+    """Share of commands that hold in conversations not seen, by messages known (``tabulate_holding``).
+
+    ``fresh``: the same of unseen messages that repeat no known one.
+    """
+    axes = plt.subplots(figsize=(WIDTH, 3.6))[1]
+    sides = {
+        "unseen messages as they are": (holding, BLUE),
+        "without those that repeat known ones": (fresh, "black"),
+    }
+    for label, (table, colour) in sides.items():
+        classes = table.drop(index="all")
+        errors = [classes["rate"] - classes["ci_low"], classes["ci_high"] - classes["rate"]]
+        axes.errorbar(range(len(classes)), classes["rate"], yerr=errors, fmt="o-", color=colour, label=label)
+    classes = holding.drop(index="all")
+    axes.plot(range(len(classes)), classes["stranger"], "s--", color=GREY, label="a stranger's messages")
+    labels = [f"{name}\n({n:,})" for name, n in classes["n_commands"].items()]
+    axes.set_xticks(range(len(classes)), labels)
+    axes.set(xlabel="messages that a command rests on (commands)", ylim=(0, 1))
+    axes.set(ylabel="share of commands that hold", title="Do commands hold in conversations not seen?")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.legend(fontsize=7, loc="upper center", ncols=3)
+    return axes
+
+
 def plot_spread(users: pd.DataFrame, shuffled: pd.DataFrame) -> Axes:
     """Median (dot) and middle 80 % (line) of each share feature over users; in grey, by chance alone."""
     title = f"How users differ: the middle 80 % (n = {len(users):,} users)"
     columns = ["median", "ci_low", "ci_high"]
     spread, chance = (
-        table.drop(columns="words").quantile([0.5, 0.1, 0.9]).T.set_axis(columns, axis=1)
+        table.drop(columns=COUNTS).quantile([0.5, 0.1, 0.9]).T.set_axis(columns, axis=1)
         for table in (users, shuffled)
     )
     width = spread["ci_high"] - spread["ci_low"]

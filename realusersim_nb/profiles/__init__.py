@@ -11,6 +11,7 @@ from realusersim_nb.profiles.persona import make_persona, render_profile, tabula
 from realusersim_nb.profiles.population import (
     collect_words,
     count_demographics,
+    describe_identification,
     find_topics,
     map_users,
     measure_topic_coverage,
@@ -25,10 +26,11 @@ from realusersim_nb.profiles.reliability import (
     attribute_authorship,
     compare_features,
     compare_texts,
-    describe_attribution,
     find_copies,
+    identify_users,
     measure_false_discovery,
     measure_holding,
+    measure_sides,
     measure_split_half,
     shuffle_users,
     tabulate_holding,
@@ -40,9 +42,9 @@ __all__ = ["choose_habits", "describe_source", "extract_measured", "extract_prof
 __all__ += ["make_persona", "render_profile", "tabulate_commands"]
 __all__ += ["collect_words", "count_demographics", "find_topics", "map_users", "measure_topic_coverage"]
 __all__ += ["draw_released_cases", "export_profiles", "find_judge_prompt", "write_cases"]
-__all__ += ["attribute_authorship", "compare_features", "compare_texts", "find_copies"]
+__all__ += ["attribute_authorship", "compare_features", "compare_texts", "find_copies", "identify_users"]
 __all__ += ["measure_false_discovery"]
-__all__ += ["measure_holding", "measure_split_half", "shuffle_users", "tabulate_holding"]
-__all__ += ["describe_attribution"]
+__all__ += ["measure_holding", "measure_sides", "measure_split_half", "shuffle_users", "tabulate_holding"]
+__all__ += ["describe_identification"]
 __all__ += ["describe_features", "measure_conversations", "measure_messages", "summarise_users"]
 __all__ += ["tabulate_checks", "typed_text"]

@@ -42,7 +42,8 @@ def choose_habits(messages: pd.DataFrame, population: Population, **settings: fl
     """
     habits = find_habits(messages, population, SAID, **settings)
     ends = np.where(habits["is_high"], "high", "low")
-    habits = habits[[bool(COMMANDS[f][end]) for f, end in zip(habits["feature"], ends, strict=True)]]
+    is_said = [bool(COMMANDS[f][end]) for f, end in zip(habits["feature"], ends, strict=True)]
+    habits = habits[np.array(is_said, dtype=bool)]
     dimensions = habits["feature"].map({f.name: f.dimension for f in SAID})
     habits = habits[habits.groupby(["user", dimensions]).cumcount() < MAX_PER_DIMENSION]
     return habits[habits.groupby("user").cumcount() < MAX_COMMANDS]

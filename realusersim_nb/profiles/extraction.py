@@ -65,13 +65,13 @@ def profile_users(
     Examples are read from the conversations that were measured.
     """
     numbers, names = pd.factorize(messages["user_id"])
-    order, ends = np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))
-    places = messages[["conversation", "turn", "is_opening"]].to_numpy()
+    order, ends = np.argsort(numbers, kind="stable").astype(np.int32), np.cumsum(np.bincount(numbers))
+    places = [messages[name].to_numpy() for name in ("conversation", "turn", "is_opening")]
     columns, of_user = {name: messages[name].to_numpy() for name in COMMANDS}, habits.groupby("user").indices
     chosen = range(len(names)) if users is None else pd.Index(names).get_indexer(users)
     for user in show_bar(chosen, "profiles", leave=False, disable=len(names) < 2):
         rows = order[ends[user - 1] if user else 0 : ends[user]]
-        written, sources = read_messages(conversations, places[rows])
+        written, sources = read_messages(conversations, *(place[rows].tolist() for place in places))
         mine = habits.iloc[of_user.get(user, [])].to_dict("records")
         measured = np.array([columns[habit["feature"]][rows] for habit in mine], dtype=float).T
         commands = write_commands(mine, population, written, measured)
@@ -103,17 +103,17 @@ def write_commands(
 
 
 def read_messages(
-    conversations: Sequence[Conversation], places: np.ndarray
+    conversations: Sequence[Conversation], positions: list[int], turns: list[int], are_openings: list[bool]
 ) -> tuple[list[Written], list[str]]:
-    """The user messages at some places (position of the conversation, turn, whether it is an opening), each
-    with the typed text before it, and the conversations' ids.
+    """The user messages at some positions and turns of them, each with the typed text before it (None: it is an
+    opening), and the ids of their conversations.
     """
-    positions = list(dict.fromkeys(places[:, 0].tolist()))
-    talks = dict(zip(positions, pick(conversations, positions), strict=True))
+    distinct = list(dict.fromkeys(positions))
+    talks = dict(zip(distinct, pick(conversations, distinct), strict=True))
     texts = {position: talk.user_messages for position, talk in talks.items()}
     ids = list(dict.fromkeys(talk.conversation_id for talk in talks.values()))
     written = []
-    for position, turn, is_opening in places.tolist():
+    for position, turn, is_opening in zip(positions, turns, are_openings, strict=True):
         previous = style.typed_text(texts[position][turn - 1]) if turn else None if is_opening else ""
         written.append(Written(texts[position][turn], previous))
     return written, ids

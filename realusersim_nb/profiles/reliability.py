@@ -10,7 +10,7 @@ from scipy.special import betaln
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from realusersim_nb import stats, style
-from realusersim_nb.corpus.splits import group_by_user
+from realusersim_nb.corpus.splits import group_by_user, hold_out
 from realusersim_nb.errors import InputError
 from realusersim_nb.profiles.commands import SAID, choose_habits
 from realusersim_nb.profiles.rates import SURENESS, count_users, fit_population, update_prior
@@ -37,8 +37,10 @@ def measure_split_half(
     stable trait; 0: chance). Columns ``feature, n_messages, n_users, r``; a row needs at least 30 users.
     """
     order = np.random.default_rng(seed).permutation(len(messages))
-    numbers = pd.Series(pd.factorize(messages["user_id"])[0][order])
-    position, total = numbers.groupby(numbers).cumcount(), numbers.map(numbers.value_counts())
+    numbers = pd.factorize(messages["user_id"])[0][order].astype(np.int32)
+    counts, by_user = np.bincount(numbers), np.argsort(numbers, kind="stable")
+    position, total = np.empty(len(order), np.int32), counts[numbers]
+    position[by_user] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     rows = []
     for m in sizes:
         halves = (position < m, (position >= m) & (position < 2 * m))
@@ -124,6 +126,43 @@ def tabulate_holding(holding: pd.DataFrame, by: str = "known", *, seed: int = 0)
     return pd.DataFrame.from_dict(table, orient="index")[columns].rename_axis(by)
 
 
+def measure_sides(
+    conversations: Sequence[Conversation], *, seed: int, matched: bool = True, **split: int | str | None
+) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """The messages that are known of users and those held out, as measured (``style.measure_conversations``).
+
+    ``matched``: any part of a conversation may be held out, and messages that open one are left out on both
+    sides; else as the benchmark holds out, openings only. ``split``: ``most, session`` of
+    ``splits.hold_out``. Third, of each unseen message whether it repeats known ones (``find_copies``).
+    """
+    sides = hold_out(conversations, seed=seed, anywhere=matched, **split)
+    known, unseen = map(style.measure_conversations, sides)
+    kept = (~(table["is_opening"].to_numpy() & matched) for table in (known, unseen))
+    is_known, is_unseen = kept
+    return known[is_known], unseen[is_unseen], find_copies(*sides)[is_unseen]
+
+
+def identify_users(
+    conversations: Sequence[Conversation], *, n_candidates: int = 50, seed: int = 0, **split: int | str | None
+) -> pd.DataFrame:
+    """Do habits tell users apart: authorship attribution by features and by masked n-grams, copies left out.
+
+    Rows of ``attribute_authorship`` by ``split`` (openings held out, matched positions), ``by`` (features
+    that commands can say, masked n-grams) and ``strangers`` (drawn by chance, the five nearest in topic).
+    """
+    tables = {}
+    for split, matched in (("openings held out", False), ("matched positions", True)):
+        known, unseen, copied = measure_sides(conversations, seed=seed, matched=matched, **split)
+        likely = compare_features(known, unseen[~copied], seed=seed)
+        sides = hold_out(conversations, seed=seed, anywhere=matched, **split)
+        alike, topics = compare_texts(*sides, likely.index, later=matched)
+        for by, table in (("features", likely.loc[alike.index, alike.index]), ("masked n-grams", alike)):
+            for strangers, near in (("drawn by chance", None), ("nearest in topic", topics)):
+                settings = {"n_candidates": min(n_candidates, len(alike)), "seed": seed}
+                tables[split, by, strangers] = attribute_authorship(table, near, **settings)
+    return pd.concat(tables, names=["split", "by", "strangers"])
+
+
 def compare_features(messages: pd.DataFrame, unseen: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """How likely each user's unseen messages are for each user's habits: a row a user, a column a candidate.
 
@@ -204,6 +243,8 @@ def compare_texts(
         after = [text for text, copied in zip(after, mark_copies(after, before), strict=True) if not copied]
         if before and after:
             known, unseen, kept = [*known, before], [*unseen, after], [*kept, user]
+    if len(kept) < 2:
+        return pd.DataFrame(), pd.DataFrame()
     words = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit_transform(map("\n".join, known))
     tables = compare_ngrams(known, unseen), (words @ words.T).toarray()
     return tuple(pd.DataFrame(table, kept, kept) for table in tables)
@@ -219,44 +260,36 @@ def attribute_authorship(
     the five strangers nearest in topic. Ties are drawn. Index ``top`` (1, 5); columns ``rate`` (0..1) with
     its 95 % interval over users, ``chance``, ``n_users``. InputError with fewer users than candidates.
     """
-    rng, values, n_candidates = (
-        np.random.default_rng(seed),
-        likeness.to_numpy(),
-        n_candidates if topics is None else N_NEAREST + 1,
-    )
+    n_candidates = n_candidates if topics is None else min(N_NEAREST + 1, len(likeness))
     if n_candidates < 2:
         return pd.DataFrame(columns=ATTRIBUTION_COLUMNS).rename_axis("top")
-    if len(values) < n_candidates:
+    if len(likeness) < n_candidates:
         expected = f"{n_candidates} are needed; raise n_users"
-        raise InputError(f"{len(values)} users have held-out messages, {expected}.")
-    if topics is None:
-        order = rng.permutation(len(values))
-        groups = order[: len(order) // n_candidates * n_candidates].reshape(-1, n_candidates)
-        ranks = np.concatenate(
-            [rank_true_author(values[np.ix_(g, g)], np.diag(values)[g], rng) for g in groups]
-        )
-    else:
-        distance = -topics.to_numpy(copy=True)
-        np.fill_diagonal(distance, -np.inf)
-        nearest = np.argsort(distance, axis=1)[:, :n_candidates]
-        ranks = rank_true_author(np.take_along_axis(values, nearest, axis=1), np.diag(values), rng)
-    rows, tops = {}, TOP_K if topics is None else TOP_K[:1]
-    for top in tops:
-        is_right, user = pd.Series(ranks < top, dtype=float), pd.Series(np.arange(len(ranks)))
+        raise InputError(f"{len(likeness)} users have held-out messages, {expected}.")
+    rng, values = np.random.default_rng(seed), likeness.to_numpy()
+    users, candidates = (
+        draw_groups(len(values), n_candidates, rng) if topics is None else find_nearest(topics)
+    )
+    ranks = rank_true_author(values[users[:, None], candidates], np.diag(values)[users], rng)
+    rows = {}
+    for top in TOP_K if topics is None else TOP_K[:1]:
+        is_right, user = pd.Series(ranks < top, dtype=float), pd.Series(users)
         accuracy = stats.estimate_rate(is_right, user, seed=seed)
         rows[top] = {**accuracy, "chance": top / n_candidates, "n_users": len(ranks)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("top")[ATTRIBUTION_COLUMNS]
 
 
-def describe_attribution(row: dict, n_candidates: int) -> dict:
-    """A row of ``attribute_authorship`` as a finding (see ``Run.add_finding``)."""
-    sentence = (
-        f"among the measured profiles of {n_candidates} people, the writer's is the nearest to held-out "
-        f"messages in {row['rate']:.0%} of cases (chance {row['chance']:.0%}); it does not show that a model "
-        "can follow it"
-    )
-    ends = {name: row[name] for name in ("ci_low", "ci_high")}
-    return {"sentence": sentence, "value": row["rate"], "n": row["n_users"], **ends}
+def draw_groups(n: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Users in disjoint groups of a size, and of each the candidates: all of the group."""
+    groups = rng.permutation(n)[: n // size * size].reshape(-1, size)
+    return groups.ravel(), np.repeat(groups, size, axis=0)
+
+
+def find_nearest(topics: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """All users, and of each the candidates: they themselves and the five nearest in topic."""
+    likeness = topics.to_numpy(copy=True)
+    np.fill_diagonal(likeness, np.inf)
+    return np.arange(len(likeness)), np.argsort(-likeness, axis=1)[:, : N_NEAREST + 1]
 
 
 def rank_true_author(values: np.ndarray, true: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -84,6 +84,7 @@ KINDS: dict[str, Kind] = {
     "n_trials": whole_number(1),
     "extractor": EXTRACTOR,
     "profile_messages": whole_number(1, null=True),
+    "session": choice(Literal["any", "same", "cross"]),
     "compared_extractor": make_kind(EXTRACTOR.words, WRITER, null=True),
     "n_compared": whole_number(0),
     "reference": PATH,

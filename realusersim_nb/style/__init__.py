@@ -3,6 +3,7 @@
 from realusersim_nb.style.expressions import GREETING, Measure, has, opens_with
 from realusersim_nb.style.features import (
     BY_NAME,
+    COMPARED,
     FEATURES,
     Feature,
     Place,
@@ -21,7 +22,7 @@ from realusersim_nb.style.tables import (
 )
 
 __all__ = ["GREETING", "Measure", "has", "opens_with"]
-__all__ += ["BY_NAME", "FEATURES", "Feature", "Place", "asks_again", "is_question"]
+__all__ += ["BY_NAME", "COMPARED", "FEATURES", "Feature", "Place", "asks_again", "is_question"]
 __all__ += ["repeats", "starts_lower", "typed_text"]
 __all__ += [
     "compute_percentiles",

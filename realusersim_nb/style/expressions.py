@@ -24,7 +24,8 @@ ASKS = re.compile(  # opens like a question: "do you", but not the order "do it"
     rf"{FRAME}(?:(?:who|whose|what|which|why|how)(?:{A}?s|{A}re)?"
     r"|(?:when|where)\s+(?:is|are|was|were|do|does|did|can|could|would|will|should)|where(?:['’]s|s)"
     rf"|is|are|was|were|does|did|can|could|would|should|has|(?:is|are|ca|could|would|does|did)n{A}?t"
-    rf"|(?:will|am|may|shall|do|have|don{A}?t)\s+(?:{SUBJECT}))\b(?!\s*[:=])",
+    rf"|(?:do|have|don{A}?t)\s+(?:you|we|i|they|people|these|those)|(?:will|am|may|shall)\s+(?:{SUBJECT}))\b"
+    r"(?!\s*[:=])",
     re.IGNORECASE,
 )
 ORDER = (

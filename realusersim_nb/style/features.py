@@ -263,4 +263,9 @@ FEATURES = [
     Feature("asks_again", "requests for alternatives", has(AGAIN, later=True)),
 ]
 BY_NAME = {feature.name: feature for feature in FEATURES}
+COMPARED = (
+    "starts_lower lower_i ends_stop unmarked_question words please thanks shorthand opens_with_filler hedges"
+    " repeats follows_up is_question asks_again"
+).split()
+"""The features by which populations are compared (``gap``): few, since each may be a difference by chance."""
 asks_again = BY_NAME["asks_again"].measure

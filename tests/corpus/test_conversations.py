@@ -13,6 +13,7 @@ from realusersim_nb import files
 from realusersim_nb.corpus import loading, shards, splits
 from realusersim_nb.corpus.conversations import FIELDS, Conversations
 from realusersim_nb.corpus.curation import find_new
+from realusersim_nb.errors import InputError
 
 
 def make_talks(n: int) -> list:
@@ -112,3 +113,21 @@ def test_digest_changes_with_the_packages_that_decide(monkeypatch):
     first = shards.digest_curation([], [])
     monkeypatch.setattr(shards, "version", lambda name: "0")
     assert shards.digest_curation([], []) != first
+
+
+def test_held_out_of_the_same_day_or_of_another():
+    days = {"u": ["2023-04-09", "2023-04-09", "2023-04-10"], "v": ["2023-04-09", "2023-04-10", "2023-04-10"]}
+    talks = [
+        make_conversation("a", user=user, number=n).model_copy(update={"day": day})
+        for user, of_user in days.items()
+        for n, day in enumerate(of_user)
+    ]
+    for session in ("same", "cross"):
+        for seed in range(5):
+            profiled, held_out = splits.hold_out(talks, seed=seed, session=session)
+            assert len(held_out) == 2
+            for talk in held_out:
+                known = {c.day for c in profiled if c.user_id == talk.user_id}
+                assert known and (known == {talk.day}) == (session == "same") and len(known) == 1
+    with pytest.raises(InputError, match="no conversation says its day"):
+        splits.hold_out([make_conversation("a", number=n) for n in (0, 1)], seed=0, session="cross")

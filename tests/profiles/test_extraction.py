@@ -1,106 +1,77 @@
 """Style features and profiles: known answers, and nothing in a profile that the user did not write."""
 
 import asyncio
-import math
 import weakref
 
 import numpy as np
 import pytest
 from conftest import SAMPLE, make_conversation
-from toy import LOWER, population
+from toy import LOWER, mixed_users
 
+from realusersim_nb import style
 from realusersim_nb.corpus import conversations, loading, splits
-from realusersim_nb.profiles import extraction, persona, style, verification
+from realusersim_nb.profiles import examples, extraction, persona, verification
 from realusersim_nb.records import Command, Conversation, Profile
 from realusersim_nb.runs.folders import Run
 from realusersim_nb.text import cut_at_word
 
 
-def measure(text, previous=None):
-    row = style.measure_messages([text] if previous is None else [previous, text]).iloc[-1]
-    return row.to_dict()
-
-
-@pytest.mark.parametrize(
-    ("text", "feature", "value"),
-    [
-        ("ok now in python", "starts_lower", 1),
-        ("Write it", "starts_lower", 0),
-        ("i think I can", "lower_i", 0.5),
-        ("really?", "ends_stop", 1),
-        ("do it", "ends_stop", 0),
-        ("how does it work", "unmarked_question", 1),
-        ("how does it work?", "unmarked_question", 0),
-        ("one two three", "words", 3),
-        ("Please do", "please", 1),
-        ("pleased to do", "please", 0),
-        ("dont do it", "shorthand", 1),
-        ("maybe not", "hedges", 1),
-        ("do it", "is_question", 0),
-    ],
-)
-def test_feature_has_its_known_value(text, feature, value):
-    assert measure(text)[feature] == value
-
-
-@pytest.mark.parametrize(
-    ("text", "feature", "value"),
-    [
-        ("sort that list again", "repeats", 2 / 4),
-        ("ok now in python", "opens_with_filler", 1),
-        ("and in java", "follows_up", 1),
-        ("give me 5 more", "asks_again", 1),
-        ("a different one", "asks_again", 1),
-        ("explain it", "asks_again", 0),
-    ],
-)
-def test_feature_of_a_later_message_has_its_known_value(text, feature, value):
-    assert measure(text, previous="sort this list in python")[feature] == value
-
-
-def test_what_a_message_cannot_show_is_missing_not_zero():
-    row = measure("123 !!!")
-    assert all(
-        math.isnan(row[name])
-        for name in ("starts_lower", "lower_i", "repeats", "follows_up", "unmarked_question")
+def people():
+    """Users who mix their habits, one who never uses a capital and one who says please."""
+    lower = [f"make the {thing} longer" for thing in "list table title story poem end text page".split()]
+    polite = [f"Please make the {thing} longer" for thing in "list table title story poem end".split()]
+    apart = (
+        make_conversation(*lower, user="lower"),
+        make_conversation(*polite, "Stop", "Go on", user="polite"),
     )
+    return [*mixed_users(), *apart]
 
 
-LETTER = (
-    "Dear sir, " + "the goods that we ordered have not come and we would like to know why that is so. " * 5
-)
+def test_only_what_surely_sets_a_user_apart_becomes_a_command():
+    extracted = {p.user_id: p for p in extraction.extract_measured(people())}
+    lower, polite = extracted["lower"].commands, extracted["polite"].commands
+    assert "Begin your messages with a lower-case letter: in about 7 of 10 messages." in {
+        c.command for c in lower
+    }
+    assert "Say please: in about 7 of 10 messages." in {c.command for c in polite}
+    for command in [*lower, *polite]:
+        assert command.evidence["sureness"] >= 0.9 and command.evidence["n"] >= 2
+        assert command.evidence["low"] <= command.evidence["value"] <= command.evidence["high"]
 
 
-@pytest.mark.parametrize(
-    ("text", "typed"),
-    [
-        ("make it shorter", "make it shorter"),
-        ("fix\n```\nnot mine\n```", "fix\n "),
-        (f"fix this letter:\n{LETTER}", "fix this letter:"),
-        (f"{LETTER}\n\nmake it shorter", "make it shorter"),
-        (f"fix this\n\n{LETTER}\n\nin german pls", "fix this\n\nin german pls"),
-        (LETTER, LETTER),
-        (f"{LETTER}\n\n{LETTER}", f"{LETTER}\n\n{LETTER}"),
-    ],
-)
-def test_what_was_pasted_and_what_was_typed_are_separated(text, typed):
-    assert style.typed_text(text) == typed
+def test_examples_do_what_their_command_says_and_none_is_used_twice():
+    conversations = people()
+    for profile in extraction.extract_measured(conversations):
+        used = [example for c in profile.commands for example in (*c.examples, *c.without)]
+        assert len(used) == len(set(used))
+        for command in profile.commands:
+            feature = style.BY_NAME[command.evidence["feature"]]
+            if feature.is_count:
+                continue  # what is usual stands in the command
+            measure = feature.measure
+            is_high = float(command.evidence["percentile"] > 0.5)
+            assert {measure(example, "") for example in command.examples} <= {is_high}
+            assert {measure(example, "") for example in command.without} <= {1 - is_high}
 
 
-def test_percentiles_are_middle_ranks():
-    users = style.summarise_users(
-        style.measure_conversations([make_conversation("a " * n, user=str(n)) for n in (1, 2, 3, 4)])
+def test_what_is_done_in_fewer_than_half_of_messages_is_shown_with_and_without():
+    messages = [examples.Written(text, "") for text in ("do it, now", "stop, here", "go on", "fine")]
+    commas = style.BY_NAME["commas"]
+    measured = np.array([[commas.measure(*message)] for message in messages])
+    rare, frequent = (
+        examples.choose_examples(messages, measured, [examples.Trait(commas, 1, 1, is_rare)])
+        for is_rare in (True, False)
     )
-    assert style.compute_percentiles(users, users)["words"].tolist() == [0.125, 0.375, 0.625, 0.875]
+    assert rare == [(["do it, now"], ["go on"])] and frequent == [(["do it, now", "stop, here"], [])]
 
 
-def test_only_what_sets_a_user_apart_becomes_a_command():
-    extracted = {p.user_id: p for p in extraction.extract_measured(population())}
-    assert "Begin your messages with a lower-case letter." in {c.command for c in extracted["low"].commands}
-    assert "Say please when you ask for something." in {c.command for c in extracted["formal"].commands}
-    for command in extracted["low"].commands:
-        assert command.evidence["percentile"] <= 0.2 or command.evidence["percentile"] >= 0.8
-        assert command.evidence["n"] >= 3
+def test_example_is_cut_around_its_trait():
+    text = "Word " * 60 + "and here it is. Is it a question? " + "More words " * 20
+    question = examples.Trait(style.BY_NAME["is_question"], 1, 1, False)
+    piece = examples.find_piece(examples.Written(text, ""), question, True)
+    assert piece in text and "Is it a question?" in piece and len(piece) <= examples.CHARS
+    stop = examples.Trait(style.BY_NAME["ends_period"], 1, 1, False)
+    assert examples.find_piece(examples.Written(text + "End.", ""), stop, True).endswith("words End.")
 
 
 def test_every_example_of_a_measured_profile_is_verbatim():
@@ -123,9 +94,9 @@ def test_examples_that_the_user_did_not_write_are_removed():
 
 def test_long_examples_are_cut_at_a_word_and_stay_verbatim():
     text = "word " * 100
-    cut = cut_at_word(text, extraction.EXAMPLE_CHARS)
-    assert cut in text and len(cut) <= extraction.EXAMPLE_CHARS and cut.endswith("word")
-    assert cut_at_word("x" * 500, extraction.EXAMPLE_CHARS) == "x" * extraction.EXAMPLE_CHARS
+    cut = cut_at_word(text, examples.CHARS)
+    assert cut in text and len(cut) <= examples.CHARS and cut.endswith("word")
+    assert cut_at_word("x" * 500, examples.CHARS) == "x" * examples.CHARS
 
 
 def test_profile_without_examples_holds_none():
@@ -138,7 +109,7 @@ def test_profile_without_examples_holds_none():
 
 def test_profiles_of_a_corpus_on_disk_are_those_of_its_list_and_not_held(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    talks, seen = population(), []
+    talks, seen = people(), []
     path = Run("r", "00_x").folder / "talks.jsonl"
     Run("r", "00_x").save_records("talks", talks)
     places = np.zeros(len(talks), conversations.FIELDS)
@@ -162,6 +133,6 @@ def test_profiles_of_a_corpus_on_disk_are_those_of_its_list_and_not_held(tmp_pat
 def test_table_of_messages_is_small_and_exact():
     talks = [make_conversation("i think I am", "i I i am here", "Sure I am", user=f"u{i}") for i in range(50)]
     messages = style.measure_conversations(talks)
-    assert messages.memory_usage().sum() <= 100 * len(messages) and "text" not in messages
-    assert messages["lower_i"][:3].tolist() == [1 / 2, 2 / 3, 0]
-    assert style.summarise_users(messages)["lower_i"].iloc[0] == pytest.approx((1 / 2 + 2 / 3) / 3, abs=1e-15)
+    assert messages.memory_usage().sum() <= 130 * len(messages) and "text" not in messages
+    assert messages["lower_i"][:3].tolist() == [1, 1, 0] and messages["words"][:3].tolist() == [4, 5, 3]
+    assert style.summarise_users(messages)["lower_i"].iloc[0] == pytest.approx(2 / 3, abs=1e-15)

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from conftest import make_conversation
 
+from realusersim_nb import style
 from realusersim_nb.corpus.splits import group_by_user
-from realusersim_nb.profiles import extraction, population, style
+from realusersim_nb.profiles import extraction, population
 from realusersim_nb.records import Demographic, Profile
 from realusersim_nb.widgets import profiles
 

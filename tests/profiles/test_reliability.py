@@ -1,10 +1,12 @@
 """Reliability of profiles, on users whose traits are known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import make_conversation
 
-from realusersim_nb.profiles import reliability, style
+from realusersim_nb import style
+from realusersim_nb.profiles import reliability
 
 
 def make_users(n_users: int, n_messages: int, *, number: int = 0, like_themselves: bool = True):
@@ -33,10 +35,11 @@ def test_stable_traits_agree_more_the_more_messages_and_chance_does_not():
 
 
 def identify(*sides, **settings):
-    return reliability.attribute_authorship(*map(style.measure_conversations, sides), **settings)
+    likeness = reliability.compare_features(*map(style.measure_conversations, sides))
+    return reliability.attribute_authorship(likeness, **settings)
 
 
-def test_nearest_profile_finds_its_user_above_chance_and_not_where_users_are_alike():
+def test_likeliest_writer_is_the_user_above_chance_and_not_where_users_are_alike():
     table = identify(make_users(60, 40), make_users(60, 40, number=1), n_candidates=30)
     assert table.loc[1, "ci_low"] > table.loc[1, "chance"] == 1 / 30
     assert table.loc[5, "rate"] > table.loc[1, "rate"]
@@ -45,15 +48,37 @@ def test_nearest_profile_finds_its_user_above_chance_and_not_where_users_are_ali
     assert table.loc[1, "ci_low"] <= table.loc[1, "chance"]
 
 
+def test_strangers_nearest_in_topic_are_five():
+    likeness = pd.DataFrame(np.eye(12))
+    table = reliability.attribute_authorship(likeness, likeness)
+    assert table.index.tolist() == [1] and table.loc[1, "chance"] == 1 / 6 and table.loc[1, "rate"] == 1
+
+
+def test_commands_of_people_hold_and_those_of_nobody_are_chance():
+    known, unseen = (style.measure_conversations(make_users(80, 20, number=n)) for n in (0, 1))
+    table = reliability.tabulate_holding(reliability.measure_holding(known, unseen))
+    assert table.loc["all", "ci_low"] > 2 * table.loc["all", "stranger"]
+    assert reliability.measure_false_discovery(known).loc["all", "rate"] < 0.05
+    alike = style.measure_conversations(make_users(80, 20, like_themselves=False))
+    assert reliability.measure_false_discovery(alike).loc["all", "commands"] <= 1
+
+
+def test_copies_of_known_messages_are_marked_of_their_user_only():
+    template = "translate this text into simple French"
+    known = [make_conversation(template, user="a"), make_conversation("no", user="b")]
+    unseen = [make_conversation(template, "now stop", user="a"), make_conversation(template, user="b")]
+    assert reliability.find_copies(known, unseen).tolist() == [True, False, False]
+
+
 def test_interval_of_authorship_attribution_is_drawn_by_the_seed(monkeypatch):
     def give_seed(values, clusters, *, seed=None):
         return dict.fromkeys(["rate", "ci_low", "ci_high"], seed)
 
     monkeypatch.setattr(reliability.stats, "estimate_rate", give_seed)
-    table = identify(make_users(40, 6), make_users(40, 6, number=1), n_candidates=40, seed=7)
+    table = reliability.attribute_authorship(pd.DataFrame(np.eye(40)), n_candidates=40, seed=7)
     assert table["ci_low"].tolist() == [7, 7]
 
 
 def test_too_few_users_are_an_error():
     with pytest.raises(ValueError, match="3 users have held-out messages, 50 are needed"):
-        identify(make_users(3, 4), make_users(3, 4, number=1))
+        reliability.attribute_authorship(pd.DataFrame(np.eye(3)))

@@ -5,9 +5,11 @@ import json
 import pandas as pd
 import pytest
 from conftest import make_conversation, with_models
-from toy import FORMAL, LOWER, population
+from toy import FORMAL, LOWER, mixed_users
 
-from realusersim_nb.profiles import extraction, style, verification
+from realusersim_nb import style
+from realusersim_nb.profiles import extraction, verification
+from realusersim_nb.profiles.commands import COMMANDS
 from realusersim_nb.records import Command, Demographic, Profile
 
 TALK = [make_conversation(*LOWER, user="low")]
@@ -17,12 +19,14 @@ def command(text, dimension="capitalization", **more):
     return Command(dimension=dimension, command=text, **more)
 
 
-@pytest.mark.parametrize("feature", style.FEATURES, ids=lambda f: f.name)
-def test_every_measured_command_claims_what_it_was_made_from(feature):
-    for direction, text in zip((1, -1), style.COMMANDS[feature.name], strict=True):
-        if text:
-            claims = verification.find_claims(command(text.format(value=9), feature.dimension))
-            assert claims[0] == (feature.name, direction)
+@pytest.mark.parametrize("name", [name for name in verification.CLAIMS if name in COMMANDS])
+def test_every_measured_command_claims_what_it_was_made_from(name):
+    feature = style.BY_NAME[name]
+    for direction, end in ((1, "high"), (-1, "low")):
+        text = COMMANDS[name][end]
+        if text and not feature.is_count:
+            claims = verification.find_claims(command(text, feature.dimension))
+            assert claims[:1] == [(name, direction)]
 
 
 @pytest.mark.parametrize(
@@ -30,8 +34,8 @@ def test_every_measured_command_claims_what_it_was_made_from(feature):
     [
         ("Never capitalize your messages", "capitalization", ("starts_lower", 1)),
         ("Use all lowercase letters", "capitalization", ("starts_lower", 1)),
-        ("Keep it brief", "message length", ("words", -1)),
-        ("Avoid long messages", "message length", ("words", -1)),
+        ("Keep it brief", "message length", ("later_words", -1)),
+        ("Avoid long messages", "message length", ("later_words", -1)),
         ("Do not say please", "formality", ("please", -1)),
         ("Write in a warm tone", "formality", None),
     ],
@@ -40,13 +44,18 @@ def test_claims_of_a_models_command_are_read(text, dimension, claim):
     assert verification.find_claims(command(text, dimension))[:1] == ([claim] if claim else [])
 
 
-def test_command_that_measurement_denies_is_flagged_and_others_are_not():
-    percentiles = pd.Series({feature.name: 0.9 for feature in style.FEATURES})
+def test_command_that_measurement_denies_is_flagged_and_others_get_their_dose():
+    figures = {"value": 0.9, "low": 0.7, "high": 1.0, "population": 0.4, "percentile": 0.9, "n": 9}
+    chances = {"is_low": 0.0, "is_high": 0.95, "above": 0.99}
+    user = pd.DataFrame({"starts_lower": figures | chances}).T
     profile = Profile(
         user_id="low", commands=[command("Start with a capital letter"), command("Start in lowercase ")]
     )
-    verified, checks = verification.verify_profile(profile, TALK, percentiles)
-    assert [c.contradicted for c in verified.commands] == ["starts_lower is at percentile 0.90", ""]
+    verified, checks = verification.verify_profile(profile, TALK, user)
+    denied, kept = verified.commands
+    assert denied.contradicted and not denied.evidence and not kept.contradicted
+    assert kept.command == "Start in lowercase: in about 9 of 10 messages."
+    assert kept.evidence["sureness"] == 0.95 and kept.evidence["n"] == 9
     assert checks["contradicted"].tolist() == [True, False]
 
 
@@ -111,7 +120,7 @@ def test_hybrid_keeps_what_measurement_allows_and_fills_the_gaps(endpoint):
     def run(extractor):
         return with_models(
             lambda models: extraction.extract_profiles(
-                TALK, extractor, population=population(), models=models
+                TALK, extractor, population=[*TALK, *mixed_users()], models=models
             )
         )
 
@@ -119,10 +128,10 @@ def test_hybrid_keeps_what_measurement_allows_and_fills_the_gaps(endpoint):
     assert [len(c.examples) for c in written.commands] == [1, 1, 0] and written.demographics[
         "age"
     ].source == "inferred"
-    assert checks["contradicted"].tolist() == [True, False, False]
+    assert checks["contradicted"].tolist() == [True, False, True]
     (hybrid,), _ = run("hybrid:m")
     texts = [c.command for c in hybrid.commands]
-    assert texts[0] == "Be casual." and "Begin your messages with a lower-case letter." in texts
+    assert texts[0] == "Be casual." and hybrid.commands[1].evidence["sureness"] >= 0.9
     assert "Start with a capital letter." not in texts and "Repeat yourself." not in texts
     assert hybrid.extractor == "hybrid:m"
 

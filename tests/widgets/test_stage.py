@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from conftest import SAMPLE, make_conversation, with_models
 
-from realusersim_nb import records
+from realusersim_nb import records, style
 from realusersim_nb.corpus import loading, splits
 from realusersim_nb.llm import cache, client
 from realusersim_nb.llm.replies import write_replies
-from realusersim_nb.profiles import extraction, style
+from realusersim_nb.profiles import extraction
 from realusersim_nb.pt3 import cases, judges
 from realusersim_nb.simulators import conditions, users
 from realusersim_nb.widgets.profiles import show_growth
@@ -168,7 +168,7 @@ def test_first_notebook_runs_from_recorded_replies_where_no_model_is_installed(t
     for name in ("notebooks", "data"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "sitecustomize.py").write_text(
-        'import sys\nsys.modules["xllamacpp"] = None  # as if not installed\n'
+        'import sys\nsys.modules["openvino_genai"] = None  # as if not installed\n'
     )
     command = [sys.executable, "-m", "realusersim_nb", "run", "00", "--run-name", "recorded"]
     surroundings = os.environ | {"PYTHONPATH": str(tmp_path), "REALUSERSIM_HOME": str(tmp_path / "home")}

@@ -25,6 +25,7 @@ async def serve(model: Path, folder: Path, port: int) -> None:
     address = folder / "server.json"
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     address.write_text(json.dumps({"url": url, "pid": os.getpid()}), encoding="utf-8")
+    print(f"{EMBEDDED.model} is served at {url}", flush=True)  # the log's first line
     while True:
         await asyncio.sleep(1)
         try:

@@ -13,15 +13,14 @@ from xml.etree import ElementTree
 import numpy as np
 import openvino
 import openvino_genai as genai
+from filelock import FileLock
 
 CONTEXT = 16_384  # tokens of a prompt and its reply
 PROPERTIES = {"KV_CACHE_PRECISION": "f16", "ENABLE_CPU_PINNING": False}
 """Keys and values at the precision they are computed in: so a text gets the same probabilities in one piece
-or in two, and from the prefix cache or not. Threads that may move are as fast on an idle machine, and much
-faster where another program takes a core (``benchmarks/bench_embedded.py``)."""
-Output = tuple[
-    list[int], list[float], str
-]  # new tokens, their log-probabilities, the reason of the end or ""
+or in two, and from the prefix cache or not. Threads that may move wait less for cores that others use."""
+Output = tuple[list[int], list[float], str]
+"""New tokens, their log-probabilities, and the reason of the end or ""."""
 
 
 def convert_model(gguf: Path) -> Path:
@@ -30,18 +29,19 @@ def convert_model(gguf: Path) -> Path:
     A start from it takes half as long, and the memory of its weights is shared.
     """
     folder = gguf.with_name(f"{gguf.stem}-openvino-{openvino.__version__.split('-')[0]}")
-    if folder.exists():
-        return folder
-    work = folder.with_name(f"{folder.name}.unfinished")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    os.link(gguf, work / gguf.name)  # the library writes beside the file that it reads
-    options = {"enable_save_ov_model": True}
-    tokenizer = genai.Tokenizer(work / gguf.name, **options)
-    genai.ContinuousBatchingPipeline(work / gguf.name, tokenizer, make_scheduler(), "CPU", **options)
-    (work / gguf.name).unlink()
-    lift_limit(work / "openvino_tokenizer.xml")
-    return work.replace(folder)
+    with FileLock(f"{folder}.lock"):
+        if folder.exists():
+            return folder
+        work = folder.with_name(f"{folder.name}.unfinished")
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        os.link(gguf, work / gguf.name)  # the library writes beside the file that it reads
+        options = {"enable_save_ov_model": True}
+        tokenizer = genai.Tokenizer(work / gguf.name, **options)
+        genai.ContinuousBatchingPipeline(work / gguf.name, tokenizer, make_scheduler(), "CPU", **options)
+        (work / gguf.name).unlink()
+        lift_limit(work / "openvino_tokenizer.xml")
+        return work.replace(folder)
 
 
 def lift_limit(tokenizer: Path) -> None:
@@ -58,9 +58,10 @@ def lift_limit(tokenizer: Path) -> None:
 
 
 def make_scheduler(*, prefix_caching: bool = False) -> genai.SchedulerConfig:
-    """How requests share a step: up to 16 of them, 256 tokens, and 2 GB of keys and values."""
+    """How requests share a step: up to 16 of them, 256 tokens, and 1 or 2 GB of keys and values."""
     scheduler = genai.SchedulerConfig()
-    scheduler.cache_size, scheduler.max_num_seqs, scheduler.max_num_batched_tokens = 2, 16, 256
+    scheduler.max_num_seqs, scheduler.max_num_batched_tokens = 16, 256
+    scheduler.cache_size = 2 if prefix_caching else 1
     scheduler.enable_prefix_caching = prefix_caching
     return scheduler
 

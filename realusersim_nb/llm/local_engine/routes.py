@@ -14,6 +14,7 @@ from aiohttp import web
 from realusersim_nb.llm.local_engine.engine import CONTEXT, Engine, Vocabulary
 
 SAMPLING = {"top_k": 40, "top_p": 0.95, "min_p": 0.05}  # where a request names none
+PADDING = 8  # tokens after a scored text: steps of fewer than 7 round in another way
 CALL_MARKS = [("<tool_call>\n", "\n</tool_call>"), ("", "")]  # small models often forget them
 
 
@@ -83,29 +84,39 @@ class Server:
         return response
 
     async def complete_text(self, request: web.Request) -> web.Response:
-        """``/v1/completions``; ``echo`` and ``logprobs`` give the log-probability of each prompt token."""
+        """``/v1/completions``; ``echo`` and ``logprobs`` give the log-probability of each prompt token.
+
+        With ``echo`` and ``max_tokens`` 0 nothing is written, as with vLLM.
+        """
         body = await request.json()
-        prompt, about = body["prompt"], self.describe("text_completion")
+        prompt, scored = body["prompt"], body.get("logprobs") is not None
         ids = self.vocabulary.encode(prompt) if isinstance(prompt, str) else prompt
         config = self.read_config(body, ids)
-        if body.get("logprobs") is None:
-            text, reason, usage = await self.collect(ids, config)
-            text = (self.vocabulary.join(ids).decode(errors="replace") if body.get("echo") else "") + text
-            choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": reason}
-            return web.json_response(about | {"choices": [choice], "usage": usage})
-        config.logprobs, config.echo = 1, bool(body.get("echo"))
-        tokens, scores, reason = [], [], ""
-        async for output in (self.scorer if config.echo else self.writer).run(ids, config):
-            tokens, scores, reason = tokens + output[0], scores + output[1], output[2]
+        config.logprobs = int(scored)
+        tokens, scores, reason = [], [], "length"
+        if body.get("echo"):
+            tokens, scores = ids, await self.score_prompt(ids) if scored else []
+        if body.get("max_tokens") != 0:
+            async for output in self.writer.run(ids, config):
+                tokens, scores, reason = tokens + output[0], scores + output[1], output[2]
         pieces = [self.vocabulary.pieces[number] for number in tokens]
         choice = {
             "index": 0,
             "text": b"".join(pieces).decode(errors="replace"),
-            "logprobs": describe_tokens(pieces, [None, *scores[1:]] if config.echo else scores),
+            "logprobs": describe_tokens(pieces, scores) if scored else None,
             "finish_reason": reason,
         }
-        usage = count_usage(len(ids), len(tokens) - len(ids) * config.echo)
-        return web.json_response(about | {"choices": [choice], "usage": usage})
+        usage = count_usage(len(ids), len(tokens) - len(ids) * bool(body.get("echo")))
+        answer = self.describe("text_completion") | {"choices": [choice], "usage": usage}
+        return web.json_response(answer)
+
+    async def score_prompt(self, ids: list[int]) -> list[float | None]:
+        """The log-probability of each token after those before it; the first has none."""
+        config = genai.GenerationConfig(apply_chat_template=False, max_new_tokens=1, echo=True, logprobs=1)
+        scores = []
+        async for _, some, _ in self.scorer.run(ids + [ids[0]] * PADDING, config):
+            scores += some
+        return [None, *scores[1 : len(ids)]]
 
     def describe(self, kind: str) -> dict:
         """The fields that every answer begins with."""
