@@ -114,8 +114,8 @@ def describe_identification(row: dict, n_candidates: int) -> dict:
     """A row of ``reliability.identify_users`` as a finding (see ``Run.add_finding``)."""
     sentence = (
         f"{row['by']} give {row['rate']:.0%} of users' unseen messages to their writer, among {n_candidates} "
-        f"people {row['strangers']} ({row['split']}; chance {row['chance']:.0%}); it does not show that a model "
-        "can write like that"
+        f"people {row['strangers']} ({row['split']}; chance {row['chance']:.0%}); it does not show that a "
+        "model can write like that"
     )
     ends = {name: row[name] for name in ("ci_low", "ci_high")}
     return {"sentence": sentence, "value": row["rate"], "n": row["n_users"], **ends}
