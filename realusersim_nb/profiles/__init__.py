@@ -11,7 +11,7 @@ from realusersim_nb.profiles.persona import make_persona, render_profile, tabula
 from realusersim_nb.profiles.population import (
     collect_words,
     count_demographics,
-    describe_attribution,
+    describe_identification,
     find_topics,
     map_users,
     measure_topic_coverage,
@@ -44,7 +44,7 @@ __all__ += ["collect_words", "count_demographics", "find_topics", "map_users", "
 __all__ += ["draw_released_cases", "export_profiles", "find_judge_prompt", "write_cases"]
 __all__ += ["attribute_authorship", "compare_features", "compare_texts", "find_copies", "identify_users"]
 __all__ += ["measure_false_discovery"]
-__all__ += ["describe_attribution", "measure_holding", "measure_sides", "measure_split_half", "shuffle_users"]
-__all__ += ["tabulate_holding"]
+__all__ += ["measure_holding", "measure_sides", "measure_split_half", "shuffle_users", "tabulate_holding"]
+__all__ += ["describe_identification"]
 __all__ += ["describe_features", "measure_conversations", "measure_messages", "summarise_users"]
 __all__ += ["tabulate_checks", "typed_text"]

@@ -110,12 +110,12 @@ def count_demographics(profiles: list[Profile]) -> pd.DataFrame:
     return table.reindex(columns=["extracted", "inferred"], fill_value=0)
 
 
-def describe_attribution(row: dict, n_candidates: int) -> dict:
-    """A row of ``attribute_authorship`` as a finding (see ``Run.add_finding``)."""
+def describe_identification(row: dict, n_candidates: int) -> dict:
+    """A row of ``reliability.identify_users`` as a finding (see ``Run.add_finding``)."""
     sentence = (
-        f"among the measured profiles of {n_candidates} people, the writer's is the nearest to held-out "
-        f"messages in {row['rate']:.0%} of cases (chance {row['chance']:.0%}); it does not show that a model "
-        "can follow it"
+        f"{row['by']} give {row['rate']:.0%} of users' unseen messages to their writer, among {n_candidates} "
+        f"people {row['strangers']} ({row['split']}; chance {row['chance']:.0%}); it does not show that a "
+        "model can write like that"
     )
     ends = {name: row[name] for name in ("ci_low", "ci_high")}
     return {"sentence": sentence, "value": row["rate"], "n": row["n_users"], **ends}

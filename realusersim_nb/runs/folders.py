@@ -29,6 +29,7 @@ from realusersim_nb.records import Conversation, Profile
 from realusersim_nb.runs.parameters import check_value
 from realusersim_nb.runs.summary import describe_code, read_parameters, write_summary
 
+LEAST = 10  # users or tasks of a finding
 COUNTS = ["prompt_tokens", "completion_tokens"]
 R = TypeVar("R", bound=BaseModel)
 
@@ -132,11 +133,11 @@ class Run:
         p: float | None = None,
     ) -> None:
         """Add a result to ``findings`` in the run's summary: one sentence (what, and what it does not show),
-        its value, 95 % interval, number of units and p. A value that is not a number is no finding.
+        its value, 95 % interval, number of units and p. Of fewer than ten units, or without a value, none is.
         """
         figures = {"value": value, "ci_low": ci_low, "ci_high": ci_high, "p": p}
         shown = {name: None if pd.isna(figure) else float(figure) for name, figure in figures.items()}
-        if shown["value"] is not None:
+        if shown["value"] is not None and n >= LEAST:
             about = {"notebook": self.folder.name, "sentence": sentence, "n": int(n)}
             self.findings.append(about | shown)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from realusersim_nb.corpus.conversations import count_messages, number_users
 from realusersim_nb.corpus.splits import Talks, group_by_user
+from realusersim_nb.errors import InputError
 from realusersim_nb.llm.models import Models
 from realusersim_nb.records import Conversation, Demonstration, Profile
 from realusersim_nb.simulators.sentences import state_requests
@@ -28,11 +29,18 @@ def draw_messages(texts: Iterable[str], n: int, *, seed: int) -> list[str]:
 
 
 def keep_demonstrable(held_out: Talks, profiled: Talks, *, n: int) -> list[Conversation]:
-    """The held-out conversations of users with at least ``n`` messages in what profiles are made from."""
+    """The held-out conversations of users with at least ``n`` messages in what profiles are made from.
+
+    InputError if there are held-out conversations, but none of such a user.
+    """
     users, counts = number_users(profiled)[1], count_messages(profiled)
     totals = np.bincount(number_users(profiled)[0], weights=counts, minlength=len(users))
     enough = {user for user, total in zip(users, totals, strict=True) if total >= n}
-    return [c for c in held_out if c.user_id in enough]
+    kept = [c for c in held_out if c.user_id in enough]
+    if len(held_out) and not kept:
+        problem = f"no user with a held-out conversation has {n} messages in others"
+        raise InputError(f"{problem}; lower n_demonstrations or give a larger corpus.")
+    return kept
 
 
 async def add_demonstrations(

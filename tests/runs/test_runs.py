@@ -300,7 +300,8 @@ def test_findings_of_all_notebooks_are_in_the_summary(tmp_path, monkeypatch):
     for notebook in ("02_two", "03_three"):
         run = folders.Run("r", notebook)
         run.add_finding(f"seen in {notebook}", 0.5, ci_low=0.4, ci_high=float("nan"), n=24)
-        run.add_finding("not measured", float("nan"), n=0)
+        run.add_finding("not measured", float("nan"), n=24)
+        run.add_finding("of nine people", 0.5, n=9)
         run.finish()
     summary = json.loads((tmp_path / "outputs/r/summary.json").read_text(encoding="utf-8"))
     figures = {"value": 0.5, "ci_low": 0.4, "ci_high": None, "n": 24, "p": None}

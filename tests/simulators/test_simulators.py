@@ -106,6 +106,14 @@ def test_demonstrations_are_the_users_messages_with_a_neutral_sentence_each(endp
     )
 
 
+def test_cases_are_of_users_with_enough_messages_elsewhere():
+    held_out, profiled = [make_conversation("a", user=u, number=1) for u in "abd"], CONVERSATIONS[:2]
+    kept = demonstrations.keep_demonstrable(held_out, profiled, n=3)
+    assert [c.user_id for c in kept] == ["a", "b"]
+    with pytest.raises(ValueError, match="has 4 messages in others; lower n_demonstrations"):
+        demonstrations.keep_demonstrable(held_out, profiled, n=4)
+
+
 # --- sentences ---------------------------------------------------------------------------------
 
 
