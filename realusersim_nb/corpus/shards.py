@@ -14,6 +14,7 @@ from functools import partial
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
+from sys import intern
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def merge_shards(folder: Path, n: int, skip_steps: Collection[str]) -> tuple[Con
             funnel.add(**json.loads(str(saved["counts"])), passed=saved["passed"])
             ids = json.loads(str(saved["users"]))
             rows = np.zeros(len(ids), FIELDS)
-            rows["file"], rows["user"] = number, [users.setdefault(user, len(users)) for user in ids]
+            rows["file"], rows["user"] = number, [users.setdefault(intern(user), len(users)) for user in ids]
             for name in ("start", "continues", "n"):
                 rows[name] = saved[name]
             bands.append(saved["bands"])

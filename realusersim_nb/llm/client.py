@@ -13,10 +13,9 @@ from dataclasses import replace
 import httpx
 import openai
 from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
-from pydantic_core import from_json
 
 from realusersim_nb.llm import local_server
-from realusersim_nb.llm.answers import Events, is_stream, read_completion, read_embeddings
+from realusersim_nb.llm.answers import Events, is_stream, read_completion, read_embeddings, read_scores
 from realusersim_nb.llm.endpoints import EMBEDDED, Endpoint, EndpointError, find_key, hide_secrets
 from realusersim_nb.llm.errors import GARBLED, REMEDIES, WORTH_RETRYING, CallFailed, Concern, read_fault
 from realusersim_nb.llm.forms import FORMS, Form, names_field, propose, read_form
@@ -103,6 +102,8 @@ class Connection:
             reply = read_embeddings(answer, about, n, count_tokens(request))
             self.width = parse_embeddings(reply, n, self.width).shape[1]
             return reply
+        if "prompt" in request:
+            return read_scores(await self.post("completions", request), about)
         show = None if "tools" in request else WATCHER.get()
         answer = await self._stream(request, show) if show else None
         if answer is None:
@@ -177,6 +178,8 @@ class Connection:
             if len(self._refused) < max(SEVERAL, self.answered // 10):
                 return CallFailed("refused", self.endpoint.hide_key(failure.detail)[:500])
         concern = "field" if named and failure.concern != "tokens" else failure.concern
+        if "prompt" in request and concern not in ("key", "account"):
+            concern = "scores"
         return explain_failure(self.endpoint, failure, concern)
 
     def _count_retries(self, failure: CallFailed) -> int:
@@ -289,12 +292,3 @@ def watch_replies(show: Watcher) -> Iterator[None]:
         yield
     finally:
         WATCHER.reset(token)
-
-
-def read_fields(text: str) -> dict[str, str]:
-    """The text fields of a JSON reply that is still coming, the last one as far as it has come."""
-    try:
-        fields = from_json(text, allow_partial="trailing-strings")
-    except ValueError:
-        return {}
-    return {k: v for k, v in fields.items() if isinstance(v, str)} if isinstance(fields, dict) else {}

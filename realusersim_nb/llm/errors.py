@@ -3,11 +3,13 @@
 import json
 import re
 import ssl
+import threading
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import aiohttp
 import httpx
@@ -29,7 +31,9 @@ FailureKind = Literal[
     "server",  # 5xx and the like
     "rejected",  # no call of this kind can work
 ]
-Concern = Literal["", "key", "account", "address", "model", "tokens", "field", "proxy", "certificate"]
+Concern = Literal[
+    "", "key", "account", "address", "model", "tokens", "field", "proxy", "certificate", "scores"
+]
 WORTH_RETRYING = {"timeout", "unreachable", "disconnected", "throttled", "server"}
 
 
@@ -63,6 +67,17 @@ class Outcome(Generic[T]):
 
     def __str__(self) -> str:
         return str(self.failure or self.result)
+
+
+async def complete(task: Coroutine[Any, Any, T], stopped: threading.Event) -> Outcome[T]:
+    """What became of a task; ``stopped`` is set by an error that is raised, or when the task is cancelled."""
+    try:
+        return Outcome(await task)
+    except CallFailed as failure:
+        return Outcome(failure=failure)
+    except BaseException:
+        stopped.set()
+        raise
 
 
 def list_results(outcomes: list[Outcome[T]]) -> list[T]:
@@ -132,6 +147,7 @@ REMEDIES: dict[Concern, str] = {
     "https_proxy, or name the host in no_proxy.",
     "certificate": "there is no secure connection: name the file of its certificate's authority in "
     "SSL_CERT_FILE, or write http:// for a server without one.",
+    "scores": "it gives no log-probabilities of a prompt; vLLM does, and 'embedded'.",
     "": "check the name of the model, the environment variable {env}, and `omit` and `options` in "
     "endpoints.yaml if a field is named.",
 }

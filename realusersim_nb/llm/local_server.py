@@ -1,8 +1,8 @@
 """The server of the embedded model: Qwen2.5-Coder-1.5B-Instruct, Q4_K_M (Apache-2.0).
 
-The model file is installed as 22 data-only wheels, whose bytes are joined once and checked. llama.cpp's
-OpenAI-compatible server runs in its own process, shared by every notebook of a run, and ends with the last
-process that uses it.
+The model file is installed as 22 data-only wheels, whose bytes are joined once and checked. The server
+(``local_engine``) runs in its own process, shared by every notebook of a run, and ends with the last process
+that uses it.
 """
 
 import hashlib
@@ -26,11 +26,8 @@ from realusersim_nb.llm.endpoints import EMBEDDED, EMBEDDED_SHA256, EndpointErro
 from realusersim_nb.parallel.bars import show_bar
 
 N_WHEELS, MODEL_FILE = 22, f"{EMBEDDED.model}.gguf"
-CONTEXT = 16_384  # tokens a slot
-START_SECONDS = 120  # for the server to start
-SLEEP_SOONER = {"GOMP_SPINCOUNT": "1000"}
-"""Threads that wait for each other sleep sooner: as fast on an idle machine, and where another program takes
-one of two cores, five times as fast (``benchmarks/bench_embedded.py``)."""
+START_SECONDS = 300  # for the server to start, on a busy machine and with the model to convert
+ANSWER_SECONDS = 60  # for the server to answer that it is up, while it reads a long prompt
 
 
 class LocalServerError(EndpointError):
@@ -71,7 +68,7 @@ def is_installed() -> bool:
         has_file = (cache_folder() / MODEL_FILE).exists() or len(list(find_wheel_files())) == N_WHEELS
     except LocalServerError:
         return False
-    return has_file and find_spec("xllamacpp") is not None
+    return has_file and find_spec("openvino_genai") is not None
 
 
 def join_files(sources: list[Path], path: Path, *, sha256: str) -> None:
@@ -106,7 +103,8 @@ def find_server(folder: Path) -> str | None:
     """URL of the server that answers, if there is one."""
     try:
         url = json.loads((folder / "server.json").read_text(encoding="utf-8"))["url"]
-        httpx.get(f"{url}/health", timeout=5, trust_env=False).raise_for_status()  # never by a proxy
+        answer = httpx.get(f"{url}/health", timeout=ANSWER_SECONDS, trust_env=False)  # never by a proxy
+        answer.raise_for_status()
         return url
     except (OSError, ValueError, KeyError, httpx.HTTPError):
         return None
@@ -119,18 +117,19 @@ def start_server(model: Path, folder: Path) -> str:
     """
     log, port = folder / "server.log", os.environ.get("REALUSERSIM_PORT", "0")
     (folder / "server.json").unlink(missing_ok=True)
-    command = [sys.executable, "-m", "realusersim_nb.llm.local_server", str(model), str(folder), port]
-    environment = SLEEP_SOONER | os.environ
+    command = [sys.executable, "-m", "realusersim_nb.llm.local_engine", str(model), str(folder), port]
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True, env=environment)
+        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
     started = time.monotonic()
-    while (url := find_server(folder)) is None:
-        if process.poll() is not None or time.monotonic() - started > START_SECONDS:
-            process.kill()
-            raise LocalServerError(
-                f"the embedded model's server did not start (port {port}):\n{read_log_end(log)}"
-            )
-        time.sleep(0.1)
+    with show_bar(None, "starting the embedded model", bar_format="{desc} {elapsed}", leave=False) as bar:
+        while (url := find_server(folder)) is None:
+            if process.poll() is not None or time.monotonic() - started > START_SECONDS:
+                process.kill()
+                raise LocalServerError(
+                    f"the embedded model's server did not start (port {port}):\n{read_log_end(log)}"
+                )
+            time.sleep(0.1)
+            bar.update()
     return url
 
 
@@ -149,32 +148,3 @@ def living_holders(folder: Path) -> Iterator[str]:
             yield file.name
         else:
             file.unlink(missing_ok=True)
-
-
-def run_server(model: str, folder: Path, port: int) -> None:
-    """Be the server process: write the address, then wait until no process uses it."""
-    import xllamacpp
-
-    params = xllamacpp.CommonParams()
-    params.model.path = model
-    params.model_alias = {EMBEDDED.model}
-    params.hostnames, params.port = ["127.0.0.1"], port
-    params.cors_origins = "http://127.0.0.1"  # no web page elsewhere may use it
-    params.n_parallel, params.n_ctx = EMBEDDED.max_concurrency, EMBEDDED.max_concurrency * CONTEXT
-    params.cache_prompt = True  # a shared prompt prefix is read once
-    try:
-        server = xllamacpp.Server(params)
-    except RuntimeError as error:
-        sys.exit(str(error))  # the log's lines before this one have the reason
-    address = folder / "server.json"
-    address.write_text(json.dumps({"url": server.listening_address, "pid": os.getpid()}), encoding="utf-8")
-    while True:
-        time.sleep(1)
-        with FileLock(folder / "lock"):  # no process can begin to use a server that is about to end
-            if not list(living_holders(folder)):
-                address.unlink(missing_ok=True)
-                os._exit(0)  # the server's threads have nothing to save
-
-
-if __name__ == "__main__":
-    run_server(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

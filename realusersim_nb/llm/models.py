@@ -25,16 +25,24 @@ from realusersim_nb.errors import InputError
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.client import Connection
 from realusersim_nb.llm.endpoints import Endpoint, EndpointError, find_endpoint
-from realusersim_nb.llm.errors import CallFailed, Outcome
+from realusersim_nb.llm.errors import CallFailed, Outcome, complete
 from realusersim_nb.llm.replies import (
     Reply,
     ToolReply,
     parse_embeddings,
     parse_json,
+    parse_scores,
     parse_text,
     parse_tool_calls,
 )
-from realusersim_nb.llm.requests import add_schema, make_request, repair_request, request_key
+from realusersim_nb.llm.requests import (
+    add_schema,
+    explain_missing,
+    make_request,
+    make_scoring_request,
+    repair_request,
+    request_key,
+)
 from realusersim_nb.llm.usage import CALLS_FILE, Budget, Usage, note_call
 from realusersim_nb.parallel.bars import show_bar
 from realusersim_nb.parallel.limits import STOPPED
@@ -147,6 +155,17 @@ class Models:
         finally:
             self._show_usage()
 
+    async def score(self, model: str, prompt: str, continuation: str) -> list[float]:
+        """The log-probability of each token of ``continuation`` after ``prompt`` (texts as they are, without
+        a chat template); the first token of all has none. EndpointError from an endpoint that gives none.
+        """
+        connection = self._connect(model)
+        request = make_scoring_request(connection.endpoint, prompt + continuation)
+        try:
+            return parse_scores(await self._reply(connection, request, 0), len(prompt))
+        finally:
+            self._show_usage()
+
     async def embed(self, model: str, texts: list[str]) -> np.ndarray:
         """Embeddings of texts, float32, a row a text, cached like replies; EndpointError without them."""
         connection = self._connect(model)
@@ -240,11 +259,7 @@ class Models:
             connection.answered += 1
             return reply
         if self.llm_mode == "replay":
-            text = request["input"][-1] if "input" in request else request["messages"][-1]["content"]
-            raise EndpointError(
-                f"replay: no recorded reply of model {request['model']!r} to the prompt that ends "
-                f"{text[-80:]!r} (call {key[:12]}); run once with llm_mode live or record."
-            )
+            raise explain_missing(request, key)
         async with self._budget.reserve(connection.endpoint, request):
             reply = await connection.call(request, key)
             self._count(connection.endpoint, reply)
@@ -265,14 +280,3 @@ class Models:
         if self._bar is not None:
             self._bar.set_postfix_str(", ".join(filter(None, [str(self.usage), words])), refresh=False)
             self._bar.update(0)  # draws it twice a second at most
-
-
-async def complete(task: Coroutine[Any, Any, T], stopped: threading.Event) -> Outcome[T]:
-    """What became of a task; ``stopped`` is set by an error that is raised, or when the task is cancelled."""
-    try:
-        return Outcome(await task)
-    except CallFailed as failure:
-        return Outcome(failure=failure)
-    except BaseException:
-        stopped.set()
-        raise

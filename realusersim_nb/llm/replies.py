@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from realusersim_nb.errors import StudyError
 from realusersim_nb.llm.errors import CallFailed
@@ -139,6 +140,12 @@ def parse_embeddings(reply: Reply, n: int, width: int | None) -> np.ndarray:
     return values.reshape(n, -1)
 
 
+def parse_scores(reply: Reply, start: int) -> list[float]:
+    """The log-probabilities of the tokens that begin at character ``start`` or later."""
+    columns = json.loads(reply.text)
+    return [s for place, s in zip(columns["places"], columns["scores"], strict=True) if place >= start]
+
+
 def parse_text(reply: Reply) -> str:
     """The reply's text without the model's reasoning; CallFailed says why there is none."""
     if reply.refusal or reply.finish_reason == "content_filter":
@@ -216,3 +223,12 @@ def drop_reasoning(text: str) -> str:
 def has_reasoning_marks(text: str) -> bool:
     """Whether a text holds a mark that models set around their reasoning, or between turns."""
     return any(pattern.search(text) for pattern in (THOUGHT, CLOSED_THOUGHT, TURN_MARK))
+
+
+def read_fields(text: str) -> dict[str, str]:
+    """The text fields of a JSON reply that is still coming, the last one as far as it has come."""
+    try:
+        fields = from_json(text, allow_partial="trailing-strings")
+    except ValueError:
+        return {}
+    return {k: v for k, v in fields.items() if isinstance(v, str)} if isinstance(fields, dict) else {}

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from pydantic import BaseModel
 
-from realusersim_nb.llm.endpoints import Endpoint, ReplyForm
+from realusersim_nb.llm.endpoints import Endpoint, EndpointError, ReplyForm
 from realusersim_nb.llm.errors import CallFailed
 from realusersim_nb.llm.replies import Reply
 from realusersim_nb.prompts.fill import fill_prompt
@@ -24,6 +24,12 @@ def make_request(
     request = {"model": endpoint.model, "messages": messages, "temperature": temperature, "seed": seed}
     request[endpoint.max_tokens_name] = max_tokens + endpoint.reasoning_tokens
     return {name: value for name, value in request.items() if name not in endpoint.omit} | endpoint.options
+
+
+def make_scoring_request(endpoint: Endpoint, text: str) -> dict:
+    """The body of a request for the log-probabilities of a text's tokens, in the form that vLLM takes."""
+    request = {"model": endpoint.model, "prompt": text, "echo": True, "logprobs": 1, "max_tokens": 0}
+    return request | endpoint.options
 
 
 @lru_cache(maxsize=64)
@@ -92,4 +98,13 @@ def count_most_tokens(request: dict) -> int:
 def join_texts(request: dict) -> str:
     """All texts of a request as JSON."""
     texts = request.get("messages", []) + request.get("tools", []) + request.get("input", [])
-    return json.dumps(texts, ensure_ascii=False)
+    return json.dumps(texts or request.get("prompt"), ensure_ascii=False)
+
+
+def explain_missing(request: dict, key: str) -> EndpointError:
+    """The error of a replay without a recorded reply to this request."""
+    text = request.get("prompt") or (request.get("input") or [request["messages"][-1]["content"]])[-1]
+    return EndpointError(
+        f"replay: no recorded reply of model {request['model']!r} to the prompt that ends {text[-80:]!r} "
+        f"(call {key[:12]}); run once with llm_mode live or record."
+    )

@@ -60,28 +60,27 @@ def profile_users(
     of all users of the messages. Examples are read from the conversations that were measured.
     """
     numbers = pd.factorize(messages["user_id"])[0]
-    order, ends = np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))
-    places, columns = (
-        messages[["conversation", "turn"]].to_numpy(),
-        [messages[n].to_numpy() for n in style.BY_NAME],
-    )
+    order, ends = np.argsort(numbers, kind="stable").astype(np.int32), np.cumsum(np.bincount(numbers))
+    talks, turns, *columns = (messages[name].to_numpy() for name in ("conversation", "turn", *style.BY_NAME))
     chosen = range(len(habits)) if users is None else habits.index.get_indexer(users)
     figures = habits.to_numpy(), percentiles.to_numpy()
     for user in show_bar(chosen, "profiles", leave=False, disable=len(habits) < 2):
         rows = order[ends[user - 1] if user else 0 : ends[user]]
         features = np.stack([column[rows] for column in columns], axis=1)
-        texts, sources = read_messages(conversations, places[rows])
+        texts, sources = read_messages(conversations, talks[rows].tolist(), turns[rows].tolist())
         commands = choose_commands(texts, features, *(table[user] for table in figures))
         yield Profile(user_id=habits.index[user], commands=commands, source_conversations=sources)
 
 
-def read_messages(conversations: Sequence[Conversation], places: np.ndarray) -> tuple[list[str], list[str]]:
-    """The user messages at some places (position of the conversation, turn), and the conversations' ids."""
-    positions = list(dict.fromkeys(places[:, 0].tolist()))
-    talks = dict(zip(positions, pick(conversations, positions), strict=True))
+def read_messages(
+    conversations: Sequence[Conversation], positions: list[int], turns: list[int]
+) -> tuple[list[str], list[str]]:
+    """The user messages at some positions and turns of them, and the ids of their conversations."""
+    distinct = list(dict.fromkeys(positions))
+    talks = dict(zip(distinct, pick(conversations, distinct), strict=True))
     written = {position: talk.user_messages for position, talk in talks.items()}
     ids = list(dict.fromkeys(talk.conversation_id for talk in talks.values()))
-    return [written[position][turn] for position, turn in places.tolist()], ids
+    return [written[position][turn] for position, turn in zip(positions, turns, strict=True)], ids
 
 
 def grow_profiles(conversations: Sequence[Conversation], messages: pd.DataFrame, user: str) -> list[Profile]:

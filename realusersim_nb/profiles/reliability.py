@@ -24,8 +24,10 @@ def measure_split_half(
     stable trait; 0: chance). Columns ``feature, n_messages, n_users, r``; a row needs at least 30 users.
     """
     order = np.random.default_rng(seed).permutation(len(messages))
-    numbers = pd.Series(pd.factorize(messages["user_id"])[0][order])
-    position, total = numbers.groupby(numbers).cumcount(), numbers.map(numbers.value_counts())
+    numbers = pd.factorize(messages["user_id"])[0][order].astype(np.int32)
+    counts, by_user = np.bincount(numbers), np.argsort(numbers, kind="stable")
+    position, total = np.empty(len(order), np.int32), counts[numbers]
+    position[by_user] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     rows = []
     for m in sizes:
         halves = (position < m, (position >= m) & (position < 2 * m))

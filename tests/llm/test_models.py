@@ -334,3 +334,32 @@ def test_prompt_refuses_missing_and_unused_variables_and_never_reads_values():
     with pytest.raises(ValueError, match=r"missing \['words'\], not used \['other'\]"):
         fill.fill_prompt("assistant", other="x")
     assert "$words ${words} {words}" in fill.fill_prompt("assistant", words="$words ${words} {words}")
+
+
+def test_score_gives_the_log_probabilities_of_the_continuation_alone_and_asks_once(endpoint):
+    def answer(request):
+        described = {
+            "tokens": ["Hello", ",", " wor", "ld", "!"],  # the last one is written, not of the prompt
+            "text_offset": [0, 5, 6, 10, 12],
+            "token_logprobs": [None, -1.0, -2.0, -0.5, -9.0],
+        }
+        choice = {"text": "Hello, world!", "logprobs": described, "finish_reason": "length"}
+        usage = {"prompt_tokens": 4, "completion_tokens": 1}
+        return json.dumps({"choices": [choice], "usage": usage}).encode()
+
+    async def work(models):
+        first = await models.score("m", "Hello,", " world")
+        return first, await models.score("m", "Hello,", " world"), models.usage
+
+    server = endpoint(answer)
+    first, again, usage = with_models(work)
+    assert first == again == [-2.0, -0.5]
+    assert (usage.live, usage.cached, usage.prompt_tokens, len(server.requests)) == (1, 1, 4, 1)
+    assert server.requests[0]["prompt"] == "Hello, world" and server.requests[0]["echo"]
+
+
+@pytest.mark.parametrize("answer", [404, "no log-probabilities"])
+def test_endpoint_that_gives_no_log_probabilities_of_a_prompt_says_so(endpoint, answer):
+    endpoint(lambda request: answer)
+    with pytest.raises(endpoints.EndpointError, match=r"no log-probabilities of a prompt.*vLLM does"):
+        with_models(lambda models: models.score("m", "a", "b"))

@@ -34,7 +34,7 @@ def lab(tmp_path_factory):
         )
         (folder / "notebooks" / path.name).write_text(text)
     (folder / "sitecustomize.py").write_text(
-        'import sys\nsys.modules["xllamacpp"] = None  # as if not installed\n'
+        'import sys\nsys.modules["openvino_genai"] = None  # as if not installed\n'
     )
     homes = {
         name: str(folder / "home")

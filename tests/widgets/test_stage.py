@@ -15,7 +15,7 @@ from conftest import SAMPLE, make_conversation, with_models
 from realusersim_nb import records
 from realusersim_nb.corpus import loading, splits
 from realusersim_nb.llm import cache, client
-from realusersim_nb.llm.replies import write_replies
+from realusersim_nb.llm.replies import read_fields, write_replies
 from realusersim_nb.profiles import extraction, style
 from realusersim_nb.pt3 import cases, judges
 from realusersim_nb.simulators import conditions, users
@@ -110,9 +110,9 @@ def test_endpoint_that_refuses_to_stream_is_asked_without(endpoint):
 
 def test_message_is_read_from_half_a_reply():
     reply = json.dumps({"plain_request": "the price", WRITTEN: "how much is it"})
-    assert client.read_fields(reply[:25]) == {"plain_request": "the pr"}
-    assert client.read_fields(reply[:-4])[WRITTEN] == "how much is "
-    assert client.read_fields("plain words") == {}
+    assert read_fields(reply[:25]) == {"plain_request": "the pr"}
+    assert read_fields(reply[:-4])[WRITTEN] == "how much is "
+    assert read_fields("plain words") == {}
 
 
 def test_what_a_model_or_a_person_writes_is_escaped_on_the_stage():
@@ -158,7 +158,7 @@ def test_first_notebook_runs_from_recorded_replies_where_no_model_is_installed(t
     for name in ("notebooks", "data"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "sitecustomize.py").write_text(
-        'import sys\nsys.modules["xllamacpp"] = None  # as if not installed\n'
+        'import sys\nsys.modules["openvino_genai"] = None  # as if not installed\n'
     )
     command = [sys.executable, "-m", "realusersim_nb", "run", "00", "--run-name", "recorded"]
     surroundings = os.environ | {"PYTHONPATH": str(tmp_path), "REALUSERSIM_HOME": str(tmp_path / "home")}
