@@ -24,19 +24,21 @@ def measure_split_half(
     stable trait; 0: chance). Columns ``feature, n_messages, n_users, r``; a row needs at least 30 users.
     """
     order = np.random.default_rng(seed).permutation(len(messages))
-    numbers = pd.factorize(messages["user_id"])[0][order].astype(np.int32)
-    counts, by_user = np.bincount(numbers), np.argsort(numbers, kind="stable")
-    position, total = np.empty(len(order), np.int32), counts[numbers]
+    numbers = pd.factorize(messages["user_id"])[0].astype(np.int32)
+    counts, by_user = np.bincount(numbers), np.argsort(numbers[order], kind="stable")
+    position, total = np.empty(len(order), np.int32), counts[numbers[order]]
     position[by_user] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     rows = []
     for m in sizes:
-        halves = (position < m, (position >= m) & (position < 2 * m))
-        samples = (order[(total >= 2 * m) & half] for half in halves)
-        first, second = (style.summarise_users(messages, rows=sample) for sample in samples)
-        for feature in style.BY_NAME:
-            pair = pd.concat([first[feature], second[feature]], axis=1).dropna()
+        enough = total >= 2 * m
+        halves = order[enough & (position < m)], order[enough & (position >= m) & (position < 2 * m)]
+        users = pd.unique(numbers[halves[0]])
+        for feature in style.FEATURES:
+            values, how = messages[feature.name].to_numpy(), {"median": feature.is_count}
+            sides = [style.average_groups(values[h], numbers[h], len(counts), **how)[users] for h in halves]
+            pair = pd.DataFrame(dict(enumerate(sides))).dropna()
             if len(pair) >= MIN_USERS and (pair.nunique() > 1).all():
-                rows.append((feature, m, len(pair), pair.corr("spearman").iloc[0, 1]))
+                rows.append((feature.name, m, len(pair), pair.corr("spearman").iloc[0, 1]))
     return pd.DataFrame(rows, columns=["feature", "n_messages", "n_users", "r"])
 
 
