@@ -172,3 +172,21 @@ def read_vector(embedding: list[float] | str) -> np.ndarray:
         return np.frombuffer(base64.b64decode(embedding), "<f4")
     with np.errstate(over="ignore"):  # what is too large becomes infinite, which is refused
         return np.array(embedding, dtype="<f4")
+
+
+def read_scores(answer: str, about: dict[str, str]) -> Reply:
+    """The log-probabilities in an endpoint's answer, and where each token begins, as JSON text; CallFailed
+    if it has none of the prompt.
+    """
+    body = read_body(answer)
+    try:
+        [choice] = body["choices"]
+        tokens, places, scores = (choice["logprobs"][n] for n in ("tokens", "text_offset", "token_logprobs"))
+        n = read_count(body, "prompt_tokens")
+        if len(scores) < n or not all(isinstance(score, float | int) for score in scores[1:n]):
+            raise ValueError("fewer than the prompt has tokens")
+        shift = len(tokens[0]) if choice["text"][: len(tokens[0])] != tokens[0] else 0
+        text = json.dumps({"places": [place - shift for place in places[1:n]], "scores": scores[1:n]})
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CallFailed("rejected", f"none in the answer {answer[:200]!r}", status=200) from error
+    return Reply(**about, text=text, prompt_tokens=n, completion_tokens=len(scores) - n)

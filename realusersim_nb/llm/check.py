@@ -1,7 +1,6 @@
 """What a model's endpoint can do: each thing tried once, with what a study then does or needs to be told."""
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from realusersim_nb.llm.replies import (
     parse_text,
     parse_tool_calls,
 )
-from realusersim_nb.llm.requests import add_schema, make_request
+from realusersim_nb.llm.requests import add_schema, make_request, make_scoring_request
 
 PROBE_SECONDS, ALL_SECONDS = 30.0, 120.0  # of one attempt, and of all together
 THINKING = 2000  # tokens of room for a model that thinks before it replies
@@ -276,17 +275,12 @@ class Trial:
         return Row("tools", "no", "no call came; agent_format constrained needs none")
 
     async def score(self) -> Row:
-        """Whether a prompt's tokens have log-probabilities (predictive fit)."""
-        request = {"model": self.endpoint.model, "prompt": "A tent is light.", "max_tokens": 1}
+        """Whether a prompt's tokens have log-probabilities."""
         try:
-            answer = await self.post("completions", request | {"echo": True, "logprobs": 1})
-            values = json.loads(answer)["choices"][0]["logprobs"]["token_logprobs"]
-            scored = len([value for value in values[1:] if value <= 0]) > 1
-        except (CallFailed, ValueError, LookupError, TypeError):
-            scored = False
-        if scored:
-            return Row("prompt log-probabilities", "ok")
-        return Row("prompt log-probabilities", "no", "only predictive fit needs them")
+            await self.send(make_scoring_request(self.endpoint, "A tent is light."))
+        except (CallFailed, EndpointError):
+            return Row("prompt log-probabilities", "no", "only predictive fit needs them")
+        return Row("prompt log-probabilities", "ok")
 
     async def embed(self) -> Row:
         """Whether the endpoint embeds texts, and in how many numbers."""

@@ -1,6 +1,7 @@
 """The connection to one endpoint: the openai client, and the retries and form of all its calls."""
 
 import asyncio
+import ipaddress
 import json
 import logging
 import random
@@ -12,21 +13,13 @@ from dataclasses import replace
 import httpx
 import openai
 from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
-from pydantic_core import from_json
 
 from realusersim_nb.llm import local_server
-from realusersim_nb.llm.answers import Events, is_stream, read_completion, read_embeddings
-from realusersim_nb.llm.endpoints import (
-    EMBEDDED,
-    Endpoint,
-    EndpointError,
-    find_key,
-    hide_secrets,
-    is_loopback,
-)
+from realusersim_nb.llm.answers import Events, is_stream, read_completion, read_embeddings, read_scores
+from realusersim_nb.llm.endpoints import EMBEDDED, Endpoint, EndpointError, find_key, hide_secrets
 from realusersim_nb.llm.errors import GARBLED, REMEDIES, WORTH_RETRYING, CallFailed, Concern, read_fault
 from realusersim_nb.llm.forms import FORMS, Form, names_field, propose, read_form
-from realusersim_nb.llm.replies import Reply, drop_reasoning, parse_embeddings, read_scores
+from realusersim_nb.llm.replies import Reply, drop_reasoning, parse_embeddings
 from realusersim_nb.llm.requests import count_tokens
 from realusersim_nb.parallel.limits import RateLimiter, leave_if_stopped, rest
 
@@ -178,10 +171,6 @@ class Connection:
         Once an endpoint has answered, a refusal that names nothing but the prompt is that call's own, unless
         several prompts in a row are refused.
         """
-        if failure.kind == "rejected" and "prompt" in request:
-            detail = self.endpoint.hide_key(failure.detail)[:300]
-            words = f"gives no log-probabilities of a prompt ({detail}); vLLM does, and 'embedded'."
-            return EndpointError(f"{self.endpoint.shown}: {words}", concern=failure.concern)
         named = names_field(self.form.apply(request), failure.detail)
         unclear = failure.kind == "rejected" and not failure.concern and not named
         if unclear and self.answered and failure.status in (400, 403, 413, 422):
@@ -189,6 +178,8 @@ class Connection:
             if len(self._refused) < max(SEVERAL, self.answered // 10):
                 return CallFailed("refused", self.endpoint.hide_key(failure.detail)[:500])
         concern = "field" if named and failure.concern != "tokens" else failure.concern
+        if "prompt" in request and concern not in ("key", "account"):
+            concern = "scores"
         return explain_failure(self.endpoint, failure, concern)
 
     def _count_retries(self, failure: CallFailed) -> int:
@@ -262,6 +253,15 @@ def open_client(endpoint: Endpoint, max_connections: int) -> AsyncOpenAI:
         ) from error
 
 
+def is_loopback(address: str) -> bool:
+    """Whether an address is of this machine: 127.0.0.0/8, ::1 or localhost."""
+    host = httpx.URL(address).host
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def explain_failure(
     endpoint: Endpoint, failure: CallFailed, concern: Concern = ""
 ) -> CallFailed | EndpointError:
@@ -292,12 +292,3 @@ def watch_replies(show: Watcher) -> Iterator[None]:
         yield
     finally:
         WATCHER.reset(token)
-
-
-def read_fields(text: str) -> dict[str, str]:
-    """The text fields of a JSON reply that is still coming, the last one as far as it has come."""
-    try:
-        fields = from_json(text, allow_partial="trailing-strings")
-    except ValueError:
-        return {}
-    return {k: v for k, v in fields.items() if isinstance(v, str)} if isinstance(fields, dict) else {}

@@ -6,7 +6,6 @@ OpenRouter.
 """
 
 import importlib.metadata
-import ipaddress
 import json
 import os
 import re
@@ -187,15 +186,6 @@ EMBEDDED = Endpoint(
     max_retries=2,  # a local server that fails has ended
     second_tries=0,  # a small model repeats an unusable reply, and takes a minute for it
 )
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an address is of this machine: 127.0.0.0/8, ::1 or localhost."""
-    host = httpx.URL(address).host
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def find_endpoint(name: str) -> Endpoint:

@@ -31,7 +31,9 @@ FailureKind = Literal[
     "server",  # 5xx and the like
     "rejected",  # no call of this kind can work
 ]
-Concern = Literal["", "key", "account", "address", "model", "tokens", "field", "proxy", "certificate"]
+Concern = Literal[
+    "", "key", "account", "address", "model", "tokens", "field", "proxy", "certificate", "scores"
+]
 WORTH_RETRYING = {"timeout", "unreachable", "disconnected", "throttled", "server"}
 
 
@@ -145,6 +147,7 @@ REMEDIES: dict[Concern, str] = {
     "https_proxy, or name the host in no_proxy.",
     "certificate": "there is no secure connection: name the file of its certificate's authority in "
     "SSL_CERT_FILE, or write http:// for a server without one.",
+    "scores": "it gives no log-probabilities of a prompt; vLLM does, and 'embedded'.",
     "": "check the name of the model, the environment variable {env}, and `omit` and `options` in "
     "endpoints.yaml if a field is named.",
 }

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from realusersim_nb.errors import StudyError
 from realusersim_nb.llm.errors import CallFailed
@@ -139,23 +140,6 @@ def parse_embeddings(reply: Reply, n: int, width: int | None) -> np.ndarray:
     return values.reshape(n, -1)
 
 
-def read_scores(answer: str, about: dict[str, str]) -> Reply:
-    """The log-probabilities in an endpoint's answer, and where each token begins, as JSON text; CallFailed
-    if it has none of the prompt.
-    """
-    try:
-        body = json.loads(answer)
-        described, n = body["choices"][0]["logprobs"], body["usage"]["prompt_tokens"]
-        tokens, places, scores = (described[name] for name in ("tokens", "text_offset", "token_logprobs"))
-        if len(scores) < n or not all(isinstance(score, float | int) for score in scores[1:n]):
-            raise ValueError("fewer than the prompt has tokens")
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise CallFailed("rejected", f"none in the answer {answer[:200]!r}", status=200) from error
-    shift = len(tokens[0]) if body["choices"][0]["text"][: len(tokens[0])] != tokens[0] else 0
-    text = json.dumps({"places": [place - shift for place in places[1:n]], "scores": scores[1:n]})
-    return Reply(**about, text=text, prompt_tokens=n, completion_tokens=len(scores) - n)
-
-
 def parse_scores(reply: Reply, start: int) -> list[float]:
     """The log-probabilities of the tokens that begin at character ``start`` or later."""
     columns = json.loads(reply.text)
@@ -239,3 +223,12 @@ def drop_reasoning(text: str) -> str:
 def has_reasoning_marks(text: str) -> bool:
     """Whether a text holds a mark that models set around their reasoning, or between turns."""
     return any(pattern.search(text) for pattern in (THOUGHT, CLOSED_THOUGHT, TURN_MARK))
+
+
+def read_fields(text: str) -> dict[str, str]:
+    """The text fields of a JSON reply that is still coming, the last one as far as it has come."""
+    try:
+        fields = from_json(text, allow_partial="trailing-strings")
+    except ValueError:
+        return {}
+    return {k: v for k, v in fields.items() if isinstance(v, str)} if isinstance(fields, dict) else {}

@@ -9,8 +9,9 @@ import pandas as pd
 from ipywidgets import HTML, Button, Dropdown, HBox, ToggleButtons
 
 from realusersim_nb.errors import StudyError
-from realusersim_nb.llm.client import read_fields, watch_replies
+from realusersim_nb.llm.client import watch_replies
 from realusersim_nb.llm.errors import CallFailed, Outcome
+from realusersim_nb.llm.replies import read_fields
 from realusersim_nb.pt3.cases import list_judged_messages
 from realusersim_nb.pt3.judges import DIMENSIONS, JudgeSettings, Rule, judge_all
 from realusersim_nb.records import Case, Message, Persona

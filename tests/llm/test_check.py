@@ -27,7 +27,9 @@ def reply(request: dict) -> object:
     if "input" in request:
         return [VECTOR] * len(request["input"])
     if "prompt" in request:
-        return json.dumps({"choices": [{"logprobs": {"token_logprobs": [None, -1.5, -0.5, -2]}}]}).encode()
+        scores = {"tokens": ["A", " b"], "text_offset": [0, 1], "token_logprobs": [None, -1.5]}
+        choice = {"text": request["prompt"], "logprobs": scores}
+        return json.dumps({"choices": [choice], "usage": {"prompt_tokens": 2}}).encode()
     if request.get("tools"):
         return {"message": {"content": None, "tool_calls": [CALL]}}
     if form := request.get("response_format", {}).get("json_schema"):

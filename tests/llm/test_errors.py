@@ -361,7 +361,7 @@ def test_other_addresses_go_through_the_proxy_of_the_environment(proxy, monkeypa
 def test_loopback_is_127_8_the_same_of_ipv6_and_localhost():
     loopback = ["127.0.0.1", "127.9.9.9", "[::1]", "localhost"]
     other = ["10.0.0.1", "0.0.0.0", "localhost.example.org", "models.invalid", "[2001:db8::1]"]
-    assert [endpoints.is_loopback(f"http://{host}:80/v1") for host in loopback + other] == [True] * 4 + [
+    assert [client.is_loopback(f"http://{host}:80/v1") for host in loopback + other] == [True] * 4 + [
         False
     ] * 5
 

@@ -15,7 +15,7 @@ from conftest import SAMPLE, make_conversation, with_models
 from realusersim_nb import records, style
 from realusersim_nb.corpus import loading, splits
 from realusersim_nb.llm import cache, client
-from realusersim_nb.llm.replies import write_replies
+from realusersim_nb.llm.replies import read_fields, write_replies
 from realusersim_nb.profiles import extraction
 from realusersim_nb.pt3 import cases, judges
 from realusersim_nb.simulators import conditions, users
@@ -110,9 +110,9 @@ def test_endpoint_that_refuses_to_stream_is_asked_without(endpoint):
 
 def test_message_is_read_from_half_a_reply():
     reply = json.dumps({"plan": "the price", "written": "how much is it"})
-    assert client.read_fields(reply[:16]) == {"plan": "the pr"}
-    assert client.read_fields(reply[:-4])["written"] == "how much is "
-    assert client.read_fields("plain words") == {}
+    assert read_fields(reply[:16]) == {"plan": "the pr"}
+    assert read_fields(reply[:-4])["written"] == "how much is "
+    assert read_fields("plain words") == {}
 
 
 def test_what_a_model_or_a_person_writes_is_escaped_on_the_stage():
