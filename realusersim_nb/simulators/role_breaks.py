@@ -43,7 +43,8 @@ ASSISTANT = re.compile(
     re.IGNORECASE,
 )
 ABOUT_ITSELF = re.compile(
-    r"\W*the (user|person) (wants?|asks?|asked|is|requests?|types?|objects?|seeks?|explains?|needs?|says?|would)\b",
+    r"\W*the (user|person) "
+    r"(wants?|asks?|asked|is|requests?|types?|objects?|seeks?|explains?|needs?|says?)\b",
     re.IGNORECASE,
 )
 THINKING = re.compile(
