@@ -35,15 +35,18 @@ ASSISTANT = re.compile(
     r"|\bi('d| would) be (happy|glad) to (help|assist)\b"
     r"|\b(i hope (this|that) helps|let me know if (you|there)|feel free to (ask|reach|contact|let))\b"
     r"|^\W*(sure|certainly|of course|absolutely|great|got it)\b[^.?\n]{0,20}[,!.:]+ "
-    r"(here|below|i can|i will|i'll|i'd|let me|to )"
+    r"(here|below|how about|i can|i will|i'll|i'd|let me|to )"
     r"|^\W*(here('s| is| are)|below (is|are)|the following (is|are)) (?!my\b)[^?\n]{0,120}:"
     r"|\bi('m| am) sorry,? but i('m| am)? (can't|cannot|can not|unable|not able)\b"
     r"|^\W*(you can|to [a-z]+[^.?\n]{0,80}, you (can|need|should|will))\b"
-    r"|^\W*i (understand|see) (that )?(you|your)\b",
+    r"|^\W*i (understand|see) (that )?(you|your)\b"
+    r"|^\W*(certainly|of course|absolutely|acknowledged)\b|\bwhat would you like\b",
     re.IGNORECASE,
 )
 ABOUT_ITSELF = re.compile(
-    r"\W*(the (user|person)('s)? (wants?|asks?|objects?|says?|is|needs?|would|request))\b", re.I
+    r"\W*the (user|person) "
+    r"(wants?|asks?|asked|is|requests?|types?|objects?|seeks?|explains?|needs?|says?)\b",
+    re.IGNORECASE,
 )
 THINKING = re.compile(
     r"</?(think|thinking|reasoning)>|^\W*(thinking process|thoughts?|reasoning)\s*:", re.I | re.M
@@ -70,7 +73,10 @@ def find_break(text: str, before: Iterable[str], persona: Persona) -> RoleBreak 
         return "recites its prompt"
     if ASSISTANT.search(text):
         return "answers as the assistant"
-    examples = [e for listed in persona.examples for e in listed] + [d.typed for d in persona.demonstrations]
+    shots = [] if persona.demonstrations else read_prompt("user_shots").template.split("\n")
+    examples = (
+        shots + [e for listed in persona.examples for e in listed] + [d.typed for d in persona.demonstrations]
+    )
     whole = len(words) >= WHOLE_WORDS
     if measure_longest_copy(text, examples) >= (min(len(words), RECITED_WORDS) if whole else RECITED_WORDS):
         return "copies an example"

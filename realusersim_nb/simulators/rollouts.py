@@ -54,7 +54,7 @@ async def write_in_role(
     about = {"persona": persona, "goal": case.goal, "context": case.key_context, "steps": case.steps}
     before, usable = [m.content for m in messages if m.role == "user"], []
     for draw in range(DRAWS + persona.n_candidates - 1):
-        writer = replace(simulator, seed=simulator.seed + 1_000_000 * draw)
+        writer = replace(simulator, draw=draw)
         text, closes = split_close(await writer.write(messages=messages, **about))
         if closes or not text:
             break

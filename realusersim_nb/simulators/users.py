@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from realusersim_nb.llm.errors import Outcome
 from realusersim_nb.llm.models import Models
 from realusersim_nb.prompts.fill import fill_prompt
-from realusersim_nb.records import CLOSE, Case, Message, Persona
+from realusersim_nb.records import CLOSE, Case, Demonstration, Message, Persona
 from realusersim_nb.text import cut_at_word
 
 TurnFormat = Literal["transcript", "roles"]
@@ -31,11 +31,11 @@ class Simulator:
     """A model that writes as a user, how it is asked, and whom it talks to.
 
     ``transcript``: what the user wants next is decided first, and is then put into the person's words as one
-    turn of a chat, whose turns before are demonstrations if there are any; small models need this, since
+    turn of a chat, after demonstrations, else three fixed turns; small models need this, since
     with swapped roles they answer as the assistant. ``roles``: the paper's format, the conversation with
     swapped chat roles, ``/close`` written by the simulator itself. ``assistant`` (None: the same model)
     replies in rollouts, which have at most ``max_user_messages``: the paper's 5, an opening and answers to at
-    most 4 replies.
+    most 4 replies. ``draw`` numbers draws of a message: in ``transcript`` the first is the likeliest one.
     """
 
     models: Models
@@ -44,6 +44,7 @@ class Simulator:
     seed: int = 0
     assistant: str | None = None
     max_user_messages: int = 5
+    draw: int = 0
 
     async def write(
         self, *, persona: Persona, goal: str, context: str, messages: list[Message], steps: list[str] = ()
@@ -54,12 +55,14 @@ class Simulator:
         """
         if self.turn_format == "roles" or persona.template:
             prompt = make_role_prompt(persona, goal, context, messages)
-            return await self.models.ask(self.model, prompt, seed=self.seed)
+            return await self.models.ask(self.model, prompt, seed=self.seed + 1_000_000 * self.draw)
         wanted = await self._choose_step(goal, context, messages, steps)
         if wanted is None:
             return CLOSE
         prompt = make_turn_prompt(persona, wanted, messages)
-        text = await self.models.ask(self.model, prompt, max_tokens=200, seed=self.seed)
+        temperature = 0.7 if self.draw else 0.001
+        sampling = {"temperature": temperature, "max_tokens": 200, "seed": self.seed + 1_000_000 * self.draw}
+        text = await self.models.ask(self.model, prompt, **sampling)
         return text.strip().strip('"')
 
     async def _choose_step(
@@ -106,13 +109,19 @@ def fill_template(persona: Persona, goal: str) -> str:
 def make_turn_prompt(persona: Persona, wanted: str, messages: list[Message]) -> list[dict]:
     """What the person wants as the last turn of a chat, after the demonstrations as turns before it."""
     system = fill_prompt("user_turn", persona=persona.render_instructions())
-    turns = [(shown.wanted, shown.typed) for shown in persona.demonstrations]
+    turns = [(shown.wanted, shown.typed) for shown in persona.demonstrations or read_shots()]
     before = [m.content for m in messages[-1:] if m.role == "assistant" and len(messages) > 1]
     replied = "".join(f'The assistant has replied: "{cut_at_word(text, SHOWN_CHARS)}"\n' for text in before)
     chat = [
         {"role": role, "content": text} for turn in turns for role, text in zip(SWAPPED, turn, strict=True)
     ]
     return [{"role": "system", "content": system}, *chat, {"role": "user", "content": replied + wanted}]
+
+
+def read_shots() -> list[Demonstration]:
+    """Three fixed turns for personas without demonstrations: they show what a turn is, in plain writing."""
+    pairs = (pair.split("\n") for pair in fill_prompt("user_shots").split("\n\n"))
+    return [Demonstration(wanted=wanted, typed=typed) for wanted, typed in pairs]
 
 
 def split_close(text: str) -> tuple[str, bool]:

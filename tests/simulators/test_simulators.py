@@ -83,6 +83,9 @@ def test_demonstrations_are_turns_of_a_chat_before_what_is_wanted():
         ("user", "The user wants a list."),
     ]
     assert "hey a" not in system["content"]
+    plain = make_turn_prompt(Persona(instructions=["- Be a."]), "The user wants a list.", [])
+    assert [m["role"] for m in plain] == ["system", *["user", "assistant"] * 3, "user"]
+    assert plain[2]["content"] == "What is the capital of Peru?" and "- Be a." in plain[0]["content"]
     talk = make_conversation("hi").messages
     last = make_turn_prompt(persona, "The user wants a list.", talk)[-1]["content"]
     assert last == 'The assistant has replied: "ok"\nThe user wants a list.'
@@ -322,6 +325,11 @@ CAPTAIN = Persona(
         (["To sort a list, you can use sorted()."], "answers as the assistant"),
         (["how would old mates in a manner of speaking put it"], "copies an example"),
         (["Gimme all the fish!"], "copies an example"),
+        (["The user is asking about lists."], "recites its prompt"),
+        (["I'm sorry, but I can't assist with that."], "answers as the assistant"),
+        (["Sure, I can help you create a school."], "answers as the assistant"),
+        (["Certainly. What would you like to discuss?"], "answers as the assistant"),
+        (['The user types: "sort it"'], "recites its prompt"),
         (["Thinking Process:\n1. the list"], "thinks aloud"),
         (["<think>hm</think> sort it"], "thinks aloud"),
         (["now sort it once more", "Now sort it once more."], "repeats itself"),
