@@ -14,6 +14,7 @@ from realusersim_nb.style.features import (
     typed_text,
 )
 from realusersim_nb.style.tables import (
+    average_groups,
     compute_percentiles,
     measure_conversations,
     measure_messages,
@@ -24,10 +25,5 @@ from realusersim_nb.style.tables import (
 __all__ = ["GREETING", "Measure", "has", "opens_with"]
 __all__ += ["BY_NAME", "COMPARED", "FEATURES", "Feature", "Place", "asks_again", "is_question"]
 __all__ += ["repeats", "starts_lower", "typed_text"]
-__all__ += [
-    "compute_percentiles",
-    "measure_conversations",
-    "measure_messages",
-    "measure_texts",
-    "summarise_users",
-]
+__all__ += ["average_groups", "compute_percentiles", "measure_conversations", "measure_messages"]
+__all__ += ["measure_texts", "summarise_users"]
