@@ -75,8 +75,9 @@ def plot_holding(holding: pd.DataFrame, fresh: pd.DataFrame) -> Axes:
     }
     for label, (table, colour) in sides.items():
         classes = table.drop(index="all")
-        errors = [classes["rate"] - classes["ci_low"], classes["ci_high"] - classes["rate"]]
-        axes.errorbar(range(len(classes)), classes["rate"], yerr=errors, fmt="o-", color=colour, label=label)
+        rate, low, high = classes[["rate", "ci_low", "ci_high"]].to_numpy(dtype=float).T
+        settings = {"fmt": "o-", "color": colour, "label": label}
+        axes.errorbar(range(len(rate)), rate, yerr=[rate - low, high - rate], **settings)
     classes = holding.drop(index="all")
     axes.plot(range(len(classes)), classes["stranger"], "s--", color=GREY, label="a stranger's messages")
     labels = [f"{name}\n({n:,})" for name, n in classes["n_commands"].items()]

@@ -21,7 +21,7 @@ USUAL = 1.28  # standard deviations around the mean that hold 80 % of a user's m
 
 with (files("realusersim_nb.profiles") / "commands.csv").open(encoding="utf-8", newline="") as table:
     COMMANDS = {row["feature"]: row for row in csv.DictReader(table)}
-SAID = [feature for feature in style.FEATURES if feature.name in COMMANDS]
+COMMANDED = [feature for feature in style.FEATURES if feature.name in COMMANDS]
 
 
 def describe_features() -> pd.DataFrame:
@@ -40,11 +40,11 @@ def choose_habits(messages: pd.DataFrame, population: Population, **settings: fl
 
     The surest come first; those that have no sentence are left out.
     """
-    habits = find_habits(messages, population, SAID, **settings)
+    habits = find_habits(messages, population, COMMANDED, **settings)
     ends = np.where(habits["is_high"], "high", "low")
-    is_said = [bool(COMMANDS[f][end]) for f, end in zip(habits["feature"], ends, strict=True)]
-    habits = habits[np.array(is_said, dtype=bool)]
-    dimensions = habits["feature"].map({f.name: f.dimension for f in SAID})
+    has_sentence = [bool(COMMANDS[f][end]) for f, end in zip(habits["feature"], ends, strict=True)]
+    habits = habits[np.array(has_sentence, dtype=bool)]
+    dimensions = habits["feature"].map({f.name: f.dimension for f in COMMANDED})
     habits = habits[habits.groupby(["user", dimensions]).cumcount() < MAX_PER_DIMENSION]
     return habits[habits.groupby("user").cumcount() < MAX_COMMANDS]
 

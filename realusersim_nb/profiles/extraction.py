@@ -105,8 +105,8 @@ def write_commands(
 def read_messages(
     conversations: Sequence[Conversation], positions: list[int], turns: list[int], are_openings: list[bool]
 ) -> tuple[list[Written], list[str]]:
-    """The user messages at some positions and turns of them, each with the typed text before it (None: it is an
-    opening), and the ids of their conversations.
+    """The user messages at some positions and turns of them, each with the typed text before it (None: it is
+    an opening), and the ids of their conversations.
     """
     distinct = list(dict.fromkeys(positions))
     talks = dict(zip(distinct, pick(conversations, distinct), strict=True))

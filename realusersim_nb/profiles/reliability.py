@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from realusersim_nb import stats, style
 from realusersim_nb.corpus.splits import group_by_user, hold_out
 from realusersim_nb.errors import InputError
-from realusersim_nb.profiles.commands import SAID, choose_habits
+from realusersim_nb.profiles.commands import COMMANDED, choose_habits
 from realusersim_nb.profiles.rates import SURENESS, count_users, fit_population, update_prior
 from realusersim_nb.records import Conversation
 from realusersim_nb.style.ngrams import compare_ngrams, mark_copies
@@ -153,7 +153,7 @@ def identify_users(
     that commands can say, masked n-grams) and ``strangers`` (drawn by chance, the five nearest in topic).
     """
     tables = {}
-    for split, matched in (("openings held out", False), ("matched positions", True)):
+    for name, matched in (("openings held out", False), ("matched positions", True)):
         known, unseen, copied = measure_sides(conversations, seed=seed, matched=matched, **split)
         likely = compare_features(known, unseen[~copied], seed=seed)
         sides = hold_out(conversations, seed=seed, anywhere=matched, **split)
@@ -161,7 +161,7 @@ def identify_users(
         for by, table in (("features", likely.loc[alike.index, alike.index]), ("masked n-grams", alike)):
             for strangers, near in (("drawn by chance", None), ("nearest in topic", topics)):
                 settings = {"n_candidates": min(n_candidates, len(alike)), "seed": seed}
-                tables[split, by, strangers] = attribute_authorship(table, near, **settings)
+                tables[name, by, strangers] = attribute_authorship(table, near, **settings)
     return pd.concat(tables, names=["split", "by", "strangers"])
 
 
@@ -174,7 +174,7 @@ def compare_features(messages: pd.DataFrame, unseen: pd.DataFrame, *, seed: int 
     population = fit_population(messages)
     users = draw_compared(messages["user_id"], unseen["user_id"], seed=seed)
     likely = np.zeros((len(users), len(users)))
-    for feature in (f for f in SAID if f.name in population):
+    for feature in (f for f in COMMANDED if f.name in population):
         prior, counts = population[feature.name], []
         for table in (messages, unseen):
             numbers, known = users.get_indexer(table["user_id"]), table["user_id"].isin(users).to_numpy()
