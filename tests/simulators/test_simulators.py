@@ -1,7 +1,9 @@
 """Arms, rollouts and role breaks on a mock model with known answers."""
 
 import json
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import make_conversation, with_models
 from toy import CONVERSATIONS, fill, make_case_of
@@ -340,3 +342,11 @@ CAPTAIN = Persona(
 )
 def test_role_breaks_are_classified_by_kind(texts, kind):
     assert role_breaks.find_role_break(texts, CAPTAIN) == kind
+
+
+def test_role_breaks_of_a_small_model_are_seen_and_good_messages_are_left_alone():
+    """126 messages that the embedded model wrote as a user, labelled by hand."""
+    table = pd.read_csv(Path(__file__).parent / "role_breaks.csv")
+    seen = [role_breaks.find_break(text, [], Persona()) is not None for text in table["message"]]
+    right = table["is_break"] == 1
+    assert len(table) >= 100 and right[seen].mean() >= 0.95 and pd.Series(seen)[right].mean() >= 0.75
