@@ -117,7 +117,7 @@ def check_role(run: AgentRun, texts: Texts) -> RuleFindings:
         if blank := BLANK.search(text):
             yield "role_confusion", i, blank[0], "leaves a blank as in a form"
             return
-        if role_breaks.find_role_break([text], run.persona.instructions) in OUT_OF_ROLE:
+        if role_breaks.find_role_break([text], run.persona) in OUT_OF_ROLE:
             yield "role_confusion", i, text, "speaks as an assistant, or recites its prompt"
             return
 

@@ -95,8 +95,8 @@ def make_role_prompt(persona: Persona, goal: str, context: str, messages: list[M
         about = {"goal": goal, "context": context or "nothing else"}
         system = fill_prompt("user_roles", persona=persona.render(), **about)
     swapped = [{"role": SWAPPED[m.role], "content": m.content} for m in messages]
-    opening = [] if swapped else [{"role": "user", "content": "Hello! How can I help you?"}]
-    return [{"role": "system", "content": system}, *opening, *swapped]
+    greeting = {"role": "user", "content": "Hello! How can I help you?"}  # many models want one first
+    return [{"role": "system", "content": system}, greeting, *swapped]
 
 
 def fill_template(persona: Persona, goal: str) -> str:

@@ -464,5 +464,5 @@ def test_fault_of_a_proxy_or_a_certificate_is_not_one_of_the_address(endpoint, m
 
 
 def test_message_that_shows_reasoning_is_a_role_break():
-    assert find_role_break(["i want a tent [/THINK]"]) == "shows its reasoning"
+    assert find_role_break(["i want a tent [/THINK]"]) == "thinks aloud"
     assert find_role_break(["i want a tent"]) is None
