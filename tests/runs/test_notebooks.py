@@ -115,7 +115,7 @@ def test_summary_has_every_promised_key(run_folder):
     summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))
     assert {"name", "conversations", "users"} <= set(summary["corpus"])
     assert {"n", "commands", "verified_examples"} <= set(summary["profiles"])
-    assert set(summary["fidelity"]) == {"task_only", "profile", "shuffled_profile", "same_user", "other_user"}
+    assert set(summary["fidelity"]) == {"task_only", "profile", "demonstrations", "same_user", "other_user"}
     assert all(
         {"rate", "ci_low", "ci_high", "n_cases", "n_failed"} <= set(s) for s in summary["fidelity"].values()
     )
@@ -123,7 +123,7 @@ def test_summary_has_every_promised_key(run_folder):
     assert all(
         {"success", "ci_low", "ci_high", "n_runs", "n_failed"} <= set(s) for s in summary["stress"].values()
     )
-    assert set(summary["gap"]) == {"task_only", "profile", "shuffled_profile", "real_floor"}
+    assert set(summary["gap"]) == {"task_only", "profile", "demonstrations", "real_floor"}
     assert all({"js", "kl_forward", "kl_backward"} <= set(s) for s in summary["gap"].values())
     assert {"live", "cached", "failed", "prompt_tokens", "completion_tokens", "cost_usd"} <= set(
         summary["calls"]
@@ -157,7 +157,7 @@ def test_promised_records_are_there_one_a_line(run_folder, path, record):
 def test_every_column_of_every_table_is_described(run_folder):
     pages = re.split(r"^## ", (ROOT / "docs" / "tables.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     sections = {page.split()[0]: page for page in pages}
-    systems = {"real", "task_only", "profile", "shuffled_profile"}
+    systems = {"real", "task_only", "profile", "demonstrations"}
     for path in run_folder.glob("*/*.parquet"):
         described = sections["Columns"] + sections["Of"] + sections[path.parent.name]
         assert f"**{path.stem}**" in described, path
