@@ -194,7 +194,7 @@ def test_runner_prints_a_line_a_notebook_and_where_the_report_is(run_folder):
 
 def test_a_notebook_runs_on_its_own_with_plain_papermill_and_finds_the_same(run_folder, workplace):
     """05 alone makes the roll-outs that 03 would have made: from the same replies the same gap."""
-    names = ("corpus", "n_cases", "max_user_messages", "llm_mode")
+    names = ("corpus", "n_cases", "n_demonstrations", "max_user_messages", "llm_mode")
     parameters = {"run_name": "alone", **{name: SMALL[name] for name in names}}
     papermill.execute_notebook(
         workplace / "notebooks/05_measure_gap.ipynb",
@@ -349,6 +349,7 @@ OTHER = {
     "n_trials": 2,
     "extractor": "hybrid:writer-model",
     "profile_messages": 6,
+    "session": "same",
     "compared_extractor": "hybrid:judge-model",
     "n_compared": 1,
     **NAMED,
