@@ -193,7 +193,8 @@ def measure_conversations(conversations: Sequence[Conversation], *, first: int |
     n, (numbers, users) = count_messages(conversations), number_users(conversations)
     n = n if first is None else np.minimum(n, first)
     conversation, ends = np.repeat(np.arange(len(n), dtype=np.int32), n), np.cumsum(n)
-    turn = np.arange(len(conversation), dtype=np.int32) - (ends - n).astype(np.int32)[conversation]
+    turn = np.arange(len(conversation), dtype=np.int32)
+    turn -= (ends - n).astype(np.int32)[conversation]
     columns, row = {name: np.empty(len(turn), PRECISION[name]) for name in BY_NAME}, 0
     for measured in run_batches(partial(measure_batch, first=first), conversations, "measuring"):
         for name, values in zip(BY_NAME, measured.T, strict=True):
@@ -211,27 +212,22 @@ def measure_batch(conversations: Sequence[Conversation], *, first: int | None) -
     return np.array(rows, dtype=float).reshape(-1, len(FEATURES))
 
 
-def summarise_users(
-    messages: pd.DataFrame, by: str = "user_id", *, rows: np.ndarray | slice = slice(None)
-) -> pd.DataFrame:
-    """One row a user (or conversation): mean of the shares, median of the word counts.
-
-    ``rows`` of the messages are summarised (all, if not given), one feature after the other, since the
-    table of a large corpus is too large to be copied.
-    """
-    numbers, names = pd.factorize(messages[by].to_numpy()[rows])
+def summarise_users(messages: pd.DataFrame, by: str = "user_id") -> pd.DataFrame:
+    """One row a user (or conversation): mean of the shares, median of the word counts."""
+    numbers, names = pd.factorize(messages[by])
     numbers = numbers.astype(np.int32)
-    figures = {
-        f.name: average_groups(messages[f.name].to_numpy()[rows], numbers, len(names), median=f.is_count)
-        for f in FEATURES
+    figures = {  # one after the other, since the table of a large corpus is too large to be copied
+        f.name: average_groups(messages[f.name], numbers, len(names), median=f.is_count) for f in FEATURES
     }
     return pd.DataFrame(figures, index=pd.Index(names, name=by))
 
 
-def average_groups(values: np.ndarray, numbers: np.ndarray, n: int, *, median: bool) -> np.ndarray:
+def average_groups(
+    values: np.ndarray | pd.Series, numbers: np.ndarray, n: int, *, median: bool
+) -> np.ndarray:
     """Mean or median of the known values of each of n groups, by their group's number; NaN without one."""
     groups = pd.Categorical.from_codes(numbers, categories=range(n))
-    grouped = pd.Series(values, dtype=float).groupby(groups, observed=False)
+    grouped = pd.Series(np.asarray(values, dtype=float)).groupby(groups, observed=False)
     return (grouped.median() if median else grouped.mean()).to_numpy()
 
 
