@@ -46,10 +46,12 @@ class Kernel(AsyncKernelManager):
 
 def read_environment() -> tuple[str, dict[str, str]]:
     """The working folder and the variables that a kernel started now gets: nobody watches it (text bars,
-    static widgets), and the local server lives as long as this process.
+    static widgets), the memory of large arrays goes back to the system with them, and the local server
+    lives as long as this process.
     """
+    lean = {"MALLOC_MMAP_THRESHOLD_": "1000000", "ARROW_DEFAULT_MEMORY_POOL": "system"}
     headless = {"REALUSERSIM_HEADLESS": "1", "REALUSERSIM_SERVER_OWNER": str(os.getpid())}
-    return str(Path.cwd()), {**os.environ, **headless}
+    return str(Path.cwd()), {**lean, **os.environ, **headless}
 
 
 @contextmanager
