@@ -45,4 +45,5 @@ def tabulate(rows: Iterable[Sequence], columns: list[str]) -> pd.DataFrame:
     chunks = [pd.DataFrame(columns=columns)]
     while chunk := list(islice(one_each, CHUNK)):
         chunks.append(pd.DataFrame(chunk, columns=columns))
-    return pd.concat(chunks[1:] or chunks, ignore_index=True)
+    table = pd.concat(chunks[1:] or chunks, ignore_index=True)
+    return table.astype(dict.fromkeys(table.select_dtypes("int64"), "int32"))

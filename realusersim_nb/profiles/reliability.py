@@ -36,23 +36,30 @@ def measure_split_half(
     gives two random halves of m; ``r`` is Spearman's correlation of the two halves' figures over users (1: a
     stable trait; 0: chance). Columns ``feature, n_messages, n_users, r``; a row needs at least 30 users.
     """
-    order = np.random.default_rng(seed).permutation(len(messages))
-    numbers = pd.factorize(messages["user_id"])[0].astype(np.int32)
-    counts, by_user = np.bincount(numbers), np.argsort(numbers[order], kind="stable")
-    position, total = np.empty(len(order), np.int32), counts[numbers[order]]
-    position[by_user] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    drawn, starts, counts = shuffle_by_user(messages["user_id"], seed=seed)
     rows = []
     for m in sizes:
-        enough = total >= 2 * m
-        halves = order[enough & (position < m)], order[enough & (position >= m) & (position < 2 * m)]
-        users = pd.unique(numbers[halves[0]])
+        enough = starts[counts >= 2 * m]
+        groups = np.repeat(np.arange(len(enough), dtype=np.int32), m)
+        halves = [drawn[(enough[:, None] + range(k, k + m)).ravel()] for k in (0, m)]
         for feature in style.FEATURES:
             values, how = messages[feature.name].to_numpy(), {"median": feature.is_count}
-            sides = [style.average_groups(values[h], numbers[h], len(counts), **how)[users] for h in halves]
+            sides = [style.average_groups(values[half], groups, len(enough), **how) for half in halves]
             pair = pd.DataFrame(dict(enumerate(sides))).dropna()
             if len(pair) >= MIN_USERS and (pair.nunique() > 1).all():
                 rows.append((feature.name, m, len(pair), pair.corr("spearman").iloc[0, 1]))
     return pd.DataFrame(rows, columns=["feature", "n_messages", "n_users", "r"])
+
+
+def shuffle_by_user(users: pd.Series, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows in random order, but user by user; where each user begins in it, and how many rows each has."""
+    numbers = pd.factorize(users)[0].astype(np.int32)
+    order = np.random.default_rng(seed).permutation(len(users)).astype(np.int32)
+    by_user = np.argsort(numbers[order], kind="stable")
+    counts = np.bincount(numbers)
+    starts = np.cumsum(counts) - counts
+    as_met = np.argsort(by_user[starts])
+    return order[by_user], starts[as_met], counts[as_met]
 
 
 def shuffle_users(messages: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
