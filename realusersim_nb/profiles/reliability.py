@@ -36,7 +36,7 @@ def measure_split_half(
     gives two random halves of m; ``r`` is Spearman's correlation of the two halves' figures over users (1: a
     stable trait; 0: chance). Columns ``feature, n_messages, n_users, r``; a row needs at least 30 users.
     """
-    drawn, starts, counts = shuffle_by_user(messages["user_id"], seed=seed)
+    drawn, starts, counts = style.shuffle_by_user(messages["user_id"], seed=seed)
     rows = []
     for m in sizes:
         enough = starts[counts >= 2 * m]
@@ -49,17 +49,6 @@ def measure_split_half(
             if len(pair) >= MIN_USERS and (pair.nunique() > 1).all():
                 rows.append((feature.name, m, len(pair), pair.corr("spearman").iloc[0, 1]))
     return pd.DataFrame(rows, columns=["feature", "n_messages", "n_users", "r"])
-
-
-def shuffle_by_user(users: pd.Series, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows in random order, but user by user; where each user begins in it, and how many rows each has."""
-    numbers = pd.factorize(users)[0].astype(np.int32)
-    order = np.random.default_rng(seed).permutation(len(users)).astype(np.int32)
-    by_user = np.argsort(numbers[order], kind="stable")
-    counts = np.bincount(numbers)
-    starts = np.cumsum(counts) - counts
-    as_met = np.argsort(by_user[starts])
-    return order[by_user], starts[as_met], counts[as_met]
 
 
 def shuffle_users(messages: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:

@@ -94,6 +94,17 @@ def average_groups(values: np.ndarray, numbers: np.ndarray, n: int, *, median: b
     return (grouped.median() if median else grouped.mean()).to_numpy()
 
 
+def shuffle_by_user(users: pd.Series, *, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows in random order, but user by user; where each user begins in it, and how many rows each has."""
+    numbers = pd.factorize(users)[0].astype(np.int32)
+    order = np.random.default_rng(seed).permutation(len(users)).astype(np.int32)
+    by_user = np.argsort(numbers[order], kind="stable")
+    counts = np.bincount(numbers)
+    starts = np.cumsum(counts) - counts
+    as_met = np.argsort(by_user[starts])
+    return order[by_user], starts[as_met], counts[as_met]
+
+
 def compute_percentiles(users: pd.DataFrame, population: pd.DataFrame) -> pd.DataFrame:
     """Percentile (0..1, ties share the middle) of every user's features in a population; NaN stays NaN."""
 
