@@ -78,15 +78,25 @@ def test_changes_say_what_is_there_and_what_should_be():
     ]
 
 
+def play_user(request, *, done):
+    """What the mock says as the user: its plan as JSON, its message as text."""
+    return json.dumps(fill(request, done=done)) if "response_format" in request else "task please"
+
+
+def asks_agent(request):
+    """Whether a request is for a step of the constrained agent."""
+    form = request.get("response_format") or {"json_schema": {}}
+    return form["json_schema"].get("name") == "AgentStep"
+
+
 def make_reply(steps):
     """A mock of both sides: the agent takes these steps, the user asks once and is then done."""
     steps = iter(steps)
 
     def reply(request):
-        name = request["response_format"]["json_schema"]["name"]
-        if name == "AgentStep":
+        if asks_agent(request):
             return json.dumps({"customer_wants": "a task", "step": next(steps)})
-        return json.dumps(fill(request, done="It is done." in json.dumps(request["messages"])))
+        return play_user(request, done="It is done." in json.dumps(request["messages"]))
 
     return reply
 
@@ -116,7 +126,7 @@ def play_function_calling(steps):
     """A mock of both sides, whose agent gives these choices or texts."""
     steps = iter(steps)
     return lambda r: (
-        next(steps) if "tools" in r else json.dumps(fill(r, done="It is done." in json.dumps(r["messages"])))
+        next(steps) if "tools" in r else play_user(r, done="It is done." in json.dumps(r["messages"]))
     )
 
 
@@ -220,9 +230,9 @@ def test_many_runs_at_once_do_not_wait_for_each_other(endpoint, tmp_path):
 def test_user_never_leaves_before_having_asked(endpoint, tmp_path):
     endpoint(
         lambda r: (
-            json.dumps(fill(r, done=True))
-            if "plain_request" in str(r) or "parts_left" in str(r)
-            else '{"customer_wants": "x", "step": {"action": "reply", "message": "ok"}}'
+            '{"customer_wants": "x", "step": {"action": "reply", "message": "ok"}}'
+            if asks_agent(r)
+            else play_user(r, done=True)
         )
     )
     result = run(["task_only"], create_task_1(), tmp_path)[0]
@@ -290,7 +300,7 @@ def test_endpoint_that_goes_down_in_mid_run_is_a_row_and_a_rerun_goes_on_from_th
 
 
 def test_empty_reply_and_a_loop_without_end_are_rows(endpoint, tmp_path):
-    endpoint(lambda r: "" if "tools" in r else json.dumps(fill(r, done=False)))
+    endpoint(lambda r: "" if "tools" in r else play_user(r, done=False))
     [silent] = run(["task_only"], create_task_1(), tmp_path, agent_format="function_calling")
     assert silent.success is None and "empty" in silent.error
     endpoint(make_reply(itertools.repeat({"action": "reply", "message": "And then?"})))
