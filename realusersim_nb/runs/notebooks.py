@@ -25,6 +25,8 @@ from realusersim_nb.runs.summary import (
     write_summary,
 )
 
+KERNEL_SECONDS = 600  # that a busy machine may take to pass on the last outputs of a cell (nbclient: 4)
+
 
 def find_notebooks(numbers: Iterable[str] = ()) -> list[Path]:
     """The notebooks with these numbers (``03``), in order; all if none is named. InputError for any other."""
@@ -103,6 +105,7 @@ def run_notebook(notebook: Path, run_name: str, parameters: dict, *, log: TextIO
                 progress_bar=False,  # the notebook's bars are shown instead
                 request_save_on_cell_execute=False,  # every half minute is enough, and at the end or an error
                 stderr_file=log,
+                iopub_timeout=KERNEL_SECONDS,
                 km=kernel,
             )
         finally:
