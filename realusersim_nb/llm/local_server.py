@@ -27,7 +27,7 @@ from realusersim_nb.parallel.bars import show_bar
 
 N_WHEELS, MODEL_FILE = 22, f"{EMBEDDED.model}.gguf"
 START_SECONDS = 300  # for the server to start, on a busy machine and with the model to convert
-ANSWER_SECONDS = 60  # for the server to answer that it is up, while it reads a long prompt
+ANSWER_SECONDS = 10  # for the server to answer that it is up; one that takes longer is busy
 
 
 class LocalServerError(EndpointError):
@@ -105,11 +105,13 @@ def find_or_start_server() -> str:
 
 
 def find_server(folder: Path) -> str | None:
-    """URL of the server that answers, if there is one."""
+    """URL of the server that answers or is too busy to, if there is one: a second would only slow it down."""
     try:
         url = json.loads((folder / "server.json").read_text(encoding="utf-8"))["url"]
         answer = httpx.get(f"{url}/health", timeout=ANSWER_SECONDS, trust_env=False)  # never by a proxy
         answer.raise_for_status()
+        return url
+    except httpx.ReadTimeout:
         return url
     except (OSError, ValueError, KeyError, httpx.HTTPError):
         return None

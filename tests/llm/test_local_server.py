@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 import subprocess
 import sys
 
@@ -40,6 +41,15 @@ def test_server_that_cannot_start_is_reported_with_its_own_last_lines(tmp_path, 
     (tmp_path / "broken.gguf").write_bytes(b"not a model")
     with pytest.raises(local_server.LocalServerError, match=r"(?s)did not start.*broken.gguf"):
         local_server.start_server(tmp_path / "broken.gguf", tmp_path)
+
+
+def test_busy_server_is_used_and_one_that_is_gone_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(local_server, "ANSWER_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connects, and answers nothing
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        (tmp_path / "server.json").write_text(json.dumps({"url": url}), encoding="utf-8")
+        assert local_server.find_server(tmp_path) == url
+    assert local_server.find_server(tmp_path) is None
 
 
 def test_server_outlives_one_holder_and_ends_with_the_last(tmp_path):
