@@ -37,9 +37,13 @@ async def play_all(models) -> dict[str, tuple[str, str]]:
     """What notebook 00 does, and then every arm played and judged: page and verdict by arm."""
     real = loading.load_corpus(str(SAMPLE))
     profiled, held_out = splits.hold_out(real.conversations, seed=1)
-    profile_of = {p.user_id: p for p in extraction.extract_measured(profiled)}
-    [chosen] = [c for c in held_out if len(profile_of[c.user_id].commands) >= 3]
-    case = await cases.make_case(models, "embedded", chosen, seed=1)
+    messages = style.measure_conversations(profiled)
+    profile_of = {p.user_id: p for p in extraction.extract_measured(profiled, messages)}
+    known = messages["user_id"].value_counts()
+    enough = [u for u, p in profile_of.items() if len(p.commands) >= 3 and known[u] >= min(8, known.max())]
+    eligible = [c for c in held_out if c.user_id in enough] or held_out
+    chosen = cases.draw_cases(eligible, n_cases=1, seed=1)[0]
+    case = await cases.make_case(models, "embedded", chosen, first=3, seed=1)
     other = next(p for p in profile_of.values() if p.user_id != chosen.user_id and p.commands)
     arms = ("profile", "task_only", "shuffled_profile")
     personas = {arm: conditions.ARMS[arm](profile_of[chosen.user_id], other) for arm in arms}
