@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from realusersim_nb.__main__ import main
+from realusersim_nb.runs.notebooks import find_notebooks
+from realusersim_nb.runs.summary import read_parameters
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "tests" / "corpus" / "samples"
@@ -20,27 +22,43 @@ FILES = {  # how the users of each sample are named
     "simulator_arena.json": ["w1", "w2"],
     "taskmaster.json": ["taskmaster.json/dlg-1"],
 }
-OWN = {"claude.json": ["acc-7"]}
 SHORT = ["assistant is GPT-4o", "English", "pleasantries trimmed", "3+ user turns", "no near-duplicate"]
 
 
-@pytest.mark.parametrize(("files", "n"), [(FILES, 11), (OWN, 2)], ids=["many layouts", "one's own export"])
-def test_notebooks_read_as_many_users_and_conversations_as_the_files_have(tmp_path, monkeypatch, files, n):
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """``run(files, numbers)`` runs notebooks on a folder with these samples, and gives the run's folder."""
     (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
     (tmp_path / "mine").mkdir()
-    for name in files:
-        shutil.copy(SAMPLES / name, tmp_path / "mine")
     monkeypatch.chdir(tmp_path)
-    systems = {"invented": str(ROOT / "data" / "sample.jsonl")}
     parameters = {"corpus": "mine", "skip_steps": SHORT, "simulator": None, "compared_extractor": None}
-    words = [w for k, v in (parameters | {"systems": systems}).items() for w in ("-p", k, json.dumps(v))]
-    assert main(["run", "01", "02", "05", *words]) == 0
-    folder = tmp_path / "outputs" / "run"
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    users = {user for names in files.values() for user in names}
-    assert (summary["corpus"]["conversations"], summary["corpus"]["users"]) == (n, len(users))
+    parameters |= {"systems": {"invented": str(ROOT / "data" / "sample.jsonl")}}
+
+    def run(files, numbers):
+        for name in files:
+            shutil.copy(SAMPLES / name, tmp_path / "mine")
+        has = {name for path in find_notebooks(numbers) for name in read_parameters(path)}
+        words = [w for k, v in parameters.items() if k in has for w in ("-p", k, json.dumps(v))]
+        assert main(["run", *numbers, *words]) == 0
+        return tmp_path / "outputs" / "run"
+
+    return run
+
+
+def count(folder: Path) -> tuple[int, int]:
+    """The conversations and users of a run's corpus."""
+    corpus = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["corpus"]
+    return corpus["conversations"], corpus["users"]
+
+
+def test_notebooks_have_as_many_users_and_conversations_as_the_files(run):
+    folder, users = run(FILES, ["01", "02", "05"]), {user for names in FILES.values() for user in names}
+    assert count(folder) == (11, len(users))
     profiles = (folder / "01_extract_profiles" / "profiles.jsonl").read_text(encoding="utf-8").splitlines()
     assert {json.loads(line)["user_id"] for line in profiles} == users
     described = pd.read_parquet(folder / "05_measure_gap" / "facets.parquet")
-    assert described["system"].value_counts().to_dict() == {"real": n, "invented": 12}
-    assert summary["calls"]["live"] == 0
+    assert described["system"].value_counts().to_dict() == {"real": 11, "invented": 12}
+
+
+def test_one_persons_export_runs_through_the_notebook_on_populations(run):
+    assert count(run(["claude.json"], ["02"])) == (2, 1)
