@@ -82,21 +82,20 @@ def load_corpus(
     else:
         kept, funnel = curate_shards(corpus, shards, skip_steps=skip_steps, workers=workers)
     if not len(kept):
-        raise InputError(f"corpus {corpus!r}: {explain_empty(funnel)}")
+        raise InputError(f"corpus {corpus!r}: {explain_empty(funnel, skip_steps)}")
     digest += f"-{max_conversations}" * (max_conversations is not None)
     return Corpus(corpus, kept, funnel.tabulate(), funnel.unreadable, digest)
 
 
-def explain_empty(funnel: Funnel) -> str:
-    """Why no conversation is left."""
+def explain_empty(funnel: Funnel, skip_steps: Collection[str]) -> str:
+    """Why no conversation is left, and with which steps skipped some would be."""
+    reasons = "; ".join(reason for reason, _ in funnel.unreadable.most_common(2))
     if not funnel.left["read"]:
-        reasons = "; ".join(reason for reason, _ in funnel.unreadable.most_common(2)) or "it is empty"
-        return f"no conversation could be read: {reasons}"
+        return f"no conversation could be read: {reasons or 'it is empty'}"
     step = next(name for name in funnel.names if not funnel.left[name])
-    layouts = "help(realusersim_nb.corpus.layouts)"
-    todo = f"leave that step out with skip_steps, or check the layout against {layouts}"
-    unreadable = dict(funnel.unreadable) or "none"
-    return f"curation step {step!r} left none of them (unreadable: {unreadable}); {todo}."
+    others = f" (others could not be read: {reasons})" if reasons else ""
+    n, skipped = funnel.left["read"], [*skip_steps, step]
+    return f"curation step {step!r} left none of them, of {n:,}{others}; leave it out: skip_steps {skipped}."
 
 
 def read_transcripts(path: str) -> list[Conversation]:
@@ -217,9 +216,9 @@ def describe_columns(columns: Columns) -> str:
     return f"each row is {row}; {known}{'; the whole file is one conversation' * is_one}."
 
 
-def preview_conversation(conversation: Conversation, *, n: int = 4) -> str:
+def preview_conversation(conversation: Conversation) -> str:
     """The beginning of a conversation as text, a message a line, private data masked."""
     messages = [(m.role, mask_pii(" ".join(m.content.split()))) for m in conversation.messages]
-    lines = [f"  {role:<9}  {cut_at_word(text, 100)}" for role, text in messages[:n]]
-    more = [f"  and {len(messages) - n} more"] if len(messages) > n else []
+    lines = [f"  {role:<9}  {cut_at_word(text, 100)}" for role, text in messages[:4]]
+    more = [f"  and {len(messages) - 4} more"] if len(messages) > 4 else []
     return "\n".join([f"\n{conversation.conversation_id} (user {conversation.user_id})", *lines, *more])

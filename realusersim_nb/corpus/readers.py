@@ -175,5 +175,5 @@ READERS = {
     "parquet": read_parquet,
     "csv": read_csv,
     "text": read_text,
+    "slack": read_slack_export,
 }
-READERS["slack"] = read_slack_export

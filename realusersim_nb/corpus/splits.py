@@ -94,10 +94,10 @@ def find_continued(conversations: Talks) -> np.ndarray:
     return np.array([c.continues for c in conversations], dtype=bool)
 
 
-def split_users(conversations: Talks, *, share: float = 0.5, seed: int) -> Split:
-    """Two sets of conversations that have no user in common, the first with this share of the users."""
+def split_users(conversations: Talks, *, seed: int) -> Split:
+    """Two sets of conversations that have no user in common, each with half of the users."""
     numbers, users = number_users(conversations)
-    chosen = np.random.default_rng(seed).permutation(len(users))[: round(share * len(users))]
+    chosen = np.random.default_rng(seed).permutation(len(users))[: round(len(users) / 2)]
     is_first, order = np.isin(numbers, chosen), np.argsort(numbers, kind="stable")
     return tuple(pick(conversations, order[is_first[order] == side]) for side in (True, False))
 

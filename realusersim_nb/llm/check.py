@@ -42,7 +42,7 @@ class TentAnswer(BaseModel):
     """A form that no model writes unless it is held to it or shown it."""
 
     lighter_than_a_house: Literal["yes", "no"]
-    sleeps: int
+    sleeps: Literal["one", "two", "many"]  # of a number some models write digits without end
 
 
 class Row(NamedTuple):

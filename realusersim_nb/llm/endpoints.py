@@ -216,9 +216,9 @@ def read_endpoints(path: Path | None = None) -> dict[str, Endpoint]:
     return {str(name): check_endpoint(str(name), fields) for name, fields in known.items()}
 
 
-def write_settings(name: str, settings: dict[str, Any], path: Path | None = None) -> Path:
+def write_settings(name: str, settings: dict[str, Any]) -> Path:
     """Add fields to a model's entry in ``endpoints.yaml``; comments outside that entry stay."""
-    path = path or project_folder() / FILE
+    path = project_folder() / FILE
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     known = yaml.safe_load(text) or {}
     entry = yaml.safe_dump({name: {**known.get(name, {}), **settings}}, sort_keys=False).rstrip()

@@ -105,7 +105,8 @@ def measure_holding(
         known, mine = np.isfinite(figures), place[rows["user_id"]].to_numpy()
         rows = rows.assign(holds=is_there[mine].astype(float), stranger=is_there[known].mean())
         tables.append(rows[known[mine]])
-    return pd.concat(tables, ignore_index=True) if tables else habits.assign(holds=[], stranger=[])
+    none = habits.iloc[:0].assign(holds=0.0, stranger=0.0)
+    return pd.concat(tables, ignore_index=True) if tables else none
 
 
 def tabulate_holding(holding: pd.DataFrame, by: str = "known", *, seed: int = 0) -> pd.DataFrame:

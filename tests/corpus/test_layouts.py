@@ -115,6 +115,7 @@ READ = {  # by sample: (conversation, user), and what each side says
     "transcripts.jsonl": {
         ("t1", "t1"): ["u: my bill is wrong", "a: Let me check.", "u: thanks"],
         ("t2", "t2"): ["u: how tall is it", "a: 300 m."],
+        ("t3", "t3"): ["u: a room please", "a: I noted:\nGuest: 2 adults\nDate: May 1", "u: right"],
     },
     "verdicts.jsonl": {("81", "81"): ["u: write a post", "a: Aloha!"]},
     "whatsapp_android.txt": {
@@ -143,6 +144,7 @@ LEFT_OUT = {  # by sample: how often something of each kind is left out or noted
     "discord.json": {"notice": 1, "edited": 1, "an attachment": 1},
     "messenger.json": {"an attachment": 2, "deleted": 1},
     "slack": {"notice": 1, "edited": 1, "an attachment": 1, "deleted": 1, "several users": 2},
+    "transcripts.jsonl": {"label 'guest' taken as text": 1},
     "telegram.json": {"notice": 1, "edited": 1, "an attachment": 1, "forwarded": 1},
     "whatsapp_android.txt": {"notice": 2, "an attachment": 2, "deleted": 1},
     "whatsapp_german.txt": {"an attachment": 1},

@@ -4,40 +4,14 @@ import json
 
 import pytest
 from conftest import with_models
-from endpoint import fill
-from pydantic import BaseModel
+from servers import VECTOR, Answer, reply
 
 from realusersim_nb import __main__ as cli
 from realusersim_nb.llm import endpoints
 
-VECTOR = [1.0, 2.0, 3.0]
-CALL = {"id": "1", "type": "function", "function": {"name": "find_weather", "arguments": '{"city": "Rome"}'}}
-
-
-class Answer(BaseModel):
-    answer: str
-
 
 def refuse(message: str, status: int = 400) -> tuple:
     return status, {}, json.dumps({"error": {"message": message}}).encode()
-
-
-def reply(request: dict) -> object:
-    """A server that can do everything."""
-    if "input" in request:
-        return [VECTOR] * len(request["input"])
-    if "prompt" in request:
-        scores = {"tokens": ["A", " b"], "text_offset": [0, 1], "token_logprobs": [None, -1.5]}
-        choice = {"text": request["prompt"], "logprobs": scores}
-        return json.dumps({"choices": [choice], "usage": {"prompt_tokens": 2}}).encode()
-    if request.get("tools"):
-        return {"message": {"content": None, "tool_calls": [CALL]}}
-    if form := request.get("response_format", {}).get("json_schema"):
-        return json.dumps(fill(form["schema"], form["schema"], 3))
-    if "schema" in (words := request["messages"][-1]["content"]):
-        schema = json.loads(words[words.index("{") :])
-        return json.dumps(fill(schema, schema, 3))
-    return "a house of cloth"
 
 
 def speak_strictly(request: dict) -> object:

@@ -9,10 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import servers
 from conftest import with_models
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from servers import CASES, GOOD, KEY, Answer
 
 from realusersim_nb import __main__ as cli
 from realusersim_nb.llm import answers, client, endpoints, errors, replies
@@ -21,103 +22,10 @@ from realusersim_nb.llm.models import Models
 from realusersim_nb.llm.usage import BudgetReached
 from realusersim_nb.simulators.role_breaks import find_role_break
 
-LINES = Path(__file__).with_name("servers.jsonl").read_text(encoding="utf-8").splitlines()
-CASES = {case["case"]: case for case in map(json.loads, LINES)}
-KEY = "sk-abc/1234-of-the-test"
-GOOD = '{"answer": "fine"}'
-TOOL = {"type": "function", "function": {"name": "get_user", "parameters": {"type": "object"}}}
-PROMPT = "BAD"  # in the one prompt of many that is refused
 
-
-class Answer(BaseModel):
-    answer: str
-
-
-CALL = "[ToolCall(id='{}', name='get_user', arguments={{'user_id': 'u1'}})]"
-EXPECTED = {
-    "content is a list of text parts": "hello",
-    "content is a list with a thinking part": "hello",
-    "reasoning is a list": "x",
-    "half an emoji": "i want � tent",
-    "NUL in the reply": "ab",
-    "thought in channel marks": "i want a tent",
-    "thought in <thinking> marks": "i want a tent",
-    "thought that is never closed": "reasoning: only reasoning, no reply",
-    "budget eaten by hidden reasoning": "truncated: the reply has no text, cut off at the token limit: "
-    "set reasoning_tokens in endpoints.yaml",
-    "JSON, then text with a brace": "answer='yes'",
-    "refusal": "refused: I cannot help with that.",
-    "a byte-order mark before the body": "hello",
-    "server sends events though none were asked for": "hello",
-    "status 201": "hello",
-    "no usage, a budget given": "hello",
-    "tokens as text": "hello",
-    "usage is negative": "hello",
-    "a key that is a common word": "I tested it, the latest test",
-    "an empty data line": "hello",
-    "choices: null": "hello",
-    "event: error with plain text": "server: 500 upstream died",
-    "ends inside a line": "disconnected: no reply: the stream broke off",
-    "arguments as an object": f"ToolReply(text='', calls={CALL.format('c1')})",
-    "the call written in the text": f"ToolReply(text='', calls={CALL.format('call_0')})",
-    "index absent on the first": "[[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.5]]",
-    "index as text": "[[0.0, 1.0], [1.0, 1.0], [2.0, 1.0], [3.0, 1.0]]",
-    "base64 though floats were asked for": str([[1.0, 0.0]] * 4),
-}
-"""What every call gives; of the others those that are named here stop the study with these words."""
-STOPPED = {
-    "200 with an error 401": "the environment variable OPENAI_API_KEY",
-    "200 with a daily limit": "run again later",
-    "quota used up, other words": "the account's limit or credit",
-    "/v1 is missing": "ends in /v1",
-    "a login page": "no model server answers so at that address",
-    "redirect to https": "moved to https://elsewhere.example/v1/chat/completions",
-    "the key comes back in a reply": r"provided: \*\*\*\)",
-    "half the vectors": "2 embeddings came for 4 texts",
-    "NaN inside": "embedding 3 of 4",
-}
-
-
-def is_answered_badly(case: dict, request: dict, number: int, seconds: float) -> bool:
-    """Whether the server of a case answers so now."""
-    when, form = case["when"], request.get("response_format", {}).get("type")
-    roles = [message["role"] for message in request.get("messages", [])]
-    turns = roles[1:] if roles[:1] == ["system"] else roles
-    rules = {
-        "one prompt of many": PROMPT in str(request),
-        "first three calls, then good": number <= 3,
-        "calls with json_schema": form == "json_schema",
-        "calls with response_format": form is not None,
-        "calls with a system message": "system" in roles,
-        "calls with another temperature": request.get("temperature", 1) != 1,
-        "calls with max_tokens": "max_tokens" in request,
-        "from the 20th call on": number >= 20,
-        "for five seconds": seconds < 0.1,
-    }
-    if "whose roles" in when:
-        return turns != (["user", "assistant"] * len(turns))[: len(turns)]
-    return rules.get(when, True)
-
-
-def run_study(case: dict, shown: list[str]) -> list[str]:
-    """What became of some calls of the kind of a case; ``shown`` gets what is seen of streams."""
-    form = Answer if any(word in case["case"] for word in ("JSON", "chema", "response_format")) else None
-
-    async def work(models):
-        async def call(i):
-            greeting = {"role": "assistant", "content": "hi"}
-            asked = {"role": "user", "content": f"{PROMPT if i == 2 else ''}{i}"}
-            messages = [{"role": "system", "content": "S"}, greeting, asked]
-            if case["request"] == "tools":
-                return await models.ask_tools("m", messages, [TOOL])
-            with client.watch_replies(shown.append if case["request"] == "stream" else None):
-                return await (models.ask_json("m", messages, form) if form else models.ask("m", messages))
-
-        if case["request"] == "embeddings":
-            return [(await models.embed("e", list("abcd"))).tolist()]
-        return await models.run_all([call(i) for i in range(24 if "20th" in case["when"] else 4)], "t")
-
-    return [str(outcome) for outcome in with_models(work)]
+def run_case(case: dict, shown: list[str]) -> list[str]:
+    """What became of the calls of a case, each model being called m."""
+    return with_models(lambda models: servers.ask_case(models, "m", case, shown))
 
 
 @pytest.fixture
@@ -129,9 +37,7 @@ def serve(endpoint, monkeypatch):
 
         def reply(request):
             seconds = time.monotonic() - started
-            if bad and is_answered_badly(case, request, len(mock.requests), seconds):
-                return case["status"], case["headers"], case["body"].encode()
-            return [[1.0, 2.0]] * 4 if "input" in request else GOOD
+            return servers.answer(case if bad else None, request, len(mock.requests), seconds)
 
         mock = endpoint(reply)
         monkeypatch.setenv("OPENAI_API_KEY", "test" if "common word" in case["case"] else KEY)
@@ -143,30 +49,15 @@ def serve(endpoint, monkeypatch):
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_each_answer_of_a_real_server_ends_as_it_should_and_nothing_wrong_stays(case, serve, quick, capsys):
-    mock, name, n, shown = serve(case), case["case"], 24 if "20th" in case["when"] else 4, []
-    fine = "answer='fine'" if "JSON" in name or "chema" in name or "response_format" in name else GOOD
-    if name in STOPPED:
-        with pytest.raises(endpoints.EndpointError, match=STOPPED[name]) as stop:
-            run_study(case, shown)
+    mock, shown = serve(case), []
+    if words := servers.STOPPED.get(case["case"]):
+        with pytest.raises(endpoints.EndpointError, match=words) as stop:
+            run_case(case, shown)
         assert KEY not in str(stop.value)
-    elif name in EXPECTED:
-        assert set(run_study(case, shown)) == {EXPECTED[name]}
-        assert case["expected"] != "shown" or "hello" in shown
-    elif case["when"] == "one prompt of many":
-        kind = "too_long" if name.startswith("too ") else "refused"
-        first, second, refused, last = run_study(case, shown)
-        assert {first, second, last} == {fine} and refused.startswith(f"{kind}: {case['status']} ")
     else:
-        assert set(run_study(case, shown)) == {fine}
+        assert servers.list_unexpected(case, run_case(case, shown), shown) == []
     mock.bad.clear()
-    healed = (
-        {str([[1.0, 2.0]] * 4)}
-        if case["request"] == "embeddings"
-        else {fine, f"ToolReply(text='{GOOD}', calls=[])"}
-    )
-    again = run_study(case, shown)
-    unusable = [reply for reply in again if reply not in healed | {EXPECTED.get(name)}]
-    assert unusable == [] and len(again) == (1 if case["request"] == "embeddings" else n)
+    assert servers.list_unhealed(case, run_case(case, shown)) == []
     assert cli.main(["cache", "stats"]) == 0 and capsys.readouterr().out
 
 

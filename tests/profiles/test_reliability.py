@@ -63,6 +63,13 @@ def test_commands_of_people_hold_and_those_of_nobody_are_chance():
     assert reliability.measure_false_discovery(alike).loc["all", "commands"] <= 1
 
 
+def test_of_people_without_unseen_messages_no_command_is_tried():
+    messages = style.measure_conversations(make_users(30, 12))
+    table = reliability.measure_holding(messages, messages.iloc[:0])
+    assert table.empty and {"holds", "stranger", "user_id"} <= {*table.columns}
+    assert reliability.tabulate_holding(table, "feature")["n_commands"].tolist() == [0]
+
+
 def test_copies_of_known_messages_are_marked_of_their_user_only():
     template = "translate this text into simple French"
     known = [make_conversation(template, user="a"), make_conversation("no", user="b")]

@@ -4,9 +4,19 @@ Turns are ``[{role, content, ...}]`` unless a function says otherwise.
 """
 
 import re
+from collections import Counter
 from itertools import zip_longest
 
-from realusersim_nb.corpus.layouts.rows import NOBODY, NOTES, PLACE, Turn, UnreadableRow, layout, pick_name
+from realusersim_nb.corpus.layouts.rows import (
+    NOBODY,
+    NOTES,
+    PLACE,
+    SILENT,
+    Turn,
+    UnreadableRow,
+    layout,
+    pick_name,
+)
 
 END_MARKS = re.compile(r"###(?:STOP|TRANSFER|OUT-OF-SCOPE)###")
 NEVER = NOBODY | {"false", "0", "0.0", "no", "n", "f"}  # texts for a flag that is not set
@@ -37,16 +47,23 @@ def name_conversation(row: dict) -> dict:
     }
 
 
-def cut_script(text: str) -> list[tuple[str, str]]:
-    """(speaker, text) of the turns of a dialogue in one string: a label a turn, at the beginning of a line.
+def cut_script(text: str) -> tuple[list[tuple[str, str]], Counter]:
+    """(speaker, text) of the turns of a dialogue in one string, and labels that are none, counted.
 
-    If the text begins with a label and no line does, they may stand inside the line.
+    A turn begins with its label, at the beginning of a line. If the text begins with a label and no line
+    does, they may stand inside the line. Each side has one label; another that is there once or twice is
+    taken as text (``Guest: 2 adults``).
     """
     marks = list(LINES.finditer(text))
     if len(marks) < 2 and marks and not text[: marks[0].start()].strip():
         marks = list(INLINE.finditer(text))
+    counts = Counter(mark[1].lower() for mark in marks)  # in the order in which they first come
+    sides = {next((label for label in counts if label in side), "") for side in (USERS, OTHERS)}
+    few = {label: n for label, n in counts.items() if label not in sides | SILENT and n < 3}
+    marks = [mark for mark in marks if mark[1].lower() not in few]
     ends = [*(mark.start() for mark in marks), len(text)][1:]
-    return [(m.group(1).lower(), text[m.end() : end].strip()) for m, end in zip(marks, ends, strict=True)]
+    turns = [(m[1].lower(), text[m.end() : end].strip()) for m, end in zip(marks, ends, strict=True)]
+    return turns, Counter({f"a label {label!r} taken as text": n for label, n in few.items()})
 
 
 def find_script(row: dict) -> str | None:
@@ -54,7 +71,7 @@ def find_script(row: dict) -> str | None:
     texts = {name: row[name] for name in SCRIPTS if isinstance(row.get(name), str)}
     if SENDERS & row.keys():  # a message that quotes others
         return None
-    speakers = {name: {who for who, _ in cut_script(text)} for name, text in texts.items()}
+    speakers = {name: {who for who, _ in cut_script(text)[0]} for name, text in texts.items()}
     return next((n for n, who in speakers.items() if who & {*USERS} and who & {*OTHERS}), None)
 
 
@@ -66,10 +83,11 @@ def name_side(label: str) -> str:
 @layout("a dialogue in one string", fits=lambda row: find_script(row) is not None)
 def parse_script(row: dict) -> tuple[dict, list[Turn]]:
     """A string ``user: ... agent: ...``, also tau-bench's histories, where a call has the text None."""
-    turns = [(name_side(who), text) for who, text in cut_script(row[find_script(row)])]
-    empty = [role == "assistant" and text == "None" for role, text in turns]
-    notes = {"a call of a tool left out": sum(empty)}
-    return name_conversation(row) | {NOTES: notes}, [t for t, e in zip(turns, empty, strict=True) if not e]
+    cut, notes = cut_script(row[find_script(row)])
+    turns = [(name_side(who), END_MARKS.sub("", text)) for who, text in cut]
+    calls = [role == "assistant" and text == "None" for role, text in turns]
+    notes["a call of a tool left out"] = sum(calls)
+    return name_conversation(row) | {NOTES: notes}, [t for t, e in zip(turns, calls, strict=True) if not e]
 
 
 @layout("a pair of answers with a verdict", "conversation_a", "conversation_b")
