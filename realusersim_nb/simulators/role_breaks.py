@@ -63,7 +63,9 @@ STATEMENT = re.compile(
     r"(is|are|means|stands for|refers? to|includes?|involves?|consists? of)\b",
     re.IGNORECASE,
 )
-OWN_WORDS = re.compile(r"\?|\b(i|i['’]\w+|me|my|we|our|us|please|need|want|give|write|make)\b", re.IGNORECASE)
+FIRST_PERSON = re.compile(
+    r"\?|\b(i|i['’]\w+|me|my|we|our|us|please|need|want|give|write|make)\b", re.IGNORECASE
+)
 
 
 def find_role_break(texts: list[str], persona: Persona | None = None) -> RoleBreak | None:
@@ -127,7 +129,7 @@ def states_what_is_asked(text: str, wanted: str) -> bool:
     So does an answer ("ORM stands for ..."); who says I, or orders or asks, is the user.
     """
     first = re.split(r"[.!\n]\s", text.strip(), maxsplit=1)[0]
-    return bool(ASKED.match(wanted) and STATEMENT.match(text) and not OWN_WORDS.search(first))
+    return bool(ASKED.match(wanted) and STATEMENT.match(text) and not FIRST_PERSON.search(first))
 
 
 def tabulate_role_breaks(transcripts: list[Conversation]) -> pd.DataFrame:

@@ -17,4 +17,4 @@ def test_power_of_judges_has_a_line_a_reader_and_a_dashed_one():
     power = pd.DataFrame(rows, columns=["reader", "n_messages", "auc"]).assign(n_users=120)
     power = power.assign(ci_low=power["auc"] - 0.1, ci_high=power["auc"] + 0.1, auc_topic=power["auc"] - 0.05)
     axes = plots.plot_power(power)
-    assert len(axes.lines) == 5 and "120 users" in axes.get_title(loc="left")
+    assert len(axes.lines) == 5 and "120 users" in axes.get_title(loc="center")
