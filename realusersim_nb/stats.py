@@ -6,7 +6,6 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from scipy.stats import DegenerateDataWarning, binomtest, bootstrap, norm, permutation_test, t
-from sklearn.metrics import roc_auc_score
 
 NAN = float("nan")
 RESAMPLES = 2000
@@ -93,8 +92,10 @@ def measure_auc(lower: np.ndarray, higher: np.ndarray, *, seed: int) -> dict[str
     Both hold one value a user, in the same order: users are drawn for ``ci_low, ci_high`` (95 %, 500 draws).
     """
 
-    def measure(lower: np.ndarray, higher: np.ndarray) -> float:
-        return roc_auc_score(np.repeat([0, 1], [len(lower), len(higher)]), np.concatenate([lower, higher]))
+    def measure(lower: np.ndarray, higher: np.ndarray) -> float:  # as roc_auc_score, ten times as fast
+        ordered = np.sort(lower)
+        below, not_above = (np.searchsorted(ordered, higher, side=side) for side in ("left", "right"))
+        return (below + not_above).mean() / 2 / len(ordered)
 
     low, high = bootstrap_interval((lower, higher), measure, seed=seed, draws=500)
     return {"auc": float(measure(lower, higher)), "ci_low": low, "ci_high": high}

@@ -8,7 +8,13 @@ from realusersim_nb.plots.comparison import (
     plot_settings,
     plot_sizes,
 )
-from realusersim_nb.plots.fidelity import plot_differences, plot_dimensions, plot_formalism, plot_rates
+from realusersim_nb.plots.fidelity import (
+    plot_differences,
+    plot_dimensions,
+    plot_formalism,
+    plot_power,
+    plot_rates,
+)
 from realusersim_nb.plots.gap import (
     plot_behaviours,
     plot_between,
@@ -30,7 +36,7 @@ from realusersim_nb.plots.theme import find_styles, set_style
 
 __all__ = ["plot_amplification", "plot_disclosure", "plot_mechanisms"]
 __all__ += ["plot_agreement", "plot_board", "plot_ceiling", "plot_settings", "plot_sizes"]
-__all__ += ["plot_differences", "plot_dimensions", "plot_formalism", "plot_rates"]
+__all__ += ["plot_differences", "plot_dimensions", "plot_formalism", "plot_power", "plot_rates"]
 __all__ += ["plot_behaviours", "plot_between", "plot_conversation_map", "plot_facets", "plot_gaps"]
 __all__ += ["plot_coverage", "plot_funnel", "plot_holding", "plot_reliability"]
 __all__ += ["plot_shifts", "plot_spread"]

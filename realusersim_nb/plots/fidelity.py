@@ -61,6 +61,26 @@ def plot_differences(pairs: pd.DataFrame, *, title: str) -> Axes:
     return axes
 
 
+def plot_power(power: pd.DataFrame) -> Axes:
+    """AUC over the messages seen a side, a line a reader with its interval (``pt3.measure_power``).
+
+    Dashed: against the stranger nearest in topic.
+    """
+    axes = plt.subplots(figsize=(WIDTH, 3.4))[1]
+    for (reader, rows), colour in zip(power.groupby("reader", sort=False), (BLUE, GREY), strict=False):
+        name = "Burrows' delta" if reader == "delta" else reader
+        axes.fill_between(rows["n_messages"], rows["ci_low"], rows["ci_high"], color=colour, alpha=0.2, lw=0)
+        axes.plot(rows["n_messages"], rows["auc"], "o-", color=colour, label=name)
+        axes.plot(
+            rows["n_messages"], rows["auc_topic"], "o--", color=colour, label=f"{name}, nearest in topic"
+        )
+    axes.axhline(0.5, color="black", lw=1)
+    axes.set(xlabel="messages seen a side", ylabel="AUC, 95 % interval", xticks=power["n_messages"].unique())
+    axes.set_title(f"How much must a judge read? (n = {power['n_users'].max():,} users)")
+    axes.legend(fontsize=8)
+    return axes
+
+
 def plot_formalism(table: pd.DataFrame) -> Axes:
     """Share of messages with each feature, a marker a system.
 

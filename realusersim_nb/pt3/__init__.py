@@ -1,7 +1,13 @@
 """The Paired Trajectory Turing Test: cases, judges, what the judges are worth, the fidelity index."""
 
-from realusersim_nb.pt3.agreement import choose_best_judge, compare_readers, judge_again, measure_validity
-from realusersim_nb.pt3.authorship import attribute_transcripts, evaluate_authorship
+from realusersim_nb.pt3.agreement import (
+    choose_best_judge,
+    compare_readers,
+    judge_again,
+    leave_out_judges,
+    measure_validity,
+)
+from realusersim_nb.pt3.authorship import attribute_transcripts, evaluate_authorship, measure_power
 from realusersim_nb.pt3.cases import (
     cut_case,
     draw_cases,
@@ -33,7 +39,7 @@ from realusersim_nb.pt3.judges import (
     make_judge_request,
     make_judges,
 )
-from realusersim_nb.pt3.labels import draw_label_pairs, read_labels, read_verdicts
+from realusersim_nb.pt3.labels import draw_label_pairs, holds_pairs, read_labels, read_pairs, read_verdicts
 from realusersim_nb.pt3.likelihood import (
     FIT_ARMS,
     attribute_messages,
@@ -42,7 +48,13 @@ from realusersim_nb.pt3.likelihood import (
     measure_fit,
     summarise_fit,
 )
-from realusersim_nb.pt3.scores import compare_fidelity, normalise_fidelity, score_fidelity, tabulate_verdicts
+from realusersim_nb.pt3.scores import (
+    compare_fidelity,
+    normalise_fidelity,
+    score_fidelity,
+    tabulate_contradictions,
+    tabulate_verdicts,
+)
 
 __all__ = ["draw_cases", "make_case", "make_cases", "measure_leaks", "simulate_cases", "split_by_domain"]
 __all__ += ["cut_case", "draw_reference_arms", "render_judged_messages", "tabulate_side_by_side", "tag_cases"]
@@ -62,3 +74,4 @@ __all__ += ["choose_best_judge", "compare_formalism"]
 __all__ += ["describe_attribution", "describe_ceiling", "describe_gain", "describe_pair"]
 __all__ += ["attribute_transcripts", "describe_givings"]
 __all__ += ["choose_scorer"]
+__all__ += ["holds_pairs", "leave_out_judges", "measure_power", "read_pairs", "tabulate_contradictions"]

@@ -75,8 +75,28 @@ def compare_readers(judgements: list[Judgement], *, seed: int = 0) -> pd.DataFra
 
 def choose_best_judge(validity: pd.DataFrame, names: list[str]) -> str:
     """The judge whose index separates real people best (its AUC); without any, the first of ``names``."""
-    index = validity[validity["dimension"] == "index"]
+    index = validity[(validity["dimension"] == "index") & validity["judge"].isin(names)]
     return index.loc[index["auc"].idxmax(), "judge"] if len(index) else names[0]
+
+
+def leave_out_judges(verdicts: pd.DataFrame, validity: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The verdicts of judges that can tell the same person from another, and a sentence on each that cannot.
+
+    A judge can if the interval of its index's AUC is above 0.5 (``measure_validity``). If none can, the best
+    one stays.
+    """
+    names = list(verdicts["judge"].unique())
+    index = validity[validity["dimension"] == "index"].set_index("judge")
+    able = [name for name in names if name in index.index and index.loc[name, "ci_low"] > 0.5]
+    kept, sentences = able or [choose_best_judge(validity, names)], []
+    for name in (n for n in names if n not in able):
+        row = index.loc[name] if name in index.index else None
+        figures = "without verdicts on both reference arms" if row is None else f"AUC {row['auc']:.2f}"
+        if row is not None:
+            figures += f", {row['ci_low']:.2f} to {row['ci_high']:.2f}, {row['n_users']:.0f} users"
+        fate = "stays, as no judge can" if name in kept else "is left out of the tables on arms"
+        sentences.append(f"{name} cannot tell the same person from another ({figures}): it {fate}.")
+    return verdicts[verdicts["judge"].isin(kept)], sentences
 
 
 def measure_validity(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:

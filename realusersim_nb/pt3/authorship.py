@@ -1,14 +1,16 @@
 """The authorship-verification judge, which calls no model: how alike are two people's messages?
 
-It is trained on real pairs: two conversations of one person, and two of different people. For each of D2
-(style and mechanics), D4 (interaction) and D5 (pacing) a logistic regression on the differences of style
-features, for D2 also on the likeness of masked n-grams (``style.ngrams``), gives the likelihood that it is
-the same person; one half or more is a match. D1 and D3 (mood, knowledge) cannot be measured this way and stay
+It is trained on real pairs: two conversations of one person, and two of different people, half of these the
+nearest in topic, so that it learns manner and not subject. For each of D2 (style and mechanics), D4
+(interaction) and D5 (pacing) a logistic regression on the differences of style features, for D2 also on the
+likeness of masked n-grams, marks, and ends of messages (``pt3.manner``), gives the likelihood that it is the
+same person; one half or more is a match. D1 and D3 (mood, knowledge) cannot be measured this way and stay
 without a verdict.
 
 Ours, not the paper's. It is worth its AUC on pairs of people it has not seen (``evaluate_authorship``).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import sub
@@ -22,30 +24,29 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from realusersim_nb import stats, style
+from realusersim_nb import stats
 from realusersim_nb.corpus.splits import assign_others, group_by_user
 from realusersim_nb.errors import InputError
+from realusersim_nb.pt3.manner import (
+    ALL,
+    FEATURES_BY_DIMENSION,
+    Population,
+    measure_differences,
+    name_columns,
+    sketch_all,
+)
 from realusersim_nb.records import Conversation
-from realusersim_nb.style.ngrams import COMMON, compare_ngrams, learn_weights, mark_copies
+from realusersim_nb.style.ngrams import COMMON, compare_ngrams, mark_copies
 
 FIRST = 5  # user messages of each side: as many as a rollout has
 FOLDS = 5
 MIN_USERS = 100  # with two conversations each; what fewer teach does not hold for others
-FEATURES_BY_DIMENSION = {
-    "D2": (
-        "starts_lower lower_i lower_sentences inner_capital ends_stop ends_period no_marks unmarked_question "
-        "unmarked_order commas colons quotes line_breaks please thanks shorthand hedges contracts "
-        "drops_apostrophe drops_articles"
-    ).split(),
-    "D4": "opens_with_filler repeats follows_up is_question asks_again".split(),
-    "D5": "words opening_words growth".split(),
-}
-"""The features by which each dimension is judged; those of D5 are logarithms of word counts."""
-FEATURES = sorted({name for features in FEATURES_BY_DIMENSION.values() for name in features})
-ALL = "all"  # dimensions together: is it one person?
-LIKENESS = "likeness"  # of masked n-grams, cosine
+STRANGERS = 3  # drawn for each person in training, and as many nearest in topic
+COUNTS = (1, 2, 3, 5, 8)  # messages a side of ``measure_power``
 IMPUTER = SimpleImputer(strategy="median", keep_empty_features=True)
-REGRESSION = make_pipeline(IMPUTER, StandardScaler(), LogisticRegression())
+REGRESSION = make_pipeline(
+    IMPUTER, StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=500)
+)
 
 
 @dataclass
@@ -53,55 +54,18 @@ class AuthorshipJudge:
     """A trained judge: the sketches it has learnt from, by side and all, and one regression a dimension."""
 
     pairs: tuple[pd.DataFrame, pd.DataFrame]  # two conversations of each user, index user id
-    population: pd.DataFrame
-    weights: TfidfVectorizer
+    population: Population
     models: dict[str, Pipeline]
 
     def __call__(self, originals: list[list[str]], candidates: list[list[str]]) -> pd.DataFrame:
         """How likely (0..1) each pair is of one person: a row a pair, a column a dimension."""
-        chances = self.compare(sketch_all(originals), sketch_all(candidates))
-        return chances.drop(columns=ALL).round(6)
+        sides = ([texts[:FIRST] for texts in side] for side in (originals, candidates))
+        return self.compare(*map(sketch_all, sides)).drop(columns=ALL).round(6)
 
     def compare(self, one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
         """The same of sketches."""
-        gaps = measure_differences(one, other, self.population, self.weights)
+        gaps = measure_differences(*map(self.population.place, (one, other)))
         return pd.DataFrame({d: m.predict_proba(gaps[name_columns(d)])[:, 1] for d, m in self.models.items()})
-
-
-def name_columns(dimension: str) -> list[str]:
-    """The columns of ``measure_differences`` that a dimension is judged by; ``all``: all of them."""
-    if dimension == ALL:
-        return [*FEATURES, LIKENESS]
-    return FEATURES_BY_DIMENSION[dimension] + [LIKENESS] * (dimension == "D2")
-
-
-def sketch_all(texts: list[list[str]]) -> pd.DataFrame:
-    """The figures of the first messages of each list, and their ``texts``: one row a list."""
-    shown = [side[:FIRST] for side in texts]
-    return pd.DataFrame(map(sketch, shown))[FEATURES].assign(texts=shown)
-
-
-def sketch(texts: list[str]) -> dict[str, float]:
-    """The figures of one side: means of the style features, and the pace in logarithms of words."""
-    rows = style.measure_messages(texts)
-    words = np.log1p(rows["words"].to_numpy())
-    growth = words[1:].mean() - words[0] if len(words) > 1 else np.nan
-    return rows.mean().to_dict() | {"words": np.median(words), "opening_words": words[0], "growth": growth}
-
-
-def measure_differences(
-    one: pd.DataFrame, other: pd.DataFrame, population: pd.DataFrame, weights: TfidfVectorizer
-) -> pd.DataFrame:
-    """Differences of two tables of sketches, row by row, as shares of the population between them (0..1), and
-    their ``likeness`` (0..1).
-
-    What neither side shows is no difference, what only one shows is not known (NaN).
-    """
-    one, other = one.reset_index(drop=True), other.reset_index(drop=True)
-    places = (style.compute_percentiles(side[FEATURES], population[FEATURES]) for side in (one, other))
-    gaps = reduce(sub, places).abs().mask(one[FEATURES].isna() & other[FEATURES].isna(), 0.0)
-    left, right = (weights.transform(side["texts"]) for side in (one, other))
-    return gaps.assign(**{LIKENESS: np.asarray(left.multiply(right).sum(axis=1)).ravel()})
 
 
 def learn_authorship(people: list[Conversation], *, seed: int) -> AuthorshipJudge:
@@ -116,34 +80,38 @@ def learn_authorship(people: list[Conversation], *, seed: int) -> AuthorshipJudg
     rng, pairs = np.random.default_rng(seed), []
     for talks in users.values():
         order = sorted(rng.permutation(len(talks)), key=lambda i: talks[i].continues)
-        pairs.append([talks[order[0]].user_messages, talks[rng.choice(order[1:])].user_messages])
+        pairs.append([talks[i].user_messages[:FIRST] for i in (order[0], rng.choice(order[1:]))])
     one, other = (sketch_all(side).set_axis(users) for side in zip(*pairs, strict=True))
     return train_judge(one, other, seed=seed)
 
 
 def train_judge(one: pd.DataFrame, other: pd.DataFrame, *, seed: int) -> AuthorshipJudge:
-    """A judge from pairs: row by row the same person, shuffled different people."""
-    population = pd.concat([one, other])
-    weights = learn_weights(population["texts"].tolist())
-    same = measure_differences(one, other, population, weights)
-    different = measure_differences(one, shuffle_people(other, seed=seed), population, weights)
-    gaps, is_same = pd.concat([same, different]), np.repeat([1, 0], len(one))
+    """A judge from pairs: row by row the same person; strangers are drawn, by chance and nearest in topic."""
+    population = Population(pd.concat([one, other]), seed=seed)
+    mine, theirs = map(population.place, (one, other))
+    drawn = [draw_strangers(other.index, seed=[seed, n]) for n in range(STRANGERS)]
+    rows = [np.arange(len(one)), *drawn, *find_nearest(one, other, n=STRANGERS)]
+    gaps = pd.concat([measure_differences(mine, theirs.take(others)) for others in rows])
+    is_same = np.repeat([1, 0], [len(one), len(gaps) - len(one)])
     models = {d: clone(REGRESSION).fit(gaps[name_columns(d)], is_same) for d in (*FEATURES_BY_DIMENSION, ALL)}
-    return AuthorshipJudge((one, other), population, weights, models)
+    return AuthorshipJudge((one, other), population, models)
 
 
-def shuffle_people(sides: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """The rows in another order, each of them in the place of another."""
-    return sides.loc[list(map(assign_others(list(sides.index), seed=seed).get, sides.index))]
+def draw_strangers(users: pd.Index, *, seed: int | list[int]) -> np.ndarray:
+    """For each user the row of another, each row once."""
+    others = assign_others(list(users), seed=seed)
+    return users.get_indexer([others[user] for user in users])
 
 
-def find_nearest(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """For each row of ``one``, the row of somebody else in ``other`` whose words are nearest in topic."""
+def find_nearest(one: pd.DataFrame, other: pd.DataFrame, *, n: int = 1) -> np.ndarray:
+    """The rows of other people in ``other`` whose words are nearest in topic to each row of ``one``: the
+    nearest ones first, then the second, up to the n-th.
+    """
     known, unseen = (side["texts"].map("\n".join) for side in (other, one))
     words = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit([*known, *unseen])
     alike = (words.transform(unseen) @ words.transform(known).T).toarray()
     np.fill_diagonal(alike, -1)
-    return other.iloc[alike.argmax(axis=1)]
+    return np.argsort(-alike, axis=1, kind="stable")[:, :n].T
 
 
 def measure_delta(one: pd.DataFrame, other: pd.DataFrame, population: pd.DataFrame) -> np.ndarray:
@@ -162,29 +130,71 @@ def evaluate_authorship(judge: AuthorshipJudge, *, seed: int) -> pd.DataFrame:
     """How well such a judge verifies authorship, on users it was not trained on: one row a dimension, one of
     ``all`` together, and one of Burrows' ``delta``, the standard baseline, which needs no training.
 
-    The users of its pairs are cut into 5 folds; each is judged by a judge trained on the others, strangers
-    drawn within the fold. ``auc`` (0.5 chance, 1 perfect) with its 95 % interval by user, ``auc_topic``
-    against the stranger nearest in topic, ``same_user`` and ``other_user`` (share judged to match: the score
-    of a perfect simulator and of a stranger), ``n_users``.
+    ``auc`` (0.5 chance, 1 perfect) with its 95 % interval by user, ``auc_topic`` against the stranger nearest
+    in topic with ``topic_low, topic_high``, ``same_user`` and ``other_user`` (share judged to match: the
+    score of a perfect simulator and of a stranger), ``n_users``.
     """
-    one, other = judge.pairs
+    same, different, near = judge_unseen(*judge.pairs, seed=seed)
+    rows = {}
+    for d in same:
+        auc = stats.measure_auc(different[d].to_numpy(), same[d].to_numpy(), seed=seed)
+        topic = stats.measure_auc(near[d].to_numpy(), same[d].to_numpy(), seed=seed)
+        rates = {"same_user": (same[d] >= 0.5).mean(), "other_user": (different[d] >= 0.5).mean()}
+        topics = dict(zip(["auc_topic", "topic_low", "topic_high"], topic.values(), strict=True))
+        rows[d] = auc | topics | (dict.fromkeys(rates, np.nan) if d == "delta" else rates)
+    table = pd.DataFrame.from_dict(rows, orient="index").assign(n_users=len(same))
+    return table.rename_axis("dimension")
+
+
+def judge_unseen(one: pd.DataFrame, other: pd.DataFrame, *, seed: int) -> list[pd.DataFrame]:
+    """Likelihoods of the same person, of a stranger by chance and of the one nearest in topic: a row a user.
+
+    The users are cut into 5 folds; each is judged by a judge trained on the others, strangers drawn within
+    the fold. Columns: the dimensions, ``all`` and ``delta``.
+    """
     folds = np.random.default_rng(seed).permutation(len(one)) % FOLDS
-    chances = {name: [] for name in ("same", "different", "near")}
+    chances: list[list[pd.DataFrame]] = [[], [], []]
     for fold in range(FOLDS):
         inside = folds == fold
         fresh = train_judge(one[~inside], other[~inside], seed=seed)
         mine, theirs = one[inside], other[inside]
-        strangers = {"same": theirs, "different": shuffle_people(theirs, seed=seed)}
-        for name, side in (strangers | {"near": find_nearest(mine, theirs)}).items():
-            delta = measure_delta(mine, side, fresh.population)
-            chances[name].append(fresh.compare(mine, side).assign(delta=delta))
-    same, different, near = map(pd.concat, chances.values())
-    aucs = {d: stats.measure_auc(different[d].to_numpy(), same[d].to_numpy(), seed=seed) for d in same}
-    topic = {d: stats.measure_auc(near[d].to_numpy(), same[d].to_numpy(), seed=seed)["auc"] for d in same}
-    sides = {"same_user": same, "other_user": different}
-    rates = {name: (table.drop(columns="delta") >= 0.5).mean() for name, table in sides.items()}
-    table = pd.DataFrame.from_dict(aucs, orient="index").assign(auc_topic=pd.Series(topic), **rates)
-    return table.assign(n_users=len(one)).rename_axis("dimension")
+        rows = [np.arange(len(mine)), draw_strangers(theirs.index, seed=seed), *find_nearest(mine, theirs)]
+        for name, others in enumerate(rows):
+            side = theirs.iloc[others]
+            delta = measure_delta(mine, side, fresh.population.sketches)
+            chances[name].append(fresh.compare(mine, side).assign(delta=delta).set_axis(mine.index))
+    return list(map(pd.concat, chances))
+
+
+def measure_power(people: list[Conversation], *, counts: Sequence[int] = COUNTS, seed: int) -> pd.DataFrame:
+    """How the judge's AUC grows with the messages seen a side: one row a number of them and ``reader``.
+
+    ``reader``: ``measured`` (all dimensions together) or ``delta``; ``n_messages``; ``auc, ci_low, ci_high``;
+    ``auc_topic``; ``n_users``. All rows are of the same users: those whose conversations, dealt to two sides,
+    give both the largest of ``counts`` that 100 users have; no row if none is. Each row is of judges trained
+    on so many messages.
+    """
+    sides = [deal_sides(talks) for talks in group_by_user(people).values() if len(talks) > 1]
+    sizes = np.array([min(map(len, pair)) for pair in sides], dtype=int)
+    reached = [n for n in counts if (sizes >= n).sum() >= MIN_USERS]
+    kept = [pair for pair, size in zip(sides, sizes, strict=True) if reached and size >= max(reached)]
+    tables = []
+    for n in reached:
+        cut = [[texts[:n] for texts in side] for side in zip(*kept, strict=True)]
+        table = evaluate_authorship(train_judge(*map(sketch_all, cut), seed=seed), seed=seed)
+        rows = table.loc[[ALL, "delta"], POWER_COLUMNS[2:]]
+        tables.append(rows.rename_axis("reader").rename({ALL: "measured"}).reset_index().assign(n_messages=n))
+    return pd.concat(tables)[POWER_COLUMNS] if tables else pd.DataFrame(columns=POWER_COLUMNS)
+
+
+POWER_COLUMNS = "reader n_messages auc ci_low ci_high auc_topic topic_low topic_high n_users".split()
+
+
+def deal_sides(talks: Sequence[Conversation]) -> tuple[list[str], list[str]]:
+    """The messages of a person's conversations, dealt to two sides by turns, those that open one first."""
+    order = sorted(range(len(talks)), key=lambda i: talks[i].continues)
+    one, other = ([text for i in order[k::2] for text in talks[i].user_messages] for k in (0, 1))
+    return one, other
 
 
 def attribute_transcripts(

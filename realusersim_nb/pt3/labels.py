@@ -1,4 +1,4 @@
-"""Human verdicts: on blind pairs, drawn and kept as judgements, and those that released files hold.
+"""Human verdicts: on blind pairs, drawn and kept as judgements, and those in files from elsewhere.
 
 All are compared like any other judge's (``agreement.compare_readers``).
 """
@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from realusersim_nb import files
 from realusersim_nb.corpus.layouts.rows import parse_row
 from realusersim_nb.corpus.sources import read_rows
 from realusersim_nb.errors import InputError
 from realusersim_nb.pt3.judges import DIMENSIONS, KEYS, find_unscored_reason
-from realusersim_nb.records import Case, Conversation, Judgement, Order
+from realusersim_nb.records import Case, Conversation, Judgement, Message, Order, Record
+
+GIVEN = "given"  # arm of a pair from elsewhere
 
 
 def draw_label_pairs(
@@ -50,6 +53,54 @@ def read_labels(path: str | Path, cases: list[Case]) -> list[Judgement]:
         if label.case_id in known and label.verdicts:
             labels[label.judge, label.case_id, label.arm] = label
     return list(labels.values())
+
+
+class LabelledPair(Record):
+    """A line of a file from elsewhere: two people's messages, and what somebody said of them.
+
+    ``verdicts``: a match or not, by dimension (D1 to D5). ``labeller``: who gave them.
+    """
+
+    pair_id: str
+    original: list[str] = Field(min_length=1)
+    candidate: list[str] = Field(min_length=1)
+    verdicts: dict[str, bool] = Field(min_length=1)
+    labeller: str = "somebody"
+
+
+def read_pairs(path: str | Path) -> tuple[list[Case], list[Conversation], list[Judgement]]:
+    """A file of labelled pairs as what judges take: cases, transcripts (arm ``given``) and people's verdicts.
+
+    One JSON object a line, with the fields of ``LabelledPair``; the same pair may be labelled by several.
+    InputError for a line that does not fit, a dimension that does not exist, or a pair_id with other texts.
+    """
+    cases, transcripts, labels = {}, {}, []
+    for pair in files.read_records(path, LabelledPair):
+        if unknown := sorted(set(pair.verdicts) - set(DIMENSIONS)):
+            expected = f"expected some of {', '.join(DIMENSIONS)}"
+            raise InputError(f"{path}: pair {pair.pair_id!r} has a verdict on {unknown[0]!r}; {expected}.")
+        keys = {"case_id": pair.pair_id, "user_id": pair.pair_id}
+        sides = [[Message(role="user", content=t) for t in side] for side in (pair.original, pair.candidate)]
+        original = Conversation(conversation_id=pair.pair_id, user_id=pair.pair_id, messages=sides[0])
+        case = Case(**keys, goal="", key_context="", original=original)
+        given = Conversation(messages=sides[1], **case.identify(GIVEN))
+        if (
+            cases.setdefault(pair.pair_id, case) != case
+            or transcripts.setdefault(pair.pair_id, given) != given
+        ):
+            problem = "is there twice, with other messages; give each pair a name of its own"
+            raise InputError(f"{path}: pair {pair.pair_id!r} {problem}.")
+        judge = f"human {pair.labeller}"
+        labels.append(Judgement(**keys, arm=GIVEN, judge=judge, verdicts=pair.verdicts))
+    return list(cases.values()), list(transcripts.values()), labels
+
+
+def holds_pairs(path: str | Path) -> bool:
+    """Whether a file of labels brings its own pairs (``read_pairs``), and not verdicts on our transcripts."""
+    if not Path(path).exists():
+        return False
+    _, row = next(iter(files.read_lines(path)), ("", {}))
+    return "pair_id" in row
 
 
 # --- verdicts in released files --------------------------------------------------------------------

@@ -32,6 +32,19 @@ def tabulate_verdicts(judgements: list[Judgement], cases: list[Case] = ()) -> pd
     return pd.DataFrame(rows, columns=VERDICT_COLUMNS)
 
 
+def tabulate_contradictions(judgements: list[Judgement]) -> pd.DataFrame:
+    """How often a model's verdict says the opposite of its own analysis, and is unscored for that: one row a
+    judge that gives an analysis of its own.
+
+    ``n`` judgements with verdicts, ``verdicts`` in them, how many are ``contradicted``, and the ``share``.
+    """
+    given = [j for j in judgements if j.replies and (j.verdicts or j.contradicted)]
+    counts = [(j.judge, 1, len(j.verdicts or {}) + len(j.contradicted), len(j.contradicted)) for j in given]
+    table = pd.DataFrame(counts, columns=["judge", "n", "verdicts", "contradicted"])
+    table = table.groupby("judge", sort=False).sum()
+    return table.assign(share=table["contradicted"] / table["verdicts"])
+
+
 def score_fidelity(verdicts: pd.DataFrame, by: str | list[str] = "arm", *, seed: int = 0) -> pd.DataFrame:
     """Fidelity index of each arm, or of each combination of ``by``: one row each, in the order met.
 

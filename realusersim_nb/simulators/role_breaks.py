@@ -6,20 +6,21 @@ real people; the same table has their rate on real conversations, which are all 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
 import pandas as pd
 
 from realusersim_nb.llm.replies import has_reasoning_marks
 from realusersim_nb.prompts.fill import read_prompt
-from realusersim_nb.records import Conversation, Persona
+from realusersim_nb.records import Conversation, Message, Persona
 from realusersim_nb.text import measure_longest_copy, split_words
 
 RoleBreak = Literal[
     "says nothing",
     "recites its prompt",
     "copies an example",
+    "copies the reply",
     "answers as the assistant",
     "thinks aloud",
     "repeats itself",
@@ -27,6 +28,7 @@ RoleBreak = Literal[
 ]
 RECITED_WORDS = 8  # in a row, of the instructions or of an example
 WHOLE_WORDS = 4  # of a message that as a whole is an example, or an earlier message
+SAME_OPENING = 3  # words of the goal's sentence at the head of a message: it was not put into their words
 MAX_WORDS = 1000  # of one message
 PROMPTS = ["user_turn", "user_plan", "user_roles", "persona_demonstrations"]
 ASSISTANT = re.compile(
@@ -51,18 +53,52 @@ ABOUT_ITSELF = re.compile(
 THINKING = re.compile(
     r"</?(think|thinking|reasoning)>|^\W*(thinking process|thoughts?|reasoning)\s*:", re.I | re.M
 )
+ASKED = re.compile(
+    r"the user (asks?|requests?|wants?|seeks?|needs?|inquires?|is (asking|requesting|looking|seeking))\b",
+    re.I,
+)
+STATEMENT = re.compile(
+    r"\W*(?!(i|we|you|it|this|that|these|those|there|my|our|your|please|here|what|which|who|how|why|when|where"
+    r"|can|could|would|should|do|does|is|are|if)\b)([^\s?!.\n]+,? ){1,9}?"
+    r"(is|are|means|stands for|refers? to|includes?|involves?|consists? of)\b",
+    re.IGNORECASE,
+)
+FIRST_PERSON = re.compile(
+    r"\?|\b(i|i['’]\w+|me|my|we|our|us|please|need|want|give|write|make)\b", re.IGNORECASE
+)
 
 
 def find_role_break(texts: list[str], persona: Persona | None = None) -> RoleBreak | None:
     """The first kind of role break in a user's messages, if any; ``persona``: what the user was given."""
+    messages = [Message(role="user", content=text) for text in texts]
+    return find_conversation_break(messages, persona or Persona())
+
+
+def find_conversation_break(
+    messages: list[Message], persona: Persona, steps: Sequence[str] = ()
+) -> RoleBreak | None:
+    """The same, with the assistant's replies, and ``steps``: the sentence on what each message asks for."""
+    texts, replied, breaks = [], "", []
+    for message in messages:
+        if message.role == "assistant":
+            replied = message.content
+            continue
+        wanted = steps[len(texts)] if len(texts) < len(steps) else ""
+        breaks.append(find_break(message.content, texts, persona, wanted=wanted, replied=replied))
+        texts.append(message.content)
     if not any(text.strip() for text in texts):
         return "says nothing"
-    breaks = (find_break(text, texts[:i], persona or Persona()) for i, text in enumerate(texts))
     return next(filter(None, breaks), None)
 
 
-def find_break(text: str, before: Iterable[str], persona: Persona) -> RoleBreak | None:
-    """The role break of one message, after those ``before``."""
+def find_break(
+    text: str, before: Iterable[str], persona: Persona, *, wanted: str = "", replied: str = ""
+) -> RoleBreak | None:
+    """The role break of one message, after those ``before``.
+
+    ``wanted``: the neutral sentence that the message puts into words. ``replied``: the assistant's last
+    reply; only a message that begins as it does has left the role, since people quote from replies.
+    """
     words = split_words(text)
     if len(words) > MAX_WORDS:
         return "writes too much"
@@ -71,7 +107,11 @@ def find_break(text: str, before: Iterable[str], persona: Persona) -> RoleBreak 
     prompts = [*(read_prompt(name).template for name in PROMPTS), *persona.instructions]
     if ABOUT_ITSELF.match(text) or measure_longest_copy(text, prompts) >= RECITED_WORDS:
         return "recites its prompt"
-    if ASSISTANT.search(text):
+    if len(words) > SAME_OPENING and words[:SAME_OPENING] == split_words(wanted)[:SAME_OPENING]:
+        return "recites its prompt"
+    if len(words) >= RECITED_WORDS and words[:RECITED_WORDS] == split_words(replied)[:RECITED_WORDS]:
+        return "copies the reply"
+    if ASSISTANT.search(text) or states_what_is_asked(text, wanted):
         return "answers as the assistant"
     shots = [] if persona.demonstrations else read_prompt("user_shots").template.split("\n")
     examples = (
@@ -83,10 +123,22 @@ def find_break(text: str, before: Iterable[str], persona: Persona) -> RoleBreak 
     return "repeats itself" if whole and words in map(split_words, before) else None
 
 
+def states_what_is_asked(text: str, wanted: str) -> bool:
+    """Whether a message states something in general, where its sentence says that the user asks.
+
+    So does an answer ("ORM stands for ..."); who says I, or orders or asks, is the user.
+    """
+    first = re.split(r"[.!\n]\s", text.strip(), maxsplit=1)[0]
+    return bool(ASKED.match(wanted) and STATEMENT.match(text) and not FIRST_PERSON.search(first))
+
+
 def tabulate_role_breaks(transcripts: list[Conversation]) -> pd.DataFrame:
     """Conversations of each arm by kind of role break: one row an arm, with ``n`` and ``any``."""
     ended = [t for t in transcripts if not t.error]
-    kinds = [t.role_break or (t.ended_by == "real" and find_role_break(t.user_messages)) for t in ended]
+    kinds = [
+        t.role_break or (t.ended_by == "real" and find_conversation_break(t.messages, Persona()))
+        for t in ended
+    ]
     arms = pd.Series([t.arm for t in ended], name="arm", dtype=object)
     counts = pd.crosstab(arms, pd.Series([kind or "none" for kind in kinds], dtype=object))
     counts = counts.reindex(index=arms.unique(), columns=get_args(RoleBreak), fill_value=0)

@@ -36,8 +36,7 @@ async def roll_out(
                 break
             if turn < simulator.max_user_messages - 1:
                 messages.append(await reply_as_assistant(simulator, messages))
-        texts = [m.content for m in messages if m.role == "user"]
-        outcome["role_break"] = role_breaks.find_role_break(texts, persona)
+        outcome["role_break"] = role_breaks.find_conversation_break(messages, persona, case.steps)
     except CallFailed as error:
         outcome = {"ended_by": "error", "error": str(error)}
     return Conversation(messages=messages, simulator=simulator.model, **case.identify(arm), **outcome)
@@ -53,12 +52,16 @@ async def write_in_role(
     """
     about = {"persona": persona, "goal": case.goal, "context": case.key_context, "steps": case.steps}
     before, usable = [m.content for m in messages if m.role == "user"], []
+    seen = {
+        "wanted": dict(enumerate(case.steps)).get(len(before), ""),
+        "replied": next((m.content for m in messages[::-1] if m.role == "assistant"), ""),
+    }
     for draw in range(DRAWS + persona.n_candidates - 1):
         writer = replace(simulator, draw=draw)
         text, closes = split_close(await writer.write(messages=messages, **about))
         if closes or not text:
             break
-        usable += [] if role_breaks.find_break(text, before, persona) else [text]
+        usable += [] if role_breaks.find_break(text, before, persona, **seen) else [text]
         if len(usable) == persona.n_candidates:
             break
     if not text and not closes:

@@ -19,6 +19,7 @@ from realusersim_nb.text import split_words
 COMMON = 150  # words that stay
 COPIED = 5  # words in a row that make a message a copy of another
 TOKEN = re.compile(r"\d+|[^\W\d_]+(?:['’][^\W\d_]+)*|\n+|[^\w\s]|_")
+SPACED = re.compile(r"\d+|[^\W\d_]+(?:['’][^\W\d_]+)*|\n+|  +| ?(?:[^\w\s]|_)")  # with blanks before marks
 
 
 def find_common_words(texts: Iterable[str]) -> frozenset[str]:
@@ -42,6 +43,31 @@ def list_ngrams(texts: Iterable[str], common: Collection[str]) -> list[str]:
     for text in texts:
         tokens = ["^", *(mask_token(token, common) for token in TOKEN.findall(text)), "$"]
         grams += tokens + [f"{one} {two}" for one, two in pairwise(tokens)]
+    return grams
+
+
+def list_marks(texts: Iterable[str]) -> list[str]:
+    """Runs of one to three tokens, every word one sign: what stays are marks and blanks, capitals, breaks."""
+    grams = []
+    for text in texts:
+        tokens = ["^", *(mask_word(token) for token in SPACED.findall(text)), "$"]
+        grams += [" ".join(tokens[i : i + n]) for n in (1, 2, 3) for i in range(len(tokens) - n + 1)]
+    return grams
+
+
+def mask_word(token: str) -> str:
+    """``mask_token`` without common words; one line break and several are two signs, as are blanks."""
+    if token[0] == "\n" or token.startswith("  "):
+        return "¶" * min(len(token), 2) if token[0] == "\n" else "␣"
+    return mask_token(token, ())
+
+
+def list_ends(texts: Iterable[str], common: Collection[str]) -> list[str]:
+    """How messages begin and end: their first and their last one, two and three masked tokens."""
+    grams = []
+    for text in texts:
+        tokens = ["^", *(mask_token(token, common) for token in TOKEN.findall(text)), "$"]
+        grams += [" ".join(run) for n in (2, 3, 4) for run in (tokens[:n], tokens[-n:])]
     return grams
 
 

@@ -105,3 +105,16 @@ def test_index_is_placed_between_the_reference_arms():
     assert table.loc[("j", "profile"), "normalised"] == 0.75 and table.loc[("j", "profile"), "ci_low"] < 0.75
     flat = pd.DataFrame([{**row, "match": 1.0} for row in rows])
     assert np.isnan(normalise_fidelity(flat).loc[("j", "profile"), "normalised"])
+
+
+def test_stranger_nearest_in_topic_is_somebody_else():
+    sides = pd.DataFrame({"texts": [["red apples"], ["blue cars"], ["apples red"]]}, index=list("abc"))
+    assert authorship.find_nearest(sides, sides)[0][[0, 2]].tolist() == [2, 0]
+
+
+def test_more_messages_tell_people_apart_better_and_all_rows_are_of_the_same_users():
+    talks = [write(user, number) for user in range(120) for number in range(2)]
+    power = authorship.measure_power(talks, counts=(1, 5, 8), seed=0).set_index(["reader", "n_messages"])
+    assert set(power["n_users"]) == {120} and power.index.unique("n_messages").tolist() == [1, 5]
+    assert power.loc[("measured", 5), "auc"] > power.loc[("measured", 1), "auc"] > 0.5
+    assert authorship.measure_power(talks[:50], seed=0).empty

@@ -2,9 +2,10 @@
 
 import json
 
+import pandas as pd
 import pytest
 
-from realusersim_nb.pt3 import agreement, labels
+from realusersim_nb.pt3 import agreement, judges, labels
 
 
 def write_lines(path, rows):
@@ -53,3 +54,37 @@ def test_ratings_are_verdicts_above_a_cut_for_the_conversations_of_the_corpus(tm
 def test_file_without_verdicts_is_a_sentence(tmp_path):
     with pytest.raises(ValueError, match="no verdict of people was found; expected `winner`"):
         labels.read_verdicts(write_lines(tmp_path / "a.jsonl", [{"messages": []}]))
+
+
+def label(pair="p1", candidate=("Sort it.",), **more):
+    row = {"pair_id": pair, "original": ["sort it"], "candidate": list(candidate), "verdicts": {"D2": False}}
+    return row | more
+
+
+def test_pairs_from_elsewhere_are_judged_and_compared_with_their_labels(tmp_path):
+    rows = [label(), label(labeller="ann"), label("p2", ["sort it"], verdicts={"D2": True, "D5": True})]
+    path = write_lines(tmp_path / "pairs.jsonl", rows)
+    cases, transcripts, people = labels.read_pairs(path)
+    assert labels.holds_pairs(path) and not labels.holds_pairs(tmp_path / "none.jsonl")
+
+    def same_text(originals, candidates):
+        return pd.DataFrame({"D2": [float(a == b) for a, b in zip(originals, candidates, strict=True)]})
+
+    readings = judges.judge_by_rule("same text", same_text, cases, transcripts)
+    table = agreement.compare_readers([*readings, *people]).set_index(["one", "other"])
+    row = table.loc[("same text", "human somebody")]
+    assert (len(cases), len(people), row["n"], row["agree"]) == (2, 3, 2, 1)
+    assert table.loc[("same text", "human ann"), "n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ([label(verdicts={"D9": True})], "pair 'p1' has a verdict on 'D9'; expected some of D1"),
+        ([label(), label(candidate=["another"])], "pair 'p1' is there twice, with other messages"),
+        ([label(candidate=[])], "line 1: expected a LabelledPair"),
+    ],
+)
+def test_pair_that_does_not_fit_is_a_sentence(tmp_path, rows, problem):
+    with pytest.raises(ValueError, match=problem):
+        labels.read_pairs(write_lines(tmp_path / "pairs.jsonl", rows))

@@ -9,7 +9,7 @@ from toy import CONVERSATIONS, make_case_of
 
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.plots import fidelity
-from realusersim_nb.pt3 import agreement, findings, formalism, judges, labels
+from realusersim_nb.pt3 import agreement, findings, formalism, judges, labels, scores
 from realusersim_nb.pt3.cases import (
     cut_case,
     draw_cases,
@@ -327,6 +327,29 @@ def test_finding_is_of_the_judge_that_separates_people_best():
     )
     assert agreement.choose_best_judge(table, ["a", "b"]) == "b"
     assert agreement.choose_best_judge(table[:0], ["a", "b"]) == "a"
+
+
+def test_judge_that_cannot_tell_people_apart_is_one_sentence():
+    verdicts = pd.DataFrame({"judge": ["a", "b", "c"]})
+    rows = {"judge": ["a", "b"], "auc": [0.55, 0.8], "ci_low": [0.4, 0.7], "ci_high": [0.7, 0.9]}
+    validity = pd.DataFrame(rows).assign(dimension="index", n_users=30)
+    kept, sentences = agreement.leave_out_judges(verdicts, validity)
+    assert kept["judge"].tolist() == ["b"]
+    assert sentences == [
+        "a cannot tell the same person from another (AUC 0.55, 0.40 to 0.70, 30 users): "
+        "it is left out of the tables on arms.",
+        "c cannot tell the same person from another (without verdicts on both reference arms): "
+        "it is left out of the tables on arms.",
+    ]
+    kept, [sentence, _] = agreement.leave_out_judges(verdicts[verdicts["judge"] != "b"], validity)
+    assert kept["judge"].tolist() == ["a"] and "it stays, as no judge can" in sentence
+
+
+def test_contradicted_verdicts_are_counted_by_judge():
+    given = judgement("profile", True).model_copy(update={"replies": ["x"], "contradicted": ["D1"]})
+    given = given.model_copy(update={"verdicts": {"D2": True, "D3": False, "D4": True}})
+    row = scores.tabulate_contradictions([given, judgement("profile", True)]).loc["m"]
+    assert row.to_dict() == {"n": 1, "verdicts": 4, "contradicted": 1, "share": 0.25}
 
 
 def test_grounded_arms_are_compared_with_none_and_with_their_control():

@@ -12,7 +12,7 @@ from realusersim_nb.corpus import splits
 from realusersim_nb.corpus.layouts.rows import parse_row
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.errors import CallFailed
-from realusersim_nb.records import Command, Conversation, Demonstration, Persona, Profile
+from realusersim_nb.records import Command, Conversation, Demonstration, Message, Persona, Profile
 from realusersim_nb.simulators import (
     calibration,
     conditions,
@@ -342,6 +342,57 @@ CAPTAIN = Persona(
 )
 def test_role_breaks_are_classified_by_kind(texts, kind):
     assert role_breaks.find_role_break(texts, CAPTAIN) == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "replied", "kind"),
+    [
+        (
+            "ORM stands for Object-Relational Mapping.",
+            "The user asks what ORM is.",
+            "",
+            "answers as the assistant",
+        ),
+        ("ORM stands for Object-Relational Mapping.", "The user explains what ORM is.", "", None),
+        ("what is ORM", "The user asks what ORM is.", "", None),
+        ("i think the list is wrong", "The user asks for a check of the list.", "", None),
+        ("The user acknowledged that.", "The user acknowledged", "", "recites its prompt"),
+        ("ok thanks", "The user acknowledged", "", None),
+        (
+            "A list of ten plants for a shady garden is:",
+            "",
+            "A list of ten plants for a shady garden is: 1",
+            "copies the reply",
+        ),
+        (
+            "shorten 'a list of ten plants for a shady garden'",
+            "",
+            "A list of ten plants for a shady garden",
+            None,
+        ),
+    ],
+)
+def test_message_is_held_against_its_sentence_and_the_last_reply(text, wanted, replied, kind):
+    assert role_breaks.find_break(text, [], Persona(), wanted=wanted, replied=replied) == kind
+
+
+def test_reply_that_is_written_again_is_a_role_break_of_the_conversation():
+    reply = "To sort a list the sorted function is used in most programs."
+    talk = [Message(role="user", content="how do i sort"), Message(role="assistant", content=reply)]
+    talk.append(Message(role="user", content=reply))
+    assert role_breaks.find_conversation_break(talk, Persona()) == "copies the reply"
+    assert role_breaks.find_conversation_break(talk[:2], Persona()) is None
+
+
+def test_role_breaks_with_their_sentence_and_reply_are_seen():
+    """Messages that the embedded model wrote as a user, labelled by hand before the detector was run."""
+    table = pd.read_csv(Path(__file__).parent / "role_breaks_in_context.csv").fillna("")
+    seen = [
+        role_breaks.find_break(row.message, [], Persona(), wanted=row.wanted, replied=row.replied) is not None
+        for row in table.itertuples()
+    ]
+    right = table["is_break"] == 1
+    assert right[seen].all() and pd.Series(seen)[right].mean() >= 0.8
 
 
 def test_role_breaks_of_a_small_model_are_seen_and_good_messages_are_left_alone():

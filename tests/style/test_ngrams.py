@@ -21,3 +21,16 @@ def test_five_words_in_a_row_make_a_copy():
         True,
         False,
     ]
+
+
+def test_marks_blanks_and_ends_of_messages_are_listed_without_words():
+    assert ngrams.list_marks(["Do it , now!"])[:7] == ["^", "X", "x", " ,", "x", "!", "$"]
+    assert ngrams.list_marks(["a  b\n\nc"])[1:6] == ["x", "␣", "x", "¶¶", "x"]
+    assert ngrams.list_ends(["Sort the list."], {"the"}) == [
+        "^ X",
+        ". $",
+        "^ X the",
+        "x . $",
+        "^ X the x",
+        "the x . $",
+    ]
