@@ -40,6 +40,7 @@ from realusersim_nb.style.ngrams import COMMON, compare_ngrams, mark_copies
 
 FIRST = 5  # user messages of each side: as many as a rollout has
 FOLDS = 5
+POWER_USERS = 200  # of whom the power is measured: more take minutes
 MIN_USERS = 100  # with two conversations each; what fewer teach does not hold for others
 STRANGERS = 3  # drawn for each person in training, and as many nearest in topic
 COUNTS = (1, 2, 3, 5, 8)  # messages a side of ``measure_power``
@@ -171,13 +172,14 @@ def measure_power(people: list[Conversation], *, counts: Sequence[int] = COUNTS,
 
     ``reader``: ``measured`` (all dimensions together) or ``delta``; ``n_messages``; ``auc, ci_low, ci_high``;
     ``auc_topic``; ``n_users``. All rows are of the same users: those whose conversations, dealt to two sides,
-    give both the largest of ``counts`` that 100 users have; no row if none is. Each row is of judges trained
-    on so many messages.
+    give both the largest of ``counts`` that 100 users have (a seeded draw of 200); no row if none is. Each
+    row is of judges trained on so many messages.
     """
     sides = [deal_sides(talks) for talks in group_by_user(people).values() if len(talks) > 1]
     sizes = np.array([min(map(len, pair)) for pair in sides], dtype=int)
     reached = [n for n in counts if (sizes >= n).sum() >= MIN_USERS]
     kept = [pair for pair, size in zip(sides, sizes, strict=True) if reached and size >= max(reached)]
+    kept = [kept[i] for i in np.random.default_rng(seed).permutation(len(kept))[:POWER_USERS]]
     tables = []
     for n in reached:
         cut = [[texts[:n] for texts in side] for side in zip(*kept, strict=True)]
