@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from realusersim_nb.pt3.scores import OTHER, SAME
-from realusersim_nb.stats import compare_paired
+from realusersim_nb.stats import compare_paired, estimate_rate
 
 Row = dict[Hashable, Any]
 
@@ -43,8 +43,10 @@ def describe_ceiling(row: Row) -> dict[str, Any]:
     return {"sentence": sentence, **list_figures(row, "p")}
 
 
-def describe_attribution(table: pd.DataFrame, rate: Row, n_candidates: int) -> dict[str, Any]:
-    """Rows of ``likelihood.attribute_messages`` and the rate of ``first`` in them."""
+def describe_attribution(table: pd.DataFrame, n_candidates: int, *, seed: int) -> dict[str, Any]:
+    """The rows of ``likelihood.attribute_messages``: the rate of ``first`` in them."""
+    scored = table.dropna(subset="first")
+    rate = estimate_rate(scored["first"], scored["user_id"], seed=seed)
     sentence = (
         f"among the demonstrations of {n_candidates} people, the writer's make a real message likeliest in "
         f"{rate['rate']:.0%} of cases (chance {1 / n_candidates:.0%}, place {table['place'].mean():.2f}); "

@@ -74,7 +74,8 @@ def plan_calls(notebook: str, p: dict, *, before: dict[str, dict]) -> Iterator[P
     elif number == "03":
         yield from plan_sentences(p, assistant, people=max(p["n_cases"], p["n_predicted"]) * is_drawn)
         if scorer := choose_scorer(p["scorer"], simulator):
-            yield "score", scorer, len(FIT_ARMS) * max(p["n_cases"], p["n_predicted"]) * is_drawn
+            asked = len(FIT_ARMS) + p["n_candidates"]
+            yield "score", scorer, asked * max(p["n_cases"], p["n_predicted"]) * is_drawn
         yield from plan_rollouts(p, simulator, assistant)
         yield from plan_judging(p, simulator)
     elif number == "04":

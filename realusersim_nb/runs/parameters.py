@@ -78,6 +78,7 @@ KINDS: dict[str, Kind] = {
     "n_users": whole_number(1, null=True),
     "n_cases": whole_number(1),
     "n_predicted": whole_number(0),
+    "n_candidates": whole_number(0),
     "n_demonstrations": whole_number(1),
     "scorer": MODEL_OR_NULL,
     "n_tasks": whole_number(1, null=True),

@@ -343,6 +343,7 @@ OTHER = {
     "n_users": 5,
     "n_cases": 3,
     "n_predicted": 4,
+    "n_candidates": 2,
     "n_demonstrations": 2,
     "scorer": "simulator-model",
     "n_tasks": 1,
