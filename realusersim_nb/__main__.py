@@ -16,7 +16,7 @@ from tqdm import tqdm
 from realusersim_nb import files
 from realusersim_nb.corpus import loading
 from realusersim_nb.corpus.layouts.columns import Columns
-from realusersim_nb.errors import InputError, MissingFileError, StudyError
+from realusersim_nb.errors import MissingFileError, StudyError
 from realusersim_nb.llm import check as llm_check
 from realusersim_nb.llm import endpoints
 from realusersim_nb.llm.cache import Cache
@@ -79,8 +79,7 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, *
     notebooks.check_parameters(from_line, chosen)
     parameters = from_file | from_line
     run_name = run_name or parameters.pop("run_name", None) or (file.stem if file else "run")
-    if Path(run_name).name != run_name or run_name.startswith("."):
-        raise InputError(f"run name {run_name!r}: expected a plain folder name, no slashes or leading dot.")
+    run_folder = files.outputs_folder() / files.check_name(run_name)
     filled = {path.stem: notebooks.fill_parameters(path, parameters) for path in chosen}
     estimate.check_addresses(filled)
     if how["dry_run"]:
@@ -88,7 +87,6 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, *
         return
     use_scheduler(how["scheduler"])
     lines = notebooks.run_notebooks(chosen, parameters, run_name=run_name)
-    run_folder = files.outputs_folder() / run_name
     notebooks.write_manifest(run_folder, parameters)
     page = report.write_report(run_folder)
     files.upload(run_folder)

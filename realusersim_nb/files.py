@@ -8,14 +8,17 @@ import copy
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import fsspec
 import numpy as np
+import pandas as pd
 from pydantic import BaseModel
 from pydantic_core import to_json
 
@@ -30,6 +33,10 @@ PLACE = [
     ("start", np.int64),
 ]  # of a record: the number of its file, the byte it begins at
 LAST = "manifest.json"  # transferred last: where it is, the rest is
+UNFIT = re.compile(r'[\0-\x1f\x7f-\x9f\ud800-\udfff/\\:*?"<>|{}]')  # for a name, here or elsewhere
+RESERVED = re.compile(r"(?i)(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?|corpora")  # of Windows; ours
+SECRET_NAME = re.compile("(?i)pass|pwd|key|token|secret|sig|cred")
+NAME_BYTES = 120  # of a name that is made; one that is given may have 200
 
 
 def project_folder() -> Path:
@@ -48,11 +55,53 @@ def outputs_folder() -> Path:
     return project_folder() / "outputs"
 
 
+def name_file(text: str) -> str:
+    """A file name made of any text: letters, digits and ``.=,+-``, without meaning to any system.
+
+    At most 120 bytes; a text that is cut, or of which nothing is left, is told from others by 8 hex digits.
+    """
+    name = re.sub(r"[^\w.=,+-]+", "_", text).strip("._")
+    cut = name.encode()[:NAME_BYTES].decode("utf-8", "ignore").strip("._")
+    if cut == name and name and not RESERVED.fullmatch(name):
+        return name
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{cut.encode()[: NAME_BYTES - 9].decode('utf-8', 'ignore')}-{digest}".lstrip("-")
+
+
+def check_name(name: object, what: str = "run name") -> str:
+    """The name, if it can be that of a folder on every system; else InputError."""
+    is_name = isinstance(name, str) and not UNFIT.search(name) and not RESERVED.fullmatch(name)
+    if is_name and name[:1] != "." and name[-1:] not in ("", ".", " ") and len(name.encode()) <= 200:
+        return name
+    expected = "a plain folder name: no slashes, braces, colons or control characters, no leading dot"
+    raise InputError(f"{what} {name!r}: expected {expected}, no reserved word; choose another.")
+
+
+def find_run_folder(run_name: str) -> Path:
+    """The folder of a run, ``RUN`` or ``SWEEP/RUN``, under outputs/; InputError for any other name."""
+    pieces = [check_name(piece) for piece in (run_name.split("/", 1) if run_name else [run_name])]
+    return outputs_folder().joinpath(*pieces)
+
+
+def place_inside(folder: Path, name: str) -> Path:
+    """The path of a relative name in a folder; InputError if it leads out of it."""
+    if Path(name).is_absolute() or ".." in re.split(r"[/\\]", name):
+        raise InputError(f"{name!r} leads out of {folder}; rename or remove it.")
+    return folder / name
+
+
 @cache
 def digest_code() -> str:
     """12 hex digits that change with the package's code and prompts: results of another digest may differ."""
     paths = sorted(path for kind in ("*.py", "*.md") for path in Path(__file__).parent.rglob(kind))
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
+
+
+class DamagedFileError(StudyError):
+    """A file of ours that was cut off or altered; it names the file and what makes it anew."""
+
+    def __init__(self, path: Path):
+        super().__init__(f"{path}: cut off or damaged; remove it and run again what made it.")
 
 
 @contextmanager
@@ -72,6 +121,25 @@ def write_json(path: Path, content: dict) -> None:
     plain = {"fallback": lambda value: value.item() if hasattr(value, "item") else str(value)}
     with replace_whole(path) as temporary:
         temporary.write_bytes(to_json(content, indent=2, inf_nan_mode="null", **plain) + b"\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file; DamagedFileError names a file that holds none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(path) from error
+    if not isinstance(content, dict):
+        raise DamagedFileError(path)
+    return content
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The table in a parquet file; DamagedFileError names a file that holds none."""
+    try:
+        return pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise DamagedFileError(path) from error
 
 
 def write_lines(path: str | Path, rows: Iterable[BaseModel | dict]) -> Path:
@@ -170,6 +238,16 @@ class Records(Sequence[R]):
             raise InputError(f"{path}, line {number}: {problem}; {REPAIR}.") from error
 
 
+def hide_credentials(text: str, address: str) -> str:
+    """A text about an address without the secrets in that: its password, and what a query has for keys."""
+    parts = urlsplit(address)
+    queried = [value for name, value in parse_qsl(parts.query) if SECRET_NAME.search(name)]
+    raw = parts.netloc.rpartition("@")[0].partition(":")[2]
+    for secret in sorted(filter(None, [raw, unquote(raw), *queried, *map(quote, queried)]), key=len)[::-1]:
+        text = text.replace(secret, "***")
+    return re.sub(r"(://)[^\s/]*:[^\s]*@", r"\1***@", text)
+
+
 def upload(path: Path) -> None:
     """Copy a file or folder under outputs/ to the shared outputs, if there are any; the manifest last."""
     if os.environ.get(OUTPUTS_URL):
@@ -187,7 +265,8 @@ def download(path: Path) -> None:
         with open_remote() as (system, root):
             paths = system.find(f"{root}/{path.relative_to(outputs_folder()).as_posix()}")
             for remote in sorted(paths, key=lambda p: p.endswith(LAST)):
-                with replace_whole(outputs_folder() / remote[len(root) + 1 :]) as temporary:
+                target = place_inside(outputs_folder(), remote[len(root) + 1 :])
+                with replace_whole(target) as temporary:
                     system.get_file(remote, str(temporary))
 
 
@@ -198,7 +277,10 @@ def open_remote() -> Iterator[tuple[fsspec.AbstractFileSystem, str]]:
     try:
         system, root = fsspec.url_to_fs(url)
         yield system, root.rstrip("/")
+    except StudyError:
+        raise
     except (ImportError, ValueError, OSError) as error:
         problem = " ".join(str(error).split()) or type(error).__name__
         todo = "check the address and its credentials, or install the driver that it names"
-        raise StudyError(f"{OUTPUTS_URL}={url}: {problem}; {todo}.") from error
+        problem = hide_credentials(f"{OUTPUTS_URL}={url}: {problem}", url)
+        raise StudyError(f"{problem}; {todo}.") from None  # the error itself may name the password

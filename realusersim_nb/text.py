@@ -1,10 +1,25 @@
-"""Texts: cut, without code, and compared with the texts they may copy.
+"""Texts: cut, without code, made fit to be shown, and compared with the texts they may copy.
 
 Copies are runs of words, whatever their case and punctuation: a leak control for goals (what a person wants,
 not how they put it), a check on simulated users (who should write like a profile's examples, not copy them).
 """
 
 import re
+
+INVISIBLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that steer a terminal, turn the direction of writing, or are halves of others."""
+
+
+def show_plainly(text: str, *, keep: str = "") -> str:
+    """A text from outside for a terminal: what would act is seen instead (``\\x1b``), but for ``keep``."""
+    return INVISIBLE.sub(lambda m: m[0] if m[0] in keep else ascii(m[0])[1:-1], text)
+
+
+def show_name(name: object, limit: int = 90) -> str:
+    """A name from outside as a label: one line of at most so many characters, which begins with no ``_``."""
+    text = show_plainly(" ".join(str(name).split()))
+    text = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return f" {text}" if text.startswith("_") else text  # matplotlib hides such labels
 
 
 def strip_code(text: str) -> str:

@@ -6,7 +6,6 @@ Each result is written whole, so an interrupted curation continues; memory holds
 import hashlib
 import json
 import os
-import re
 from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
@@ -45,7 +44,7 @@ def curate_shards(
 
     In ``outputs/corpora/<corpus and digest>``, by a scheduler's workers (``batches``) or so many processes.
     """
-    name = re.sub(r"\W+", "-", Path(corpus).name)[:40] + "-" + digest_curation(shards, skip_steps)
+    name = f"{files.name_file(Path(corpus).name[:40])}-{digest_curation(shards, skip_steps)}"
     folder = files.outputs_folder() / "corpora" / name
     folder.mkdir(parents=True, exist_ok=True)
     files.download(folder)

@@ -20,7 +20,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from pydantic import ValidationError
 
 from realusersim_nb.errors import InputError, MissingFileError
-from realusersim_nb.files import read_lines, write_lines
+from realusersim_nb.files import name_file, read_lines, write_lines
 from realusersim_nb.profiles.persona import render_profile, tabulate_commands
 from realusersim_nb.profiles.verification import remove_examples
 from realusersim_nb.records import Case, Command, Conversation, Demographic, Dimension, JudgePrompt, Profile
@@ -153,7 +153,7 @@ def write_cases(
     """Write cases, each with its profile (by case or by user), as one test set of the released layout."""
     used = [profiles.get(case.case_id) or profiles[case.user_id] for case in cases]
     rows = [to_released_case(*pair) for pair in zip(cases, map(to_released_profile, used), strict=True)]
-    return write_lines(Path(folder) / CASES / f"{name}.jsonl", rows)
+    return write_lines(Path(folder) / CASES / f"{name_file(name)}.jsonl", rows)
 
 
 def to_released_case(case: Case, profile: dict) -> dict:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from realusersim_nb.corpus.splits import assign_others, group_by_user, hold_out
 from realusersim_nb.errors import InputError
+from realusersim_nb.files import name_file
 from realusersim_nb.llm.models import Models
 from realusersim_nb.profiles import extraction
 from realusersim_nb.prompts.fill import fill_prompt
@@ -164,9 +165,10 @@ def measure_leaks(cases: list[Case]) -> pd.DataFrame:
 
 
 def split_by_domain(cases: list[Case]) -> dict[str, list[Case]]:
-    """Test sets as they are released: ``mixed_domain`` with all cases, and one a domain that occurs."""
-    domains = sorted({case.domain for case in cases if case.domain})
-    return {MIXED: cases} | {domain: [case for case in cases if case.domain == domain] for domain in domains}
+    """Test sets by file name, as they are released: ``mixed_domain`` with all cases, and one a domain."""
+    named = [(name_file(case.domain), case) for case in cases if case.domain]
+    domains = sorted({name for name, _ in named if name != MIXED})
+    return {MIXED: cases} | {domain: [case for name, case in named if name == domain] for domain in domains}
 
 
 async def simulate_cases(

@@ -6,7 +6,6 @@ files alone: ``made_by`` in the summary names the notebook, in whose folder ``pr
 parameters, code and prompts, ``calls.jsonl`` the calls that were paid, and ``replies`` all replies used.
 """
 
-import json
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -58,7 +57,7 @@ class Run:
 
     def __init__(self, run_name: str, notebook: str, parameters: dict[str, Any] | None = None):
         self.parameters = parameters or {}
-        self.run_folder = files.outputs_folder() / run_name
+        self.run_folder = files.find_run_folder(run_name)
         self.folder = self.run_folder / notebook
         self.folder.mkdir(parents=True, exist_ok=True)
         self.started = time.monotonic()
@@ -100,9 +99,10 @@ class Run:
         """
         path = self.run_folder / path
         note, wanted = path.with_suffix(".made_from.json"), made_from | {"code": files.digest_code()}
-        if not (path.exists() and note.exists()) or json.loads(note.read_text(encoding="utf-8")) != wanted:
+        try:
+            return Records.from_file(path, record) if files.read_json(note) == wanted else None
+        except (FileNotFoundError, files.DamagedFileError):
             return None
-        return Records.from_file(path, record)
 
     def save_profiles(self, profiles: Iterable[Profile], *, made_from: dict) -> Records[Profile]:
         """Write profiles while they are made, and give them as they are read again, one by one."""

@@ -14,7 +14,6 @@ failed has a ``failed.json``. ``outputs/<sweep>/sweep.parquet`` has one row a ru
 """
 
 import json
-import re
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -113,9 +112,8 @@ def plan_runs(sweep: Sweep, name: str) -> list[PlannedRun]:
 
 
 def name_sweep_run(varied: dict) -> str:
-    """A folder name, of at most 120 characters, made of what varies: ``simulator=gpt-4o,seed=1``."""
-    name = ",".join(f"{name}={value}" for name, value in varied.items()) or "run"
-    return re.sub(r"[^\w.=,+-]+", "_", name).strip("._")[:120]
+    """A folder name made of what varies: ``simulator=gpt-4o,seed=1``."""
+    return files.name_file(",".join(f"{name}={value}" for name, value in varied.items()) or "run")
 
 
 def choose_runs(runs: list[PlannedRun], only: str | None) -> list[PlannedRun]:
@@ -183,7 +181,10 @@ def record_failure(run: PlannedRun, error: Exception, notebook: str | None = Non
 def read_failure(run: PlannedRun) -> dict[str, Any]:
     """``notebook, error, is_defect`` of a run that failed; empty for any other."""
     path = run.folder / "failed.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        return files.read_json(path) if path.exists() else {}
+    except files.DamagedFileError as error:
+        return {"notebook": None, "error": str(error), "is_defect": False}
 
 
 def execute_all(
