@@ -8,13 +8,11 @@ import copy
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import fsspec
 import numpy as np
@@ -23,6 +21,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from realusersim_nb.errors import InputError, StudyError
+from realusersim_nb.text import check_file, check_name, hide_credentials, parse_json, place_inside
 
 R = TypeVar("R", bound=BaseModel)
 OUTPUTS_URL = "REALUSERSIM_OUTPUTS"
@@ -33,10 +32,6 @@ PLACE = [
     ("start", np.int64),
 ]  # of a record: the number of its file, the byte it begins at
 LAST = "manifest.json"  # transferred last: where it is, the rest is
-UNFIT = re.compile(r'[\0-\x1f\x7f-\x9f\ud800-\udfff/\\:*?"<>|{}]')  # for a name, here or elsewhere
-RESERVED = re.compile(r"(?i)(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?|corpora")  # of Windows; ours
-SECRET_NAME = re.compile("(?i)pass|pwd|key|token|secret|sig|cred")
-NAME_BYTES = 120  # of a name that is made; one that is given may have 200
 
 
 def project_folder() -> Path:
@@ -55,39 +50,10 @@ def outputs_folder() -> Path:
     return project_folder() / "outputs"
 
 
-def name_file(text: str) -> str:
-    """A file name made of any text: letters, digits and ``.=,+-``, without meaning to any system.
-
-    At most 120 bytes; a text that is cut, or of which nothing is left, is told from others by 8 hex digits.
-    """
-    name = re.sub(r"[^\w.=,+-]+", "_", text).strip("._")
-    cut = name.encode()[:NAME_BYTES].decode("utf-8", "ignore").strip("._")
-    if cut == name and name and not RESERVED.fullmatch(name):
-        return name
-    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
-    return f"{cut.encode()[: NAME_BYTES - 9].decode('utf-8', 'ignore')}-{digest}".lstrip("-")
-
-
-def check_name(name: object, what: str = "run name") -> str:
-    """The name, if it can be that of a folder on every system; else InputError."""
-    is_name = isinstance(name, str) and not UNFIT.search(name) and not RESERVED.fullmatch(name)
-    if is_name and name[:1] != "." and name[-1:] not in ("", ".", " ") and len(name.encode()) <= 200:
-        return name
-    expected = "a plain folder name: no slashes, braces, colons or control characters, no leading dot"
-    raise InputError(f"{what} {name!r}: expected {expected}, no reserved word; choose another.")
-
-
 def find_run_folder(run_name: str) -> Path:
     """The folder of a run, ``RUN`` or ``SWEEP/RUN``, under outputs/; InputError for any other name."""
     pieces = [check_name(piece) for piece in (run_name.split("/", 1) if run_name else [run_name])]
     return outputs_folder().joinpath(*pieces)
-
-
-def place_inside(folder: Path, name: str) -> Path:
-    """The path of a relative name in a folder; InputError if it leads out of it."""
-    if Path(name).is_absolute() or ".." in re.split(r"[/\\]", name):
-        raise InputError(f"{name!r} leads out of {folder}; rename or remove it.")
-    return folder / name
 
 
 @cache
@@ -126,8 +92,8 @@ def write_json(path: Path, content: dict) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a file; DamagedFileError names a file that holds none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise DamagedFileError(path) from error
     if not isinstance(content, dict):
         raise DamagedFileError(path)
@@ -153,11 +119,12 @@ def write_lines(path: str | Path, rows: Iterable[BaseModel | dict]) -> Path:
 
 def read_lines(path: str | Path) -> Iterator[tuple[str, dict]]:
     """Each line's place and its JSON object; InputError names a line that is not JSON."""
+    check_file(Path(path))
     with Path(path).open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             place = f"{path}, line {number}"
             try:
-                yield place, json.loads(line)
+                yield place, parse_json(line)
             except ValueError as error:
                 raise InputError(f"{place}: not JSON ({error}); {REPAIR}.") from error
 
@@ -236,16 +203,6 @@ class Records(Sequence[R]):
             path = self.paths[place["file"]]
             number = path.read_bytes()[: place["start"]].count(b"\n") + 1
             raise InputError(f"{path}, line {number}: {problem}; {REPAIR}.") from error
-
-
-def hide_credentials(text: str, address: str) -> str:
-    """A text about an address without the secrets in that: its password, and what a query has for keys."""
-    parts = urlsplit(address)
-    queried = [value for name, value in parse_qsl(parts.query) if SECRET_NAME.search(name)]
-    raw = parts.netloc.rpartition("@")[0].partition(":")[2]
-    for secret in sorted(filter(None, [raw, unquote(raw), *queried, *map(quote, queried)]), key=len)[::-1]:
-        text = text.replace(secret, "***")
-    return re.sub(r"(://)[^\s/]*:[^\s]*@", r"\1***@", text)
 
 
 def upload(path: Path) -> None:

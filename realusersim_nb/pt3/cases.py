@@ -13,7 +13,6 @@ from pydantic import BaseModel
 
 from realusersim_nb.corpus.splits import assign_others, group_by_user, hold_out
 from realusersim_nb.errors import InputError
-from realusersim_nb.files import name_file
 from realusersim_nb.llm.models import Models
 from realusersim_nb.profiles import extraction
 from realusersim_nb.prompts.fill import fill_prompt
@@ -24,7 +23,7 @@ from realusersim_nb.simulators.rollouts import roll_out_arms
 from realusersim_nb.simulators.sentences import COPIED_WORDS, state_request
 from realusersim_nb.simulators.users import Simulator
 from realusersim_nb.style import typed_text
-from realusersim_nb.text import cut_at_word, measure_longest_copy, measure_overlap
+from realusersim_nb.text import cut_at_word, measure_longest_copy, measure_overlap, name_file
 
 Released = Literal["business_finance", "ecommerce", "medical_health", "technology_it", "travel_hospitality"]
 CaseDomain = Literal[Released, "education_science", "writing_entertainment", "other"]

@@ -27,6 +27,7 @@ from realusersim_nb.profiles import extraction
 from realusersim_nb.records import Conversation, Profile
 from realusersim_nb.runs.parameters import check_value
 from realusersim_nb.runs.summary import describe_code, read_parameters, write_summary
+from realusersim_nb.text import write_csv
 
 LEAST = 10  # users or tasks of a finding
 COUNTS = ["prompt_tokens", "completion_tokens"]
@@ -75,9 +76,10 @@ class Run:
         with replace_whole(self.folder / f"{name}.parquet") as path:
             flat.to_parquet(path, index=False)
         with replace_whole(self.folder / f"{name}.csv") as path:
-            flat.to_csv(path, index=False)
+            write_csv(flat, path)
         if latex:
             style = flat.style.hide(axis="index").format(precision=3, na_rep="", escape="latex")
+            style = style.format_index(escape="latex", axis="columns")
             with replace_whole(self.folder / f"{name}.tex") as path:
                 style.to_latex(path, hrules=True)
 

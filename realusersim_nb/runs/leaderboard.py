@@ -126,8 +126,8 @@ def measure_cost(folder: Path) -> float:
     if not (summary.exists() and transcripts.exists()):
         return float("nan")
     n = max(transcripts.read_bytes().count(b"\n"), 1)
-    part = read_headlines(folder).get(summary.parent.name)
-    cost = part and part["calls"]["cost_usd"]
+    headlines = read_headlines(folder).get(summary.parent.name)
+    cost = headlines and headlines["calls"]["cost_usd"]
     return float("nan") if cost is None else cost / n
 
 

@@ -25,6 +25,7 @@ from realusersim_nb.runs.summary import (
     read_parameters,
     write_summary,
 )
+from realusersim_nb.text import read_yaml
 
 
 def find_notebooks(numbers: Iterable[str] = ()) -> list[Path]:
@@ -61,7 +62,7 @@ def read_mapping(path: Path, kind: str) -> dict[str, Any]:
     if not path.exists():
         raise MissingFileError(f"{kind} {path}: no such file.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = read_yaml(path) or {}
     except yaml.YAMLError as error:
         raise InputError(f"{kind} {path}: not YAML: {error}") from error
     if not isinstance(content, dict):

@@ -33,6 +33,7 @@ from realusersim_nb.runs import notebooks, report
 from realusersim_nb.runs.folders import Run
 from realusersim_nb.runs.parameters import digest_inputs
 from realusersim_nb.runs.summary import read_manifest, read_usage
+from realusersim_nb.text import name_file
 
 State = Literal["finished", "failed", "begun", "new"]
 
@@ -113,7 +114,7 @@ def plan_runs(sweep: Sweep, name: str) -> list[PlannedRun]:
 
 def name_sweep_run(varied: dict) -> str:
     """A folder name made of what varies: ``simulator=gpt-4o,seed=1``."""
-    return files.name_file(",".join(f"{name}={value}" for name, value in varied.items()) or "run")
+    return name_file(",".join(f"{name}={value}" for name, value in varied.items()) or "run")
 
 
 def choose_runs(runs: list[PlannedRun], only: str | None) -> list[PlannedRun]:

@@ -1,5 +1,7 @@
 """Text from outside acts nowhere: not on a page, in a figure, as a path, in a terminal, a table or a prompt."""
 
+import sys
+
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
@@ -10,6 +12,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from playwright.sync_api import sync_playwright
 
 from realusersim_nb import files, plots
+from realusersim_nb import text as texts
+from realusersim_nb.__main__ import main
 from realusersim_nb.errors import InputError, StudyError
 from realusersim_nb.profiles import release
 from realusersim_nb.pt3 import cases as cases_of
@@ -219,10 +223,10 @@ def test_3_name_that_is_no_folder_is_refused_before_anything_runs(tmp_path, monk
 def test_3_no_text_of_data_becomes_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for text in [*TEXTS, WHOLE, ""]:
-        name = files.name_file(text)
-        assert files.check_name(name) == name and len(name.encode()) <= 120
-    assert files.name_file("漢" * 120) != files.name_file("漢" * 119)  # what is cut stays another name
-    assert files.check_name(sweeps.name_sweep_run({"simulator": "漢" * 120}))
+        name = texts.name_file(text)
+        assert texts.check_name(name) == name and len(name.encode()) <= 120
+    assert texts.name_file("漢" * 120) != texts.name_file("漢" * 119)  # what is cut stays another name
+    assert texts.check_name(sweeps.name_sweep_run({"simulator": "漢" * 120}))
     profile, case, *_ = make_records(WHOLE)
     tests = [
         case.model_copy(update={"domain": domain}) for domain in ("../..", "..", "mixed_domain", "a/b", "a b")
@@ -246,3 +250,27 @@ def test_3_no_key_of_an_object_store_leads_out_of_the_outputs(tmp_path, monkeypa
     with pytest.raises(InputError, match="leads out of"):
         files.download(files.outputs_folder() / "run")
     assert not (tmp_path / "out.txt").exists() and (tmp_path / "outputs/run/in.txt").exists()
+
+
+def test_4_nothing_that_is_printed_steers_the_terminal_but_bars(capsys):
+    with texts.guard_terminal():
+        print(*TEXTS)
+        print(*TEXTS, "\r50%|##\x1b[A", file=sys.stderr)
+    out, err = capsys.readouterr()
+    assert not texts.INVISIBLE.search(out) and "\\x1b[31mred" in out and "\\x9b31m" in out
+    assert not texts.INVISIBLE.search(err.replace("\r", "").replace("\x1b[A", "")) and "\r50%|##\x1b[A" in err
+    main(["look", "\x1b[31mred\r\u202e.csv"])
+    assert not texts.INVISIBLE.search(capsys.readouterr().err)
+
+
+def test_4_cells_are_neither_formulas_nor_missing_and_parquet_has_them_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kept = [t for t in TEXTS if "\ud83d" not in t and "\0" not in t]
+    table = pd.DataFrame({"=id": kept, "n": range(len(kept)), "share": -0.5, "none": [None] * len(kept)})
+    run = folders.Run("r", "01_extract_profiles")
+    run.save_table(table, "t", latex=True)
+    read = pd.read_csv(run.folder / "t.csv")
+    assert read.shape == table.shape and read["'=id"].notna().all() and (read["share"] == -0.5).all()
+    assert not read["'=id"].str.match(r"[=+\-@\t\r]").any() and read.shape[0] == len(kept)
+    assert pd.read_parquet(run.folder / "t.parquet")["=id"].tolist() == kept  # as they are
+    assert "\\input{" not in (run.folder / "t.tex").read_text(encoding="utf-8")
