@@ -8,6 +8,7 @@ import copy
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -17,6 +18,8 @@ from typing import Any, TypeVar
 import fsspec
 import numpy as np
 import pandas as pd
+import psutil
+from filelock import FileLock
 from pydantic import BaseModel
 from pydantic_core import to_json
 
@@ -80,6 +83,44 @@ def replace_whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+class RunTaken(StudyError):
+    """Another process is at work on this run."""
+
+
+@contextmanager
+def hold_run(run_folder: Path) -> Iterator[None]:
+    """A run for this process alone, for the length of a ``with``; RunTaken names who has it.
+
+    ``running.json`` has the owner's process and host. That of a process which has ended counts no more.
+    """
+    path, here = run_folder / "running.json", describe_process(os.getpid())
+    run_folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(outputs_folder() / ".lock"):
+        try:
+            owner = read_json(path)
+        except (FileNotFoundError, DamagedFileError):
+            owner = {}
+        elsewhere = owner.get("host") not in (None, here["host"])
+        if elsewhere or (owner and owner == describe_process(owner["pid"])):
+            who = f"process {owner['pid']} on {owner['host']}"
+            todo = f"wait for its end or choose another run name (if it has ended: remove {path})"
+            raise RunTaken(f"{run_folder}: {who} is at work there; {todo}.")
+        write_json(path, here)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def describe_process(pid: int) -> dict[str, Any]:
+    """A process by its id, host and start, which no later one shares; without a start if there is none."""
+    try:
+        began = psutil.Process(pid).create_time()
+    except psutil.Error:
+        began = None
+    return {"pid": pid, "host": platform.node(), "began": began} if began else {}
 
 
 def write_json(path: Path, content: dict) -> None:

@@ -25,6 +25,7 @@ from realusersim_nb.llm.replies import read_replies, write_replies
 from realusersim_nb.llm.usage import CALLS_FILE, Usage, sum_calls
 from realusersim_nb.profiles import extraction
 from realusersim_nb.records import Conversation, Profile
+from realusersim_nb.runs.kernel import end_with_runner
 from realusersim_nb.runs.parameters import check_value
 from realusersim_nb.runs.summary import describe_code, read_parameters, write_summary
 from realusersim_nb.text import write_csv
@@ -39,6 +40,7 @@ def start_notebook(run_name: str, notebook: str) -> "Run":
     type are relative, and shows a ``StudyError`` as its sentence; InputError for a wrong parameter is one.
     """
     os.chdir(files.project_folder())
+    end_with_runner()
     errors.show_as_sentences()
     parameters = read_kernel_parameters(notebook)
     for name, value in parameters.items():

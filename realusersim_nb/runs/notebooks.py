@@ -77,17 +77,18 @@ def run_notebooks(
 
     These lines and the notebooks' bars go to ``log`` (stderr). A notebook that fails stops the run with
     papermill's error; running again goes on from the cache. The manifest of an earlier run is removed first.
+    RunTaken if another process is at work on this run.
     """
     run_folder, log, lines = files.find_run_folder(run_name), log or sys.stderr, []
-    run_folder.mkdir(parents=True, exist_ok=True)
-    (run_folder / "manifest.json").unlink(missing_ok=True)
-    for notebook in chosen:
-        print(f"\n{notebook.stem}", file=log, flush=True)
-        started = time.monotonic()
-        run_notebook(notebook, run_name, parameters, log=log)
-        lines.append(describe_notebook(run_folder / notebook.stem, time.monotonic() - started))
-        print(lines[-1], file=log, flush=True)
-    write_summary(run_folder)
+    with files.hold_run(run_folder):
+        (run_folder / "manifest.json").unlink(missing_ok=True)
+        for notebook in chosen:
+            print(f"\n{notebook.stem}", file=log, flush=True)
+            started = time.monotonic()
+            run_notebook(notebook, run_name, parameters, log=log)
+            lines.append(describe_notebook(run_folder / notebook.stem, time.monotonic() - started))
+            print(lines[-1], file=log, flush=True)
+        write_summary(run_folder)
     return lines
 
 

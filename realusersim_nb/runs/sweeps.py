@@ -17,6 +17,7 @@ import json
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from itertools import product
@@ -29,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from realusersim_nb import files
 from realusersim_nb.errors import InputError
 from realusersim_nb.parallel import cluster
+from realusersim_nb.parallel.processes import run_here
 from realusersim_nb.runs import notebooks, report
 from realusersim_nb.runs.folders import Run
 from realusersim_nb.runs.parameters import digest_inputs
@@ -162,6 +164,8 @@ def execute_run(run: PlannedRun) -> State:
             notebooks.run_notebooks(chosen, run.parameters, run_name=run.name, log=log)
             notebooks.write_manifest(run.folder, run.parameters)
             return "finished"
+        except files.RunTaken:
+            return "begun"
         except Exception as error:  # whatever it was, the other runs go on
             if not notebooks.is_user_error(error):
                 log.write(traceback.format_exc())
@@ -195,8 +199,12 @@ def execute_all(
     if workers == 1 and scheduler is None:
         yield from ([(run, execute_run(run))] for run in runs)
         return
-    with cluster.connect(workers=workers, scheduler=scheduler) as client:
-        for ended in cluster.submit_all(client, execute_run, runs):
+    if scheduler:
+        results = cluster.submit_all(cluster.get_client(scheduler), execute_run, runs)
+    else:
+        results = run_here(execute_run, runs, workers=workers)
+    with closing(results):
+        for ended in results:
             for run, _ in ended:
                 files.download(run.folder)
             yield [(run, end if isinstance(end, str) else record_failure(run, end)) for run, end in ended]
