@@ -31,7 +31,8 @@ TOO_WIDE = f"the row has more than {MOST_FIELDS:,} fields"
 DEEPEST = 200  # brackets in brackets; ijson needs the square of it in memory
 QUOTE = ord('"')
 STEPS = np.zeros(256, np.int8)
-STEPS[list(b"[{")], STEPS[list(b"]}")], STEPS[QUOTE] = 1, -1, 2
+STEPS[list(b"[{")], STEPS[list(b"]}")] = 1, -1
+OTHERS = bytes({*range(256)} - {*b'[]{}"'})
 
 
 def read_rows_of(entry: Entry, kind: str, start: int = 0, stop: int | None = None) -> Iterator[dict | str]:
@@ -71,10 +72,9 @@ class Bytes:
         block, self.escaped = block[self.escaped :], False
         plain = block.replace(b"\\\\", b"").replace(b'\\"', b"")
         self.escaped = plain.endswith(b"\\")
-        codes = np.frombuffer(plain, np.uint8)
-        marks = codes[STEPS[codes] != 0]  # quotes and brackets
+        marks = np.frombuffer(plain.translate(None, OTHERS), np.uint8)  # quotes and brackets
         inside = (np.cumsum(marks == QUOTE) + self.inside) % 2 == 1
-        steps = np.where(inside | (marks == QUOTE), 0, STEPS[marks])
+        steps = np.where(inside, 0, STEPS[marks])
         depths = self.depth + np.cumsum(steps)
         if len(marks):
             self.depth, self.inside = int(depths[-1]), bool(inside[-1])
