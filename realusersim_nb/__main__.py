@@ -16,7 +16,7 @@ from tqdm import tqdm
 from realusersim_nb import files
 from realusersim_nb.corpus import loading
 from realusersim_nb.corpus.layouts.columns import Columns
-from realusersim_nb.errors import InputError, MissingFileError, StudyError
+from realusersim_nb.errors import MissingFileError, StudyError
 from realusersim_nb.llm import check as llm_check
 from realusersim_nb.llm import endpoints
 from realusersim_nb.llm.cache import Cache
@@ -24,6 +24,7 @@ from realusersim_nb.llm.replies import write_replies
 from realusersim_nb.llm.usage import format_cost
 from realusersim_nb.parallel import batches
 from realusersim_nb.runs import estimate, leaderboard, notebooks, report, summary, sweeps
+from realusersim_nb.text import check_name, guard_terminal, parse_yaml, show_plainly
 
 FILE = click.Path(path_type=Path)
 SCHEDULER = click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
@@ -31,6 +32,7 @@ NAMES = f"What a column holds; NAME is one of {', '.join(Columns.model_fields)}.
 STEPS = {"default": loading.DEFAULT_SKIPPED, "show_default": True, "help": "Leave a step out ('': none)."}
 
 
+@guard_terminal()
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and run it; what a user can mend ends in one sentence, a defect in its trace."""
     try:
@@ -44,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         return complain(str(error), 2)
     except PapermillExecutionError as error:
         if not notebooks.is_user_error(error):
-            click.echo("\n".join(error.traceback), err=True)
+            click.echo(click.unstyle("\n".join(error.traceback)), err=True)
         kept = "What was done is kept; fix that and run the same command again to go on from there."
         return complain(f"notebook stopped: {error.ename}: {error.evalue}\n{kept}", 1)
     except OSError as error:
@@ -55,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def complain(problem: str, status: int) -> int:
     """Print what is wrong, and return the exit status."""
-    click.echo(f"realusersim_nb: {problem}", err=True)
+    click.echo(f"realusersim_nb: {show_plainly(problem)}", err=True)
     return status
 
 
@@ -79,8 +81,7 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, *
     notebooks.check_parameters(from_line, chosen)
     parameters = from_file | from_line
     run_name = run_name or parameters.pop("run_name", None) or (file.stem if file else "run")
-    if Path(run_name).name != run_name or run_name.startswith("."):
-        raise InputError(f"run name {run_name!r}: expected a plain folder name, no slashes or leading dot.")
+    run_folder = files.outputs_folder() / check_name(run_name)
     filled = {path.stem: notebooks.fill_parameters(path, parameters) for path in chosen}
     estimate.check_addresses(filled)
     if how["dry_run"]:
@@ -88,7 +89,6 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, *
         return
     use_scheduler(how["scheduler"])
     lines = notebooks.run_notebooks(chosen, parameters, run_name=run_name)
-    run_folder = files.outputs_folder() / run_name
     notebooks.write_manifest(run_folder, parameters)
     page = report.write_report(run_folder)
     files.upload(run_folder)
@@ -101,7 +101,7 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, *
 def parse_value(text: str) -> Any:
     """A command-line value as YAML reads it: numbers, lists, null, or else text."""
     try:
-        return yaml.safe_load(text)
+        return parse_yaml(text)
     except yaml.YAMLError:
         return text
 

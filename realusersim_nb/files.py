@@ -8,18 +8,23 @@ import copy
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import fsspec
 import numpy as np
+import pandas as pd
+import psutil
+from filelock import FileLock
 from pydantic import BaseModel
 from pydantic_core import to_json
 
 from realusersim_nb.errors import InputError, StudyError
+from realusersim_nb.text import check_file, check_name, hide_credentials, parse_json, place_inside
 
 R = TypeVar("R", bound=BaseModel)
 OUTPUTS_URL = "REALUSERSIM_OUTPUTS"
@@ -48,11 +53,24 @@ def outputs_folder() -> Path:
     return project_folder() / "outputs"
 
 
+def find_run_folder(run_name: str) -> Path:
+    """The folder of a run, ``RUN`` or ``SWEEP/RUN``, under outputs/; InputError for any other name."""
+    pieces = [check_name(piece) for piece in (run_name.split("/", 1) if run_name else [run_name])]
+    return outputs_folder().joinpath(*pieces)
+
+
 @cache
 def digest_code() -> str:
     """12 hex digits that change with the package's code and prompts: results of another digest may differ."""
     paths = sorted(path for kind in ("*.py", "*.md") for path in Path(__file__).parent.rglob(kind))
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
+
+
+class DamagedFileError(StudyError):
+    """A file of ours that was cut off or altered; it names the file and what makes it anew."""
+
+    def __init__(self, path: Path):
+        super().__init__(f"{path}: cut off or damaged; remove it and run again what made it.")
 
 
 @contextmanager
@@ -67,11 +85,68 @@ def replace_whole(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+class RunTaken(StudyError):
+    """Another process is at work on this run."""
+
+
+@contextmanager
+def hold_run(run_folder: Path) -> Iterator[None]:
+    """A run for this process alone, for the length of a ``with``; RunTaken names who has it.
+
+    ``running.json`` has the owner's process and host. That of a process which has ended counts no more.
+    """
+    path, here = run_folder / "running.json", describe_process(os.getpid())
+    run_folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(outputs_folder() / ".lock"):
+        try:
+            owner = read_json(path)
+        except (FileNotFoundError, DamagedFileError):
+            owner = {}
+        elsewhere = owner.get("host") not in (None, here["host"])
+        if elsewhere or (owner and owner == describe_process(owner["pid"])):
+            who = f"process {owner['pid']} on {owner['host']}"
+            todo = f"wait for its end or choose another run name (if it has ended: remove {path})"
+            raise RunTaken(f"{run_folder}: {who} is at work there; {todo}.")
+        write_json(path, here)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def describe_process(pid: int) -> dict[str, Any]:
+    """A process by its id, host and start, which no later one shares; without a start if there is none."""
+    try:
+        began = psutil.Process(pid).create_time()
+    except psutil.Error:
+        began = None
+    return {"pid": pid, "host": platform.node(), "began": began} if began else {}
+
+
 def write_json(path: Path, content: dict) -> None:
     """Write JSON, indented; NaN becomes null, so that any reader can parse it."""
     plain = {"fallback": lambda value: value.item() if hasattr(value, "item") else str(value)}
     with replace_whole(path) as temporary:
         temporary.write_bytes(to_json(content, indent=2, inf_nan_mode="null", **plain) + b"\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file; DamagedFileError names a file that holds none."""
+    try:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedFileError(path) from error
+    if not isinstance(content, dict):
+        raise DamagedFileError(path)
+    return content
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The table in a parquet file; DamagedFileError names a file that holds none."""
+    try:
+        return pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        raise DamagedFileError(path) from error
 
 
 def write_lines(path: str | Path, rows: Iterable[BaseModel | dict]) -> Path:
@@ -85,11 +160,12 @@ def write_lines(path: str | Path, rows: Iterable[BaseModel | dict]) -> Path:
 
 def read_lines(path: str | Path) -> Iterator[tuple[str, dict]]:
     """Each line's place and its JSON object; InputError names a line that is not JSON."""
+    check_file(Path(path))
     with Path(path).open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             place = f"{path}, line {number}"
             try:
-                yield place, json.loads(line)
+                yield place, parse_json(line)
             except ValueError as error:
                 raise InputError(f"{place}: not JSON ({error}); {REPAIR}.") from error
 
@@ -187,7 +263,8 @@ def download(path: Path) -> None:
         with open_remote() as (system, root):
             paths = system.find(f"{root}/{path.relative_to(outputs_folder()).as_posix()}")
             for remote in sorted(paths, key=lambda p: p.endswith(LAST)):
-                with replace_whole(outputs_folder() / remote[len(root) + 1 :]) as temporary:
+                target = place_inside(outputs_folder(), remote[len(root) + 1 :])
+                with replace_whole(target) as temporary:
                     system.get_file(remote, str(temporary))
 
 
@@ -198,7 +275,10 @@ def open_remote() -> Iterator[tuple[fsspec.AbstractFileSystem, str]]:
     try:
         system, root = fsspec.url_to_fs(url)
         yield system, root.rstrip("/")
+    except StudyError:
+        raise
     except (ImportError, ValueError, OSError) as error:
         problem = " ".join(str(error).split()) or type(error).__name__
         todo = "check the address and its credentials, or install the driver that it names"
-        raise StudyError(f"{OUTPUTS_URL}={url}: {problem}; {todo}.") from error
+        problem = hide_credentials(f"{OUTPUTS_URL}={url}: {problem}", url)
+        raise StudyError(f"{problem}; {todo}.") from None  # the error itself may name the password

@@ -6,7 +6,6 @@ Nothing is unpacked to disk, and what an archive calls its entries is never used
 import codecs
 import gzip
 import io
-import json
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from zipfile import BadZipFile, ZipFile
 import pyarrow as pa
 
 from realusersim_nb.errors import InputError, MissingFileError
+from realusersim_nb.text import check_file, parse_json
 
 KINDS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".csv": "csv"}
 KINDS |= {".tsv": "csv", ".txt": "text"}
@@ -56,6 +56,7 @@ codecs.register_error("latin", replace_latin)
 
 def list_entries(path: Path) -> list[Entry]:
     """The files at a path, sorted: itself, all in a folder, all in an archive; else MissingFileError."""
+    check_file(path)
     if not path.exists():
         todo = "give a path, 'sharegpt', 'wildchat' or a hub id"
         raise MissingFileError(f"corpus {str(path)!r}: no such file or folder; {todo}.")
@@ -105,7 +106,7 @@ def find_kind(entry: Entry) -> str | None:
         return kind if suffixes else None
     first, _, rest = head.partition("\n")
     with suppress(ValueError):
-        is_line = isinstance(json.loads(first), dict)
+        is_line = isinstance(parse_json(first), dict)
         return "jsonl" if is_line and (kind == "jsonl" or rest.lstrip().startswith("{")) else "json"
     return "jsonl" if kind == "jsonl" and head.startswith("{") else "json"
 

@@ -29,7 +29,7 @@ from realusersim_nb.corpus.shards import SMALL, curate_shards, digest_curation
 from realusersim_nb.corpus.sources import OtherFile, Shard, find_shards, read_head_rows, read_rows, read_shard
 from realusersim_nb.errors import InputError
 from realusersim_nb.records import Conversation
-from realusersim_nb.text import cut_at_word
+from realusersim_nb.text import cut_at_word, show_name, show_plainly
 
 FIRST_ROWS = 2000  # rows of a corpus that ``describe_corpus`` reads
 ONE_SIDED = "both sides speak"  # the step that drops conversations without an assistant
@@ -218,7 +218,8 @@ def describe_columns(columns: Columns) -> str:
 
 def preview_conversation(conversation: Conversation) -> str:
     """The beginning of a conversation as text, a message a line, private data masked."""
-    messages = [(m.role, mask_pii(" ".join(m.content.split()))) for m in conversation.messages]
+    messages = [(m.role, mask_pii(show_plainly(" ".join(m.content.split())))) for m in conversation.messages]
     lines = [f"  {role:<9}  {cut_at_word(text, 100)}" for role, text in messages[:4]]
     more = [f"  and {len(messages) - 4} more"] if len(messages) > 4 else []
-    return "\n".join([f"\n{conversation.conversation_id} (user {conversation.user_id})", *lines, *more])
+    name, user = (mask_pii(show_name(n)) for n in (conversation.conversation_id, conversation.user_id))
+    return "\n".join([f"\n{name} (user {user})", *lines, *more])

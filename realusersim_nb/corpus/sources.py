@@ -11,7 +11,10 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
+import huggingface_hub
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from realusersim_nb.corpus.containers import KINDS, Entry, find_kind, is_plain, list_entries, measure_size
@@ -30,6 +33,7 @@ from realusersim_nb.records import Conversation
 
 HUB = {"wildchat": "allenai/WildChat-1M"}
 BLOCK = 64_000_000  # bytes of one shard
+HUB_SECONDS = 10  # to answer at all
 HEAD = 200  # rows by which columns are recognised
 
 
@@ -117,8 +121,7 @@ def split_entry(entry: Entry, kind: str, given: Columns | None) -> list[Shard]:
     stops = [size]
     if kind == "jsonl" and is_plain(entry) and not (isinstance(columns, Columns) and columns.turns is None):
         stops = [*range(BLOCK, size, BLOCK), size]
-    elif kind == "parquet" and not entry.inner:
-        groups = pq.ParquetFile(entry.path).metadata
+    elif kind == "parquet" and not entry.inner and (groups := read_groups(entry)):
         sizes = np.cumsum([groups.row_group(i).total_byte_size for i in range(groups.num_row_groups)])
         blocks = ((sizes - 1) // BLOCK).tolist()
         stops = [i for i in range(1, len(sizes) + 1) if i == len(sizes) or blocks[i - 1] != blocks[i]]
@@ -127,6 +130,14 @@ def split_entry(entry: Entry, kind: str, given: Columns | None) -> list[Shard]:
         Shard(str(entry.path), *ends, *about, inner=entry.inner, kind=kind)
         for ends in zip([0, *stops[:-1]], stops, strict=True)
     ]
+
+
+def read_groups(entry: Entry) -> pq.FileMetaData | None:
+    """The row groups of a parquet file; None if it is damaged, as its one shard will say."""
+    try:
+        return pq.ParquetFile(entry.path).metadata
+    except (pa.ArrowException, OSError):
+        return None
 
 
 def read_shard(shard: Shard) -> Iterator[dict | str]:
@@ -185,13 +196,22 @@ def load_hub(corpus: str) -> tuple:
     """A hub corpus as a stream, whose shards are its files, and its revision; else MissingFileError."""
     from datasets import load_dataset_builder  # slow to import, and only the hub needs it
 
+    folder = Path(corpus).parent
+    if folder != Path() and folder.exists():  # a path that was mistyped is not asked for on the hub
+        raise MissingFileError(f"corpus {corpus!r}: no such file or folder here; check the name.")
     try:
+        reach_hub()
         builder = load_dataset_builder(HUB.get(corpus, corpus))
         return builder.as_streaming_dataset(split="train"), str(builder.hash)
-    except (OSError, ValueError) as error:  # of the hub, of the network, or of the files there
+    except (OSError, ValueError, httpx.HTTPError) as error:  # of the hub, the network or the files
         problem = f"no such file or folder here, nor on the hub ({' '.join(str(error).split())[:200]})"
         todo = "check the name and the connection, or give a path"
         raise MissingFileError(f"corpus {corpus!r}: {problem}; {todo}.") from error
+
+
+def reach_hub() -> None:
+    """HTTPError if the hub does not answer at all, which its library would try for 40 seconds."""
+    httpx.head(huggingface_hub.constants.ENDPOINT, timeout=HUB_SECONDS)
 
 
 def find_sharegpt() -> Path:

@@ -1,6 +1,7 @@
 """Embeddings of texts: by TF-IDF and a truncated SVD (``lsa``, no model), by an endpoint, or from a file."""
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from sklearn.preprocessing import normalize
 
 from realusersim_nb.errors import InputError, MissingFileError
 from realusersim_nb.llm.models import Models
+from realusersim_nb.text import check_file
 
 LSA = {"lsa": 2, "words": 1}  # embedders without a model, and the longest run of words that is a term
 LSA_SIZE = 256  # dimensions at most
@@ -54,12 +56,18 @@ def read_embeddings(path: Path, index: pd.MultiIndex) -> np.ndarray:
     """Embeddings from a file, one row a conversation; MissingFileError, or InputError if it does not fit."""
     if not path.exists():
         raise MissingFileError(f"embedder {str(path)!r}: no such file.")
-    rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    check_file(path)
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        arrays = dict(rows) if path.suffix == ".npz" else {}
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        kinds = "expected arrays of numbers, and of texts with a fixed length for 'ids' (no objects)"
+        raise InputError(f"{path}: cannot be read as {path.suffix}: {kinds}; save it so.") from error
     if path.suffix == ".npz":
-        if absent := {"points", "ids"} - set(rows):
+        if absent := {"points", "ids"} - set(arrays):
             names = " and no ".join(map(repr, sorted(absent)))
             raise InputError(f"{path}: expected arrays 'points' and 'ids', there is no {names}.")
-        rows = match_rows(path, rows["points"], list(map(str, rows["ids"])), index)
+        rows = match_rows(path, arrays["points"], list(map(str, arrays["ids"])), index)
     if rows.ndim != 2 or len(rows) != len(index):
         expected = f"{len(index)} rows, one a conversation in the order of table facets"
         raise InputError(f"{path}: shape {rows.shape}, expected {expected}.")

@@ -1,12 +1,12 @@
 """Every reply of every model, saved before it is used: the study's only checkpoint."""
 
-import asyncio
+import hashlib
 import os
 import re
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -17,6 +17,9 @@ import sqlalchemy as sql
 from realusersim_nb.errors import InputError
 from realusersim_nb.files import outputs_folder
 from realusersim_nb.llm.replies import CacheError, Reply, read_replies
+from realusersim_nb.parallel.batches import Batcher
+from realusersim_nb.parallel.claims import Claims
+from realusersim_nb.text import encode_json, hide_credentials
 
 OPEN_SECONDS = 5.0  # to open a cache that other processes are creating
 METADATA = sql.MetaData()
@@ -31,7 +34,23 @@ REPLIES = sql.Table(
     ),
     sql.Column("created", sql.BigInteger, nullable=False),  # seconds since 1970; not in recordings
 )
-SELECT = sql.select(*(c for c in REPLIES.columns if c.name != "created"))
+CHECKS = sql.Table(
+    "checks",
+    METADATA,
+    sql.Column("key", sql.String(64), primary_key=True),
+    sql.Column("digest", sql.String(64), nullable=False),  # of the reply as it was saved
+)
+ASKED = sql.Table(
+    "asked",
+    METADATA,
+    sql.Column("key", sql.String(64), primary_key=True),
+    sql.Column("owner", sql.Text, nullable=False),
+    sql.Column("until", sql.Float, nullable=False),  # seconds since 1970
+)
+"""Requests that a process is asking at this moment (``claims``)."""
+JOINED = REPLIES.outerjoin(CHECKS, REPLIES.c.key == CHECKS.c.key)
+SHOWN = [column for column in REPLIES.columns if column.name != "created"]
+SELECT = sql.select(*SHOWN, CHECKS.c.digest).select_from(JOINED)
 
 
 class Cache:
@@ -44,7 +63,8 @@ class Cache:
     def __init__(self, place: str | Path | None = None):
         place = str(place or os.environ.get("REALUSERSIM_CACHE") or outputs_folder() / "replies.sqlite")
         self.url = sql.make_url(place if "://" in place else f"sqlite:///{place}")
-        self.name = self.url.database if self.url.drivername == "sqlite" else self.url.render_as_string()
+        self.place, is_file = place, self.url.drivername == "sqlite"
+        self.name = self.url.database if is_file else hide_credentials(self.url.render_as_string(), place)
         with self._explain():
             if self.url.drivername == "sqlite":
                 Path(self.name).parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +80,7 @@ class Cache:
                 "move it away, or name another cache in REALUSERSIM_CACHE, and run again."
             )
         self._finds, self._keeps = Batcher(self.get), Batcher(self.put)
+        self.claims = Claims(self.engine, ASKED, self._explain)
 
     def checkpoint(self) -> None:
         """Bring all that is saved into the SQLite file itself, which can then be copied alone."""
@@ -80,7 +101,7 @@ class Cache:
         with self._explain(), self.engine.connect() as connection:
             for start in range(0, len(keys), 500):  # databases limit the length of a list
                 rows = connection.execute(SELECT.where(REPLIES.c.key.in_(keys[start : start + 500])))
-                replies |= {row.key: Reply(**row._mapping) for row in rows}
+                replies |= {row.key: self._check(dict(row._mapping)) for row in rows}
         return [replies.get(key) for key in keys]
 
     def put(self, replies: list[Reply]) -> list[Reply]:
@@ -89,16 +110,19 @@ class Cache:
         Where the database takes some of them not, all others are saved before CacheError is raised.
         """
         rows, refused = [{**asdict(reply), "created": int(time.time())} for reply in replies], None
+        checks = [{"key": reply.key, "digest": digest_reply(reply)} for reply in replies]
         with self._explain(f" The {len(rows)} replies that were arriving are lost."):
             try:
                 with self.engine.begin() as connection:
                     connection.execute(REPLIES.insert(), rows)
+                    connection.execute(CHECKS.insert(), checks)
                 return replies
             except ONE_ROW:  # another process saved some of them first, or one cannot be saved: one by one
-                for row in rows:
+                for row, check in zip(rows, checks, strict=True):
                     try:
                         with self.engine.begin() as connection:
                             connection.execute(REPLIES.insert(), row)
+                            connection.execute(CHECKS.insert(), check)
                     except sql.exc.IntegrityError:
                         continue
                     except ONE_ROW as error:
@@ -112,7 +136,7 @@ class Cache:
         query = SELECT.where(REPLIES.c.model == model) if model else SELECT
         with self._explain(), self.engine.connect() as connection:
             for row in connection.execution_options(yield_per=1000).execute(query.order_by(REPLIES.c.key)):
-                yield Reply(**row._mapping)
+                yield self._check(dict(row._mapping))
 
     def stats(self) -> pd.DataFrame:
         """One row a service and model: replies, prompt and completion tokens, first and last day."""
@@ -141,6 +165,8 @@ class Cache:
         with self._explain(), self.engine.begin() as connection:
             n = connection.scalar(sql.select(sql.func.count()).select_from(REPLIES).where(chosen))
             if not dry_run:
+                keys = sql.select(REPLIES.c.key).where(chosen)
+                connection.execute(CHECKS.delete().where(CHECKS.c.key.in_(keys)))
                 connection.execute(REPLIES.delete().where(chosen))
         return n
 
@@ -151,12 +177,21 @@ class Cache:
             self.put(recorded[start : start + 1000])
         return len(recorded)
 
+    def _check(self, row: dict) -> Reply:
+        """The reply in a row; CacheError if it is not as it was saved (rows of old caches have no digest)."""
+        digest, reply = row.pop("digest"), Reply(**row)
+        if digest and digest != digest_reply(reply):
+            todo = f"remove those of model {reply.model!r} (`cache prune`) or move the cache away, run again"
+            raise CacheError(f"reply cache {self.name}: reply {reply.key[:12]} was altered in it; {todo}.")
+        return reply
+
     @contextmanager
     def _explain(self, consequence: str = "") -> Iterator[None]:
         try:
             yield
         except (sql.exc.SQLAlchemyError, OSError, ImportError) as error:
             problem = " ".join(str(getattr(error, "orig", None) or error).split())
+            problem = hide_credentials(problem, self.place)
             advice = next(text for words, text in ADVICE.items() if re.search(words, problem))
             raise CacheError(f"reply cache {self.name}: {problem}. {advice}{consequence}") from error
 
@@ -181,6 +216,11 @@ ADVICE = {
     "": "Everything saved so far stays; run again once that is corrected.",
 }
 """What to do about a database's error, by a pattern in its text: the first that fits."""
+
+
+def digest_reply(reply: Reply) -> str:
+    """64 hex digits that change with anything in a reply."""
+    return hashlib.sha256(encode_json(asdict(reply))).hexdigest()
 
 
 def create_table(engine: sql.Engine) -> None:
@@ -215,30 +255,3 @@ def checkpoint(path: Path) -> None:
         closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=1)) as connection,
     ):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-class Batcher:
-    """Single questions of many tasks to a database, asked together: one query, one commit.
-
-    ``work`` takes a list and returns a result for each; while it runs in a thread, the next is collected.
-    """
-
-    def __init__(self, work: Callable[[list], list]):
-        self.work = work
-        self.items: list = []  # of the newest task
-        self.collecting = self.newest = None  # the task whose work has not begun, and the last one
-
-    async def ask(self, item: object):
-        """The result for one item."""
-        if self.collecting is None or self.collecting.done():
-            self.items = []
-            self.collecting = self.newest = asyncio.create_task(self._work(self.items, self.newest))
-        self.items.append(item)
-        place = len(self.items) - 1
-        return (await asyncio.shield(self.collecting))[place]
-
-    async def _work(self, items: list, before: asyncio.Task | None) -> list:
-        if before and not before.done():
-            await asyncio.wait([before])
-        self.collecting = None
-        return await asyncio.to_thread(self.work, items)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from realusersim_nb.errors import StudyError
 from realusersim_nb.files import project_folder, replace_whole
+from realusersim_nb.text import parse_yaml, read_yaml
 
 FILE = "endpoints.yaml"
 AROUND = " \t\r\n\"'"  # what comes along when a key or an address is pasted
@@ -201,10 +202,10 @@ def read_endpoints(path: Path | None = None) -> dict[str, Endpoint]:
     EndpointError names the line, or the endpoint, field and what was expected.
     """
     try:
-        known = yaml.safe_load((path or project_folder() / FILE).read_text(encoding="utf-8")) or {}
+        known = read_yaml(path or project_folder() / FILE) or {}
     except FileNotFoundError:
         return {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         line = f", line {place.line + 1}" if place else ""
         problem = getattr(error, "problem", error)
@@ -220,7 +221,7 @@ def write_settings(name: str, settings: dict[str, Any]) -> Path:
     """Add fields to a model's entry in ``endpoints.yaml``; comments outside that entry stay."""
     path = project_folder() / FILE
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    known = yaml.safe_load(text) or {}
+    known = parse_yaml(text) or {}
     entry = yaml.safe_dump({name: {**known.get(name, {}), **settings}}, sort_keys=False).rstrip()
     root = yaml.compose(text)
     if root is not None and root.flow_style:

@@ -260,10 +260,14 @@ class Models:
             return reply
         if self.llm_mode == "replay":
             raise explain_missing(request, key)
-        async with self._budget.reserve(connection.endpoint, request):
-            reply = await connection.call(request, key)
-            self._count(connection.endpoint, reply)
-        return await self.cache.keep(reply)
+        async with self.cache.claims.hold(key):  # of all processes that use the cache one asks
+            if reply := await self.cache.find(key):
+                self.usage.cached += 1
+                return reply
+            async with self._budget.reserve(connection.endpoint, request):
+                reply = await connection.call(request, key)
+                self._count(connection.endpoint, reply)
+            return await self.cache.keep(reply)
 
     def _count(self, endpoint: Endpoint, reply: Reply) -> None:
         """Count a paid call, before anything else can go wrong with its reply."""

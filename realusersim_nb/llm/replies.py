@@ -229,6 +229,6 @@ def read_fields(text: str) -> dict[str, str]:
     """The text fields of a JSON reply that is still coming, the last one as far as it has come."""
     try:
         fields = from_json(text, allow_partial="trailing-strings")
-    except ValueError:
+    except (TypeError, ValueError):  # TypeError: it has half a character
         return {}
     return {k: v for k, v in fields.items() if isinstance(v, str)} if isinstance(fields, dict) else {}

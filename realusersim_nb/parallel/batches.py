@@ -1,5 +1,6 @@
 """Work on many records in batches, here or by the workers of the Dask scheduler in REALUSERSIM_SCHEDULER."""
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -39,3 +40,30 @@ def send_batches(pool: Executor, work: Callable, batches: list[Sequence]) -> Ite
     """The results of a pool, some batches at a time; what lies on disk here is read and sent."""
     for start in range(0, len(batches), AHEAD):
         yield from pool.map(work, [list(batch) for batch in batches[start : start + AHEAD]])
+
+
+class Batcher:
+    """Single questions of many tasks to a database, asked together: one query, one commit.
+
+    ``work`` takes a list and returns a result for each; while it runs in a thread, the next is collected.
+    """
+
+    def __init__(self, work: Callable[[list], list]):
+        self.work = work
+        self.items: list = []  # of the newest task
+        self.collecting = self.newest = None  # the task whose work has not begun, and the last one
+
+    async def ask(self, item: object):
+        """The result for one item."""
+        if self.collecting is None or self.collecting.done():
+            self.items = []
+            self.collecting = self.newest = asyncio.create_task(self._work(self.items, self.newest))
+        self.items.append(item)
+        place = len(self.items) - 1
+        return (await asyncio.shield(self.collecting))[place]
+
+    async def _work(self, items: list, before: asyncio.Task | None) -> list:
+        if before and not before.done():
+            await asyncio.wait([before])
+        self.collecting = None
+        return await asyncio.to_thread(self.work, items)

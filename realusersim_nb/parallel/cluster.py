@@ -1,4 +1,7 @@
-"""Work on several processes or machines by dask.distributed; what a dead worker had is done by another."""
+"""Work on other machines by a Dask scheduler that is given; what a dead worker had is done by another.
+
+A scheduler runs the code of whoever reaches it. None is started here.
+"""
 
 import hashlib
 import importlib.metadata
@@ -6,10 +9,9 @@ import logging
 import platform
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from distributed import CancelledError, Client, Future, LocalCluster, wait
+from distributed import CancelledError, Client, Future, wait
 from distributed.scheduler import KilledWorker
 
 from realusersim_nb import files
@@ -17,17 +19,6 @@ from realusersim_nb.errors import StudyError
 
 PROBE = ".seen"  # a file in outputs/ that a worker reads, to show that it has the same outputs
 _clients: dict[str, Client] = {}  # by address: the connection of this process, at most one
-
-
-@contextmanager
-def connect(*, workers: int = 1, scheduler: str | None = None) -> Iterator[Client]:
-    """A client of so many processes here, or of the workers of a scheduler elsewhere (``get_client``)."""
-    if scheduler:
-        yield get_client(scheduler)
-        return
-    settings = {"dashboard_address": ":0", "memory_limit": 0, "silence_logs": logging.CRITICAL}
-    with LocalCluster(n_workers=workers, threads_per_worker=1, **settings) as here, Client(here) as client:
-        yield client
 
 
 def get_client(scheduler: str) -> Client:

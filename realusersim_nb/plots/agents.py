@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 
 from realusersim_nb.plots.theme import GREY, WIDTH, draw_row, find_styles, make_rows
 from realusersim_nb.simulators.conditions import sort_arms
+from realusersim_nb.text import show_name
 
 
 def draw_groups(
@@ -17,7 +18,7 @@ def draw_groups(
         offset = (number - (len(labels) - 1) / 2) * span / len(labels)
         for line, row in table.xs(group, level=1).iterrows():
             draw_row(axes, lines.index(line) + offset, row, value, style=style, text=text.format(row[value]))
-        axes.plot([], [], style[1], color=style[0], label=labels[group])
+        axes.plot([], [], style[1], color=style[0], label=show_name(labels[group]))
 
 
 def plot_mechanisms(rates: pd.DataFrame) -> Axes:

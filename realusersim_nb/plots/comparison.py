@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 
 from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_styles, make_rows
 from realusersim_nb.runs.leaderboard import MEASURES
+from realusersim_nb.text import show_name
 
 OUTSIDE = {"fontsize": 8, "loc": "upper left", "bbox_to_anchor": (1, 1)}  # a legend beside the last panel
 TITLES = {"fidelity": "fidelity", "normalised": "between stranger (0)\nand person (1)"}
@@ -19,8 +20,8 @@ def plot_agreement(table: pd.DataFrame, x: str, y: list[str]) -> Axes:
         shown = table.dropna(subset=[x, measure])
         for arm, (colour, marker) in find_styles(list(shown.index)).items():
             rows = shown.loc[[arm]]
-            axes.plot(rows[x], rows[measure], marker, color=colour, label=arm)
-        axes.set(xlabel=x, ylim=(-0.05, 1.1), title=f"{measure} (n = {len(shown)})")
+            axes.plot(rows[x], rows[measure], marker, color=colour, label=show_name(arm))
+        axes.set(xlabel=x, ylim=(-0.05, 1.1), title=f"{show_name(measure)} (n = {len(shown)})")
         axes.margins(x=0.1)
     panes[0].set_ylabel("share")
     if panes[-1].get_legend_handles_labels()[0]:
@@ -62,7 +63,7 @@ def plot_sizes(sized: pd.DataFrame) -> Axes:
     for name, (colour, marker) in find_styles(list(sized["simulator"].unique())).items():
         rows = sized[sized["simulator"] == name]
         axes.vlines(rows["size"], rows["fidelity_low"], rows["fidelity_high"], color=colour, lw=2, alpha=0.5)
-        axes.plot(rows["size"], rows["fidelity"], marker, color=colour, label=name)
+        axes.plot(rows["size"], rows["fidelity"], marker, color=colour, label=show_name(name))
     sizes = sorted(sized["size"].unique())
     axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axes.minorticks_off()
@@ -97,7 +98,7 @@ def plot_ceiling(ceiling: pd.DataFrame, *, arm: str) -> Axes:
     for name, (colour, marker) in find_styles(runs).items():
         rows = shown[shown["run"] == name]
         y = rows["feature"].map(features.index)
-        axes.plot(rows["difference"], y, marker, color=colour, alpha=0.8, label=name)
+        axes.plot(rows["difference"], y, marker, color=colour, alpha=0.8, label=show_name(name))
     if len(runs) <= 12:
         axes.figure.legend(loc="outside lower center", ncols=1, fontsize=7)
     return axes

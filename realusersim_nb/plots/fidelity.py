@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_styles, make_rows
 from realusersim_nb.simulators.conditions import REFERENCE_ARMS, sort_arms
+from realusersim_nb.text import show_name
 
 
 def plot_rates(table: pd.DataFrame, value: str, n: str, *, title: str) -> Axes:
@@ -27,7 +28,8 @@ def plot_rates(table: pd.DataFrame, value: str, n: str, *, title: str) -> Axes:
                 axes.annotate("none scored", (0.5, y), ha="center", fontsize=8)
         axes.set(xlim=(-0.12, 1.15), xticks=[0, 0.5, 1])
         if judge:
-            axes.set_title(f"{title}\njudge: {judge}" if axes is panes[0] else f"\njudge: {judge}")
+            name = show_name(judge)
+            axes.set_title(f"{title}\njudge: {name}" if axes is panes[0] else f"\njudge: {name}")
     return panes[0]
 
 
@@ -37,7 +39,7 @@ def plot_dimensions(rates: pd.DataFrame, names: dict[str, str]) -> Axes:
     grid = rates.pivot(index=["judge", "arm"], columns="dimension", values="rate")
     grid = grid.loc[order[order.isin(grid.index)]]
     axes = plt.subplots(figsize=(WIDTH, 0.36 * len(grid) + 1.2))[1]
-    labels = {"yticklabels": [f"{judge}: {arm}" for judge, arm in grid.index]}
+    labels = {"yticklabels": [show_name(f"{judge}: {arm}") for judge, arm in grid.index]}
     labels["xticklabels"] = [f"{d}\n{names[d].split()[0]}" for d in grid]
     shades = {"vmin": 0, "vmax": 1, "cmap": "Greys", "linewidths": 1, "cbar": False}
     sns.heatmap(grid.to_numpy(), annot=True, fmt=".0%", ax=axes, **shades, **labels)
@@ -96,6 +98,6 @@ def plot_formalism(table: pd.DataFrame) -> Axes:
         draw_row(axes, y, row, "share", style=styles[row["system"]])
     users = shown.groupby("system")["n_users"].max()
     for name, (colour, marker) in styles.items():
-        axes.plot([], [], marker, color=colour, label=f"{name} ({users[name]:,} users)")
+        axes.plot([], [], marker, color=colour, label=f"{show_name(name)} ({users[name]:,} users)")
     axes.figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return axes

@@ -12,6 +12,7 @@ from realusersim_nb.gap.divergence import FLOOR
 from realusersim_nb.gap.facets import REAL
 from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_styles, make_rows
 from realusersim_nb.simulators.conditions import sort_arms
+from realusersim_nb.text import show_name
 
 DOTS = 2000  # of each system on the map
 
@@ -41,7 +42,7 @@ def plot_behaviours(compared: pd.DataFrame, *, system: str, most: int = 12) -> A
     places = range(len(shown))
     axes.hlines(places, shown["real"], shown["simulated"], color="#cccccc", lw=2)
     axes.plot(shown["real"], places, "k.", ms=10, label="real")
-    axes.plot(shown["simulated"], places, "o", color=BLUE, label=system)
+    axes.plot(shown["simulated"], places, "o", color=BLUE, label=show_name(system))
     axes.tick_params(axis="y", labelsize=7)
     axes.legend(fontsize=8)
     return axes
@@ -51,7 +52,7 @@ def plot_between(between: pd.DataFrame) -> Axes:
     """JS between every two systems (``gap.compare_systems``) as a grid, similar ones beside each other."""
     distances = squareform(between.to_numpy(), checks=False)
     order = leaves_list(linkage(distances, "average", optimal_ordering=True))
-    grid = between.iloc[order, order]
+    grid = between.iloc[order, order].rename(index=show_name, columns=show_name)
     axes = plt.subplots(figsize=(WIDTH, 0.4 * len(grid) + 1.6))[1]
     style = {"vmin": 0, "vmax": 0.693, "cmap": "Greys", "cbar": False, "linewidths": 1, "fmt": ".2f"}
     sns.heatmap(grid, annot=len(grid) <= 12, ax=axes, **style)
@@ -73,7 +74,7 @@ def draw_systems(axes: Axes, table: pd.DataFrame, value: str, *, rows: list[str]
     axes.axvline(0, color="black", lw=1)
     for name, (colour, mark) in find_styles(sort_arms(table["system"].unique())).items():
         values = table.loc[table["system"] == name, value].reindex(rows)
-        axes.plot(values, range(len(rows)), mark, color=colour, label=name)
+        axes.plot(values, range(len(rows)), mark, color=colour, label=show_name(name))
     axes.figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     return axes
 
@@ -88,7 +89,7 @@ def plot_conversation_map(plane: np.ndarray, index: pd.MultiIndex, *, seed: int 
         dots, n = shown[name], len(shown[name])
         size, alpha = (6, 0.5) if name == REAL else (14, 0.9 if n < 100 else 0.3)
         options = {"color": colour, "marker": marker, "alpha": alpha, "rasterized": True}
-        axes.scatter(dots["x"], dots["y"], s=size, label=f"{name} ({n:,})", **options)
+        axes.scatter(dots["x"], dots["y"], s=size, label=f"{show_name(name)} ({n:,})", **options)
     axes.set(xticks=[], yticks=[], title="Conversations by what their user does (PCA)")
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return axes

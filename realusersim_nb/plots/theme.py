@@ -1,6 +1,7 @@
 """One theme for all figures: width, fonts, and for each arm a colour and a marker that also differ in grey.
 
-Reference arms are grey squares, real users black; values have intervals rather than bars.
+Reference arms are grey squares, real users black; values have intervals rather than bars. A name from outside
+(a system, a model, a term) is drawn as it is, by ``show_name`` and without formulas.
 """
 
 import warnings
@@ -12,6 +13,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from realusersim_nb.simulators.conditions import ARMS, REFERENCE_ARMS, TRAIT_DIRECTIVES
+from realusersim_nb.text import show_name
 
 BLUE, GREY = "#1f5a94", "#8a8a8a"
 PALETTE = ["#1f5a94", "#c65d00", "#2a8a57", "#a3458f", "#7a6a00", "#3b3b8f"]
@@ -27,10 +29,11 @@ STYLES: dict[str, Style] = {
 
 def set_style() -> None:
     """Set the theme of every figure and table; called once at the top of a notebook."""
-    pd.set_option("display.max_colwidth", None)
+    pd.set_option("display.max_colwidth", None, "display.html.use_mathjax", False)
     warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box is shown in its place
     sns.set_theme(style="whitegrid", context="notebook", font_scale=0.85)
     settings = {"figure.dpi": 110, "figure.constrained_layout.use": True, "axes.titlelocation": "left"}
+    settings["text.parse_math"] = False  # a name with $ is a name
     plt.rcParams.update(settings)
 
 
@@ -48,8 +51,8 @@ def make_rows(labels: list[str], *, title: str, xlabel: str, height: float, pane
     panes = list(plt.subplots(1, panels, sharey=True, squeeze=False, figsize=size)[1][0])
     for axes in panes:
         axes.set(ylim=(len(labels) - 0.4, -0.65), xlabel=xlabel)
-    panes[0].set_yticks(range(len(labels)), labels)
-    panes[0].set_title(title)
+    panes[0].set_yticks(range(len(labels)), [*map(show_name, labels)])
+    panes[0].set_title(show_name(title))
     return panes
 
 

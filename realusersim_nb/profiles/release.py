@@ -24,6 +24,7 @@ from realusersim_nb.files import read_lines, write_lines
 from realusersim_nb.profiles.persona import render_profile, tabulate_commands
 from realusersim_nb.profiles.verification import remove_examples
 from realusersim_nb.records import Case, Command, Conversation, Demographic, Dimension, JudgePrompt, Profile
+from realusersim_nb.text import name_file, write_csv
 
 R = TypeVar("R")
 PROFILES = Path("profiles/consolidated_user_profiles.jsonl")
@@ -54,7 +55,7 @@ def export_profiles(
             some = list(profiles[start : start + BLOCK])
             examples = ["\n".join(c.examples) for p in some for c in p.commands]
             table = tabulate_commands(some).assign(examples=examples)
-            table.to_csv(file, index=False, header=start == 0)
+            write_csv(table, file, header=start == 0)
     personas = ({"user_id": p.user_id, "user_scenario": {"persona": render_profile(p)}} for p in profiles)
     write_lines(folder / "tau2_personas.jsonl", personas)
     card = write_data_card(profiles, corpus=corpus, licence=licence)
@@ -153,7 +154,7 @@ def write_cases(
     """Write cases, each with its profile (by case or by user), as one test set of the released layout."""
     used = [profiles.get(case.case_id) or profiles[case.user_id] for case in cases]
     rows = [to_released_case(*pair) for pair in zip(cases, map(to_released_profile, used), strict=True)]
-    return write_lines(Path(folder) / CASES / f"{name}.jsonl", rows)
+    return write_lines(Path(folder) / CASES / f"{name_file(name)}.jsonl", rows)
 
 
 def to_released_case(case: Case, profile: dict) -> dict:

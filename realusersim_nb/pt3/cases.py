@@ -23,7 +23,7 @@ from realusersim_nb.simulators.rollouts import roll_out_arms
 from realusersim_nb.simulators.sentences import COPIED_WORDS, state_request
 from realusersim_nb.simulators.users import Simulator
 from realusersim_nb.style import typed_text
-from realusersim_nb.text import cut_at_word, measure_longest_copy, measure_overlap
+from realusersim_nb.text import cut_at_word, measure_longest_copy, measure_overlap, name_file
 
 Released = Literal["business_finance", "ecommerce", "medical_health", "technology_it", "travel_hospitality"]
 CaseDomain = Literal[Released, "education_science", "writing_entertainment", "other"]
@@ -164,9 +164,10 @@ def measure_leaks(cases: list[Case]) -> pd.DataFrame:
 
 
 def split_by_domain(cases: list[Case]) -> dict[str, list[Case]]:
-    """Test sets as they are released: ``mixed_domain`` with all cases, and one a domain that occurs."""
-    domains = sorted({case.domain for case in cases if case.domain})
-    return {MIXED: cases} | {domain: [case for case in cases if case.domain == domain] for domain in domains}
+    """Test sets by file name, as they are released: ``mixed_domain`` with all cases, and one a domain."""
+    named = [(name_file(case.domain), case) for case in cases if case.domain]
+    domains = sorted({name for name, _ in named if name != MIXED})
+    return {MIXED: cases} | {domain: [case for name, case in named if name == domain] for domain in domains}
 
 
 async def simulate_cases(

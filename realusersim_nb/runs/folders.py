@@ -6,7 +6,6 @@ files alone: ``made_by`` in the summary names the notebook, in whose folder ``pr
 parameters, code and prompts, ``calls.jsonl`` the calls that were paid, and ``replies`` all replies used.
 """
 
-import json
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -26,8 +25,10 @@ from realusersim_nb.llm.replies import read_replies, write_replies
 from realusersim_nb.llm.usage import CALLS_FILE, Usage, sum_calls
 from realusersim_nb.profiles import extraction
 from realusersim_nb.records import Conversation, Profile
+from realusersim_nb.runs.kernel import end_with_runner
 from realusersim_nb.runs.parameters import check_value
 from realusersim_nb.runs.summary import describe_code, read_parameters, write_summary
+from realusersim_nb.text import write_csv
 
 LEAST = 10  # users or tasks of a finding
 COUNTS = ["prompt_tokens", "completion_tokens"]
@@ -39,6 +40,7 @@ def start_notebook(run_name: str, notebook: str) -> "Run":
     type are relative, and shows a ``StudyError`` as its sentence; InputError for a wrong parameter is one.
     """
     os.chdir(files.project_folder())
+    end_with_runner()
     errors.show_as_sentences()
     parameters = read_kernel_parameters(notebook)
     for name, value in parameters.items():
@@ -58,7 +60,7 @@ class Run:
 
     def __init__(self, run_name: str, notebook: str, parameters: dict[str, Any] | None = None):
         self.parameters = parameters or {}
-        self.run_folder = files.outputs_folder() / run_name
+        self.run_folder = files.find_run_folder(run_name)
         self.folder = self.run_folder / notebook
         self.folder.mkdir(parents=True, exist_ok=True)
         self.started = time.monotonic()
@@ -76,9 +78,10 @@ class Run:
         with replace_whole(self.folder / f"{name}.parquet") as path:
             flat.to_parquet(path, index=False)
         with replace_whole(self.folder / f"{name}.csv") as path:
-            flat.to_csv(path, index=False)
+            write_csv(flat, path)
         if latex:
             style = flat.style.hide(axis="index").format(precision=3, na_rep="", escape="latex")
+            style = style.format_index(escape="latex", axis="columns")
             with replace_whole(self.folder / f"{name}.tex") as path:
                 style.to_latex(path, hrules=True)
 
@@ -100,9 +103,10 @@ class Run:
         """
         path = self.run_folder / path
         note, wanted = path.with_suffix(".made_from.json"), made_from | {"code": files.digest_code()}
-        if not (path.exists() and note.exists()) or json.loads(note.read_text(encoding="utf-8")) != wanted:
+        try:
+            return Records.from_file(path, record) if files.read_json(note) == wanted else None
+        except (FileNotFoundError, files.DamagedFileError):
             return None
-        return Records.from_file(path, record)
 
     def save_profiles(self, profiles: Iterable[Profile], *, made_from: dict) -> Records[Profile]:
         """Write profiles while they are made, and give them as they are read again, one by one."""

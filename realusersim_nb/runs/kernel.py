@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
+LIFE = "REALUSERSIM_RUNNER_LIFE"  # the file that the runner of a kernel holds
 IDLE: dict[int, "Kernel"] = {}  # by the thread whose next notebook gets it
 
 
@@ -25,10 +27,13 @@ class Kernel(AsyncKernelManager):
 
     def __init__(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="kernel-")
+        self.life = FileLock(f"{self.folder.name}/life", thread_local=False)
+        self.life.acquire()
         sockets = {} if sys.platform == "win32" else {"transport": "ipc", "ip": f"{self.folder.name}/socket"}
         super().__init__(kernel_name="python3", **sockets)
         self.environment = read_environment()
-        options = {"extra_arguments": ["--HistoryManager.hist_file=:memory:"], "env": self.environment[1]}
+        variables = self.environment[1] | {LIFE: self.life.lock_file}
+        options = {"extra_arguments": ["--HistoryManager.hist_file=:memory:"], "env": variables}
         run_sync(self.start_kernel)(**options)
 
     def client(self, **options):
@@ -41,7 +46,23 @@ class Kernel(AsyncKernelManager):
         if hasattr(self, "connection"):
             self.connection.stop_channels()
         run_sync(self.shutdown_kernel)(now=True)
+        self.life.release()
         self.folder.cleanup()
+
+
+def end_with_runner() -> None:
+    """From now on this kernel, if a run started it, ends at once when the run has, however that did.
+
+    Its calls would still be paid. The run holds a lock as long as it lives.
+    """
+    if path := os.environ.get(LIFE):
+        threading.Thread(target=wait_for_end, args=(path,), daemon=True).start()
+
+
+def wait_for_end(path: str) -> None:
+    """End this process when the lock can be had."""
+    FileLock(path).acquire(poll_interval=0.2)
+    os._exit(1)
 
 
 def read_environment() -> tuple[str, dict[str, str]]:

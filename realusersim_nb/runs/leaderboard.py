@@ -21,6 +21,7 @@ from realusersim_nb.runs.summary import (
     collect_table,
     describe_measure,
     name_run,
+    read_headlines,
     read_manifest,
     read_measures,
     read_parameters,
@@ -125,7 +126,8 @@ def measure_cost(folder: Path) -> float:
     if not (summary.exists() and transcripts.exists()):
         return float("nan")
     n = max(transcripts.read_bytes().count(b"\n"), 1)
-    cost = json.loads(summary.read_text(encoding="utf-8"))["calls"]["cost_usd"]
+    headlines = read_headlines(folder).get(summary.parent.name)
+    cost = headlines and headlines["calls"]["cost_usd"]
     return float("nan") if cost is None else cost / n
 
 

@@ -1,6 +1,5 @@
 """Notebooks run headless through papermill, with their parameters checked before anything runs."""
 
-import json
 import re
 import sys
 import time
@@ -11,6 +10,8 @@ from typing import Any, TextIO
 import nbformat
 import papermill
 import yaml
+from nbformat.reader import NotJSONError
+from nbformat.validator import ValidationError
 
 from realusersim_nb import errors, files
 from realusersim_nb.errors import InputError, MissingFileError, StudyError
@@ -24,6 +25,7 @@ from realusersim_nb.runs.summary import (
     read_parameters,
     write_summary,
 )
+from realusersim_nb.text import read_yaml
 
 KERNEL_SECONDS = 600  # that a busy machine may take to pass on the last outputs of a cell (nbclient: 4)
 
@@ -62,7 +64,7 @@ def read_mapping(path: Path, kind: str) -> dict[str, Any]:
     if not path.exists():
         raise MissingFileError(f"{kind} {path}: no such file.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = read_yaml(path) or {}
     except yaml.YAMLError as error:
         raise InputError(f"{kind} {path}: not YAML: {error}") from error
     if not isinstance(content, dict):
@@ -77,29 +79,29 @@ def run_notebooks(
 
     These lines and the notebooks' bars go to ``log`` (stderr). A notebook that fails stops the run with
     papermill's error; running again goes on from the cache. The manifest of an earlier run is removed first.
+    RunTaken if another process is at work on this run.
     """
-    run_folder, log, lines = files.outputs_folder() / run_name, log or sys.stderr, []
-    run_folder.mkdir(parents=True, exist_ok=True)
-    (run_folder / "manifest.json").unlink(missing_ok=True)
-    for notebook in chosen:
-        print(f"\n{notebook.stem}", file=log, flush=True)
-        started = time.monotonic()
-        run_notebook(notebook, run_name, parameters, log=log)
-        lines.append(describe_notebook(run_folder / notebook.stem, time.monotonic() - started))
-        print(lines[-1], file=log, flush=True)
-    write_summary(run_folder)
+    run_folder, log, lines = files.find_run_folder(run_name), log or sys.stderr, []
+    with files.hold_run(run_folder):
+        (run_folder / "manifest.json").unlink(missing_ok=True)
+        for notebook in chosen:
+            print(f"\n{notebook.stem}", file=log, flush=True)
+            started = time.monotonic()
+            run_notebook(notebook, run_name, parameters, log=log)
+            lines.append(describe_notebook(run_folder / notebook.stem, time.monotonic() - started))
+            print(lines[-1], file=log, flush=True)
+        write_summary(run_folder)
     return lines
 
 
 def run_notebook(notebook: Path, run_name: str, parameters: dict, *, log: TextIO) -> None:
     """Execute one notebook with those of the parameters that it has."""
-    executed = files.outputs_folder() / run_name / notebook.name
+    executed = files.find_run_folder(run_name) / notebook.name
     given = {name: parameters[name] for name in read_parameters(notebook) if name in parameters}
     with take_kernel() as kernel:
         try:
             papermill.execute_notebook(
-                str(notebook),
-                str(executed),
+                *(re.sub(r"([{}])", r"\1\1", str(path)) for path in (notebook, executed)),  # it fills paths
                 parameters={**given, "run_name": run_name},
                 kernel_name="python3",
                 progress_bar=False,  # the notebook's bars are shown instead
@@ -115,7 +117,7 @@ def run_notebook(notebook: Path, run_name: str, parameters: dict, *, log: TextIO
 
 def settle_bars(executed: Path) -> None:
     """Keep of each bar in an executed notebook its last state: a page would show all states as lines."""
-    notebook = nbformat.read(executed, as_version=4)
+    notebook = read_executed(executed)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":
@@ -158,5 +160,13 @@ def write_manifest(run_folder: Path, parameters: dict) -> None:
 
 def read_executed_parameters(notebook: Path) -> dict[str, Any]:
     """All parameters that an executed notebook ran with, defaults too."""
-    metadata = json.loads(notebook.read_text(encoding="utf-8"))["metadata"]
+    metadata = read_executed(notebook).metadata
     return fill_parameters(notebook, metadata.get("papermill", {}).get("parameters", {}))
+
+
+def read_executed(notebook: Path) -> nbformat.NotebookNode:
+    """An executed notebook; DamagedFileError names one that is none."""
+    try:
+        return nbformat.read(notebook, as_version=4)
+    except (NotJSONError, ValidationError, ValueError, AttributeError) as error:
+        raise files.DamagedFileError(notebook) from error

@@ -12,6 +12,7 @@ from realusersim_nb.agents.scores import STOCK, AgentReferenceArm, Domain
 from realusersim_nb.corpus.curation import DUPLICATES, STEPS
 from realusersim_nb.corpus.layouts.columns import Columns, find_note
 from realusersim_nb.errors import InputError
+from realusersim_nb.files import find_run_folder
 from realusersim_nb.llm.models import LLMMode
 from realusersim_nb.records import Order
 from realusersim_nb.simulators.conditions import ARMS, PROMPT, TRAIT_DIRECTIVES
@@ -69,7 +70,7 @@ EXTRACTOR = make_kind("measured, a model's name or hybrid:MODEL", WRITER)
 MODEL, MODEL_OR_NULL = make_kind("a model's name", TEXT), make_kind("a model's name", TEXT, null=True)
 PATH = make_kind("a path", TEXT | Path, null=True)
 KINDS: dict[str, Kind] = {
-    "run_name": make_kind("a folder name", Annotated[str, Field(pattern=r"^[^./\\]")]),
+    "run_name": make_kind("a folder name", Annotated[str, AfterValidator(find_run_folder)]),
     "seed": whole_number(0, 2**32 - 1),
     "corpus": make_kind("a corpus's name or path", TEXT),
     "columns": make_kind(f"a mapping of {', '.join(Columns.model_fields)} to columns", COLUMNS),

@@ -7,6 +7,7 @@ beside the page. Its form is ``templates/report.html``, which extends nbconvert'
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import nbformat
 import pandas as pd
@@ -14,6 +15,7 @@ from nbconvert import HTMLExporter
 
 from realusersim_nb import files
 from realusersim_nb.runs import summary
+from realusersim_nb.runs.notebooks import read_executed
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 GLOSSARY = "docs/glossary.md"
@@ -26,11 +28,11 @@ def write_report(run_folder: Path) -> Path:
     name, contents = summary.name_run(run_folder), []
     page = nbformat.v4.new_notebook(metadata={"title": f"RealUserSim: {name}"})
     for path in sorted(run_folder.glob("[0-9][0-9]_*.ipynb")):
-        cells = nbformat.read(path, as_version=4).cells
+        cells = read_executed(path).cells
         contents.append((path.stem, cells[0].source.splitlines()[0].lstrip("# ")))
         cells[0].metadata["anchor"] = path.stem
         for cell in cells:
-            cell.metadata |= {"notebook": path.name, "saved": list_saved(cell.source, path)}
+            cell.metadata |= {"notebook": f"./{quote(path.name)}", "saved": list_saved(cell.source, path)}
             cell.source = cell.source.replace(f"(../{GLOSSARY})", "(#glossary)")
         page.cells += cells
     front = {"name": name, "contents": contents} | read_front(run_folder)
@@ -45,7 +47,9 @@ def write_report(run_folder: Path) -> Path:
 def list_saved(code: str, notebook: Path) -> list[str]:
     """The files that a cell of an executed notebook saved, as paths beside the page."""
     names = [f"{name}.{suffix}" for kind, name in SAVED.findall(code) for suffix in SUFFIXES[kind]]
-    return [f"{notebook.stem}/{name}" for name in names if (notebook.with_suffix("") / name).exists()]
+    return [
+        f"./{quote(notebook.stem)}/{name}" for name in names if (notebook.with_suffix("") / name).exists()
+    ]
 
 
 def read_front(run_folder: Path) -> dict[str, Any]:
@@ -56,7 +60,7 @@ def read_front(run_folder: Path) -> dict[str, Any]:
         text = glossary.read_text(encoding="utf-8").partition("\n")[2]
         front["glossary"] = re.sub(r"\[([^]]+)\]\((?!http)[^)]+\)", r"\1", text)  # links are to other files
     if sweep.exists():
-        return front | {"sweep": list_runs(pd.read_parquet(sweep), run_folder)}
+        return front | {"sweep": list_runs(files.read_table(sweep), run_folder)}
     measures = summary.read_measures(run_folder)
     table = summary.pivot_measures(measures).to_html() if len(measures) else ""
     return front | {"sources": summary.describe_sources(run_folder), "measures": table}
@@ -68,5 +72,5 @@ def list_runs(table: pd.DataFrame, sweep_folder: Path) -> list[dict[str, Any]]:
     for row in rows:
         name = row["run"].removeprefix(f"{sweep_folder.name}/")
         page = "report.html" if (sweep_folder / name / "report.html").exists() else ""
-        row["run"] = {"name": name, "link": f"{name}/{page}"}
+        row["run"] = {"name": name, "link": f"./{quote(name)}/{page}"}  # a path, never an address
     return rows

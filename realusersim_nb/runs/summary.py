@@ -6,7 +6,9 @@ import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -54,9 +56,20 @@ def describe_code() -> dict[str, Any]:
 
 def read_headlines(run_folder: Path) -> dict[str, dict]:
     """What the finished notebooks of a run wrote, by their names, the one that finished last at the end."""
-    paths = run_folder.glob("*/summary_part.json")
-    written = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(paths)}
+    written = {}
+    for path in sorted(run_folder.glob("*/summary_part.json")):
+        with warn_of_damage():
+            written[path.parent.name] = files.read_json(path)
     return dict(sorted(written.items(), key=lambda item: item[1].get("finished", 0)))
+
+
+@contextmanager
+def warn_of_damage() -> Iterator[None]:
+    """A damaged file is left out with a warning that names it: what else there is can be used."""
+    try:
+        yield
+    except files.DamagedFileError as error:
+        warnings.warn(str(error), stacklevel=3)
 
 
 def find_other_corpora(headlines: dict[str, dict]) -> dict[str, str]:
@@ -95,6 +108,15 @@ def write_summary(run_folder: Path) -> None:
     files.write_json(run_folder / "summary.json", collect_headlines(run_folder))
 
 
+def read_summary(run_folder: Path) -> dict[str, Any]:
+    """The content of ``summary.json``, which is made anew where it is damaged."""
+    try:
+        return files.read_json(run_folder / "summary.json")
+    except files.DamagedFileError:
+        write_summary(run_folder)
+        return files.read_json(run_folder / "summary.json")
+
+
 def read_usage(run_folder: Path) -> dict[str, float]:
     """Calls, tokens, dollars and seconds of the notebooks of a run that are done so far."""
     headlines = collect_headlines(run_folder)
@@ -107,8 +129,8 @@ def read_usage(run_folder: Path) -> dict[str, float]:
 def read_manifest(run_folder: Path) -> dict | None:
     """A run's manifest; None while the run is not complete, or where the file is damaged."""
     try:
-        return json.loads((run_folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return files.read_json(run_folder / "manifest.json")
+    except (OSError, files.DamagedFileError):
         return None
 
 
@@ -118,7 +140,7 @@ def read_measures(run_folder: Path) -> pd.DataFrame:
     Columns ``run, measure`` (fidelity by each judge, agent success, gap), ``arm, value, ci_low, ci_high``
     (0..1, of the gap nats), ``floor`` (of the gap: the floor's 97.5 % point), ``n, n_failed``.
     """
-    summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(run_folder)
     measures = {f"fidelity by {judge}": arms for judge, arms in summary.get("fidelity_by_judge", {}).items()}
     measures |= {"agent success": summary.get("stress", {}), "gap": summary.get("gap", {})}
     rows = [
@@ -133,14 +155,34 @@ def read_measures(run_folder: Path) -> pd.DataFrame:
 
 
 def find_runs(sweep: str | None = None) -> list[Path]:
-    """The folders of all runs with a summary, or of those of one sweep. MissingFileError if there is none."""
-    folder = files.outputs_folder() / (sweep or "")
+    """The folders of all runs with a summary, or of those of one sweep, but for ``find_damage``.
+
+    MissingFileError if there is none.
+    """
+    folder = files.find_run_folder(sweep) if sweep else files.outputs_folder()
     summaries = [*folder.glob("*/summary.json"), *([] if sweep else folder.glob("*/*/summary.json"))]
     if not summaries:
         raise MissingFileError(
             f"{folder}: no summary.json in any folder; run `python -m realusersim_nb run` first."
         )
-    return sorted(path.parent for path in summaries if not (path.parent / "sweep.parquet").exists())
+    runs = sorted(path.parent for path in summaries if not (path.parent / "sweep.parquet").exists())
+    damage = find_damage(runs)
+    for problem in damage.values():
+        print(f"Left out: {problem}")  # on the report, too
+    return [run for run in runs if run not in damage]
+
+
+def find_damage(folders: Iterable[Path]) -> dict[Path, str]:
+    """What is wrong with runs that cannot be compared, by their folders: one bad old run stops no other."""
+    damage = {}
+    for folder in folders:
+        try:
+            read_measures(folder)
+            manifest = read_manifest(folder)
+            [dict(given) for given in manifest["parameters"].values()] if manifest else None
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            damage[folder] = f"{folder}: not what a run writes ({type(error).__name__}); run it again."
+    return damage
 
 
 def collect_measures(folders: Iterable[Path]) -> pd.DataFrame:
@@ -153,7 +195,10 @@ def collect_table(path: str, columns: Iterable[str], folders: Iterable[Path] | N
     notebook, folders = path.partition("/")[0], folders or find_runs()
     usable = [folder for folder in folders if notebook not in find_other_corpora(read_headlines(folder))]
     paths = {name_run(folder): folder / f"{path}.parquet" for folder in usable}
-    tables = {run: pd.read_parquet(path) for run, path in paths.items() if path.exists()}
+    tables = {}
+    for run, table in paths.items():
+        with warn_of_damage():
+            tables |= {run: files.read_table(table)} if table.exists() else {}
     tables = {run: table for run, table in tables.items() if {*columns} <= {*table}}
     if not tables:
         return pd.DataFrame(columns=["run", *columns])
@@ -182,7 +227,7 @@ def describe_measure(row) -> str:
 
 def describe_sources(run_folder: Path) -> list[str]:
     """What a run was made from, one line each: corpus, profiles, calls."""
-    summary = json.loads((run_folder / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(run_folder)
     calls = summary["calls"]
     lines = {
         "corpus": "corpus {name}: {conversations:,} conversations of {users:,} users",
@@ -196,7 +241,7 @@ def describe_sources(run_folder: Path) -> list[str]:
 
 def describe_notebook(folder: Path, seconds: float) -> str:
     """One line on an executed notebook: wall time, and calls, tokens and cost of this start."""
-    calls = json.loads((folder / "summary_part.json").read_text(encoding="utf-8"))["last_start"]
+    calls = files.read_json(folder / "summary_part.json")["last_start"]
     tokens, cost = calls["prompt_tokens"] + calls["completion_tokens"], format_cost(calls["cost_usd"])
     return (
         f"{folder.name:<24} {int(seconds) // 60}:{int(seconds) % 60:02d} min   {calls['live']:>4} calls "

@@ -14,10 +14,10 @@ failed has a ``failed.json``. ``outputs/<sweep>/sweep.parquet`` has one row a ru
 """
 
 import json
-import re
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from itertools import product
@@ -30,10 +30,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from realusersim_nb import files
 from realusersim_nb.errors import InputError
 from realusersim_nb.parallel import cluster
+from realusersim_nb.parallel.processes import run_here
 from realusersim_nb.runs import notebooks, report
 from realusersim_nb.runs.folders import Run
 from realusersim_nb.runs.parameters import digest_inputs
 from realusersim_nb.runs.summary import read_manifest, read_usage
+from realusersim_nb.text import name_file
 
 State = Literal["finished", "failed", "begun", "new"]
 
@@ -113,9 +115,8 @@ def plan_runs(sweep: Sweep, name: str) -> list[PlannedRun]:
 
 
 def name_sweep_run(varied: dict) -> str:
-    """A folder name, of at most 120 characters, made of what varies: ``simulator=gpt-4o,seed=1``."""
-    name = ",".join(f"{name}={value}" for name, value in varied.items()) or "run"
-    return re.sub(r"[^\w.=,+-]+", "_", name).strip("._")[:120]
+    """A folder name made of what varies: ``simulator=gpt-4o,seed=1``."""
+    return name_file(",".join(f"{name}={value}" for name, value in varied.items()) or "run")
 
 
 def choose_runs(runs: list[PlannedRun], only: str | None) -> list[PlannedRun]:
@@ -163,6 +164,8 @@ def execute_run(run: PlannedRun) -> State:
             notebooks.run_notebooks(chosen, run.parameters, run_name=run.name, log=log)
             notebooks.write_manifest(run.folder, run.parameters)
             return "finished"
+        except files.RunTaken:
+            return "begun"
         except Exception as error:  # whatever it was, the other runs go on
             if not notebooks.is_user_error(error):
                 log.write(traceback.format_exc())
@@ -183,7 +186,10 @@ def record_failure(run: PlannedRun, error: Exception, notebook: str | None = Non
 def read_failure(run: PlannedRun) -> dict[str, Any]:
     """``notebook, error, is_defect`` of a run that failed; empty for any other."""
     path = run.folder / "failed.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        return files.read_json(path) if path.exists() else {}
+    except files.DamagedFileError as error:
+        return {"notebook": None, "error": str(error), "is_defect": False}
 
 
 def execute_all(
@@ -193,8 +199,12 @@ def execute_all(
     if workers == 1 and scheduler is None:
         yield from ([(run, execute_run(run))] for run in runs)
         return
-    with cluster.connect(workers=workers, scheduler=scheduler) as client:
-        for ended in cluster.submit_all(client, execute_run, runs):
+    if scheduler:
+        results = cluster.submit_all(cluster.get_client(scheduler), execute_run, runs)
+    else:
+        results = run_here(execute_run, runs, workers=workers)
+    with closing(results):
+        for ended in results:
             for run, _ in ended:
                 files.download(run.folder)
             yield [(run, end if isinstance(end, str) else record_failure(run, end)) for run, end in ended]

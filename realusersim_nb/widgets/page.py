@@ -18,13 +18,27 @@ WRAP = {"flex_flow": "row wrap"}  # layout of controls beside each other
 
 LOADER = PackageLoader("realusersim_nb.widgets")
 TEMPLATES = Environment(loader=LOADER, autoescape=True, undefined=StrictUndefined)
-TEMPLATES.filters |= {"cut": cut_at_word, "json": json.dumps}
+TEMPLATES.filters |= {"cut": lambda text, limit: cut_at_word(str(text), limit)}
+TEMPLATES.filters |= {"json": lambda value: json.dumps(value, default=str)}
 Pages = Iterable[tuple[str, str]]  # title and HTML
 
 
 def render(template: str, **values: object) -> str:
     """The HTML of ``templates/TEMPLATE.html``; a value that is missing raises."""
     return TEMPLATES.get_template(f"{template}.html").render(values)
+
+
+def describe_evidence(figure: dict[str, object]) -> str:
+    """The figure behind a command, as text; of a profile from elsewhere its fields may be of any type."""
+    try:
+        share, value = float(figure["percentile"]), f"{float(figure['value']):g}"
+        users = f"more than {share:.0%}" if share > 0.5 else f"less than {1 - share:.0%}"
+        return f"({figure['feature']} {value}, {users} of users, {figure['n']} messages)"
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return f"({', '.join(f'{name} {value}' for name, value in figure.items())})"
+
+
+TEMPLATES.filters["evidence"] = describe_evidence
 
 
 def show_widgets(widgets: list[Widget], *, static: Pages, note: str = "") -> None:

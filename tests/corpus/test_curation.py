@@ -207,6 +207,7 @@ def test_hub_corpus_is_read_as_a_stream_part_by_part(in_shards, monkeypatch, tmp
         lambda name: asked.append(name) or load("parquet", data_files=[str(in_shards)] * 2),
     )
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sources, "reach_hub", lambda: None)
     assert len(sources.find_shards("wildchat")) == 2
     assert len(list(sources.read_rows("wildchat"))) == 24
     assert set(asked) == {"allenai/WildChat-1M"}

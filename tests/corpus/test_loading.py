@@ -294,6 +294,7 @@ def test_hub_that_does_not_answer_is_a_sentence(monkeypatch):
     def refuse(*_, **__):
         raise ConnectionError("Couldn't reach the Hub")
 
+    monkeypatch.setattr(sources, "reach_hub", lambda: None)
     monkeypatch.setattr("datasets.load_dataset_builder", refuse)
     with pytest.raises(
         FileNotFoundError, match=r"'some/corpus': .*nor on the hub \(Couldn't reach the Hub\)"
@@ -326,6 +327,7 @@ def test_digest_changes_with_all_that_decides_the_conversations(tmp_path):
 
 
 def test_digest_changes_with_the_revision_on_the_hub(monkeypatch):
+    monkeypatch.setattr(sources, "reach_hub", lambda: None)
     stream = SimpleNamespace(num_shards=2)
     digests = []
     for revision in ("first", "second", "second"):

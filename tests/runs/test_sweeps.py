@@ -19,7 +19,7 @@ import pytest
 from realusersim_nb import files
 from realusersim_nb.__main__ import main
 from realusersim_nb.errors import InputError, StudyError
-from realusersim_nb.parallel import cluster
+from realusersim_nb.parallel.processes import run_here
 from realusersim_nb.runs import estimate, sweeps
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
@@ -211,7 +211,7 @@ def test_a_key_that_is_missing_is_known_before_anything_runs(place, run, monkeyp
 
 
 def find_workers(process):
-    """Dask's worker processes: children of the command's children that run no notebook."""
+    """Worker processes: children of the command's children that run no notebook."""
     workers = []
     for child in psutil.Process(process.pid).children():
         with suppress(psutil.Error):  # it has just ended
@@ -317,8 +317,7 @@ def test_machines_without_a_shared_disk_share_an_address(
 
 
 def test_results_come_as_they_end_and_failures_are_values():
-    with cluster.connect(workers=2) as client:
-        ended = dict(pair for some in cluster.submit_all(client, divide, [1, 2, 0]) for pair in some)
+    ended = dict(pair for some in run_here(divide, [1, 2, 0], workers=2) for pair in some)
     assert (ended[1], ended[2]) == (1.0, 0.5) and isinstance(ended[0], ZeroDivisionError)
 
 

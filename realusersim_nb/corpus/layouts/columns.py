@@ -9,16 +9,19 @@ Messages are put in order of time where all dates of the file can be read in one
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from realusersim_nb.corpus.cleaning import mask_pii
 from realusersim_nb.corpus.layouts.rows import BOT, NOTES, SILENT, pick_name
 from realusersim_nb.corpus.layouts.times import read_times, sort_by_time
 from realusersim_nb.errors import InputError
 from realusersim_nb.files import replace_whole
+from realusersim_nb.text import read_yaml, show_name
 
 NAMES = {  # by which columns are recognised, the surest first
     "turns": """turns messages original utterances dialogue dialog chat history transcript thread conversation
@@ -38,6 +41,7 @@ Speakers = Annotated[list[str], BeforeValidator(lambda given: [given] if isinsta
 
 
 QUESTIONS = {"prompt", "question", "query", "human"}  # names of columns that hold what users write, alone
+NAMED = 12  # names in a sentence
 EVERYBODY = "*"  # as a speaker: all of them
 
 
@@ -145,9 +149,10 @@ def list_turns(rows: list[dict], columns: Columns) -> list[dict]:
 
 
 def quote_names(names: Iterable) -> str:
-    """Up to 12 names for a sentence."""
-    quoted = [repr(str(name)) for name in names]
-    return ", ".join(quoted[:12]) + (f" and {len(quoted) - 12} more" if len(quoted) > 12 else "")
+    """Up to 12 names for a sentence, masked: a file without a first line of names has its first row there."""
+    names = [*names]
+    quoted = [repr(mask_pii(show_name(name))) for name in islice(names, NAMED)]
+    return ", ".join(quoted) + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "")
 
 
 def check_columns(columns: Columns, names: list, rows: list[dict]) -> None:
@@ -270,7 +275,7 @@ def read_note(path: Path) -> Columns | None:
     if note is None:
         return None
     try:
-        return parse_columns(yaml.safe_load(note.read_text(encoding="utf-8")) or {}, note)
+        return parse_columns(read_yaml(note) or {}, note)
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise ColumnsError(f"{note}: not YAML ({problem}); correct or remove it.") from error

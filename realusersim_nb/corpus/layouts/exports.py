@@ -72,7 +72,7 @@ def read_chatgpt_message(message: dict) -> tuple[Turn | None, list[str], str | N
     kind = content.get("content_type", "text")
     if role in ("user", "assistant") and kind not in CHATGPT_TEXTS:
         is_thought = kind in ("thoughts", "reasoning_recap")
-        return None, [THOUGHT if is_thought else f"a message of kind {kind!r} left out"], None
+        return None, [THOUGHT if is_thought else "a message of another kind than text left out"], None
     return (role, content), notes, more.get("model_slug") if role == "assistant" else None
 
 

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from realusersim_nb.corpus.layouts.columns import Columns, ColumnsError, quote_names
-from realusersim_nb.corpus.layouts.rows import BOT, CHAT, NOTES, explain_error
+from realusersim_nb.corpus.layouts.rows import BOT, CHAT, NOTES, UNREADABLE, explain_error
 from realusersim_nb.corpus.layouts.times import read_times
 
 PAUSE = 8 * 3600  # seconds
@@ -148,7 +148,7 @@ def list_chats(row: dict, name: str) -> Iterator[dict | str]:
     for message in row["messages"]:
         try:
             messages.append(read(message, row))
-        except (KeyError, TypeError, AttributeError) as error:
+        except UNREADABLE as error:
             problem = f"it looks like a message of {title}, but {explain_error(error)}"
             yield f"{problem}; export the chat once more, or leave the message out"
     yield from cut_at_pauses(chat, messages)

@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
 from realusersim_nb.records import Conversation, Message
 
 Turn = tuple[object, object]  # the role, and the content as the source has it
@@ -56,6 +54,12 @@ class UnreadableRow(ValueError):
 
 
 LAYOUTS: list[Layout] = []
+UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, RecursionError, OverflowError)
+"""What parsing a row raises that is not of its layout."""
+FIELDS = frozenset(  # of layouts, which a reason may name; of what a row holds it says nothing
+    """author channel content from id message messages name role sender sender_name senderName text time
+    timestamp timestamp_ms traj ts type user user_ip value task_id responses conversation chunks""".split()
+)
 
 
 def layout(
@@ -98,8 +102,11 @@ def parse_row(
         fields, turns = known.parse(row)
         messages = list(read_messages(turns, notes))
         notes.update(fields.pop(NOTES, ()))
-        return Conversation(messages=messages, **fields | name_conversation(fields, row, notes))
-    except (KeyError, IndexError, TypeError, AttributeError, ValidationError, UnreadableRow) as error:
+        fields |= name_conversation(fields, row, notes)
+        return Conversation(
+            messages=messages, **{k: clean_text(v) if isinstance(v, str) else v for k, v in fields.items()}
+        )
+    except UNREADABLE as error:
         return f"it looks like {known.title}, but {explain_error(error)}; correct the row, or leave it out"
 
 
@@ -107,7 +114,7 @@ def explain_error(error: Exception) -> str:
     """What is wrong with a row, of an error while it was parsed."""
     if isinstance(error, UnreadableRow):
         return str(error)
-    if isinstance(error, KeyError):
+    if isinstance(error, KeyError) and error.args[0] in FIELDS:
         return f"a field {error.args[0]!r} is missing"
     return f"a field is empty or not of the type that it has there ({type(error).__name__})"
 
@@ -141,7 +148,7 @@ def read_messages(turns: list[Turn], notes: Counter) -> Iterator[Message]:
             notes[f"a message of role {role!r} left out"] += 1
             continue
         if role not in ("user", "assistant"):
-            raise UnreadableRow(f"a message's role is {role!r}, where user or assistant is expected")
+            raise UnreadableRow("a message's role is neither the user's nor the assistant's")
         text = content if isinstance(content, str) else read_content(content, notes)
         if text and (text := clean_text(text)).strip():
             yield Message(role=role, content=text)

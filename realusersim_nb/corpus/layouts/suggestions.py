@@ -18,7 +18,7 @@ from realusersim_nb.corpus.layouts.columns import (
     pick_column,
 )
 from realusersim_nb.corpus.layouts.rows import BOT, LAYOUTS, NOTES, PLACE
-from realusersim_nb.text import cut_at_word
+from realusersim_nb.text import cut_at_word, show_plainly
 
 MANY = 12  # speakers, of whom more are no column of speakers
 
@@ -122,9 +122,10 @@ def describe_rows(rows: list[dict]) -> list[str]:
             if not name.startswith("\0"):
                 kinds.setdefault(name, Counter())[name_kind(value)] += 1
     fields = ", ".join(f"{name!r} ({' or '.join(kind)})" for name, kind in list(kinds.items())[:20])
+    fields = mask_pii(fields)
     sample = {name: value for name, value in rows[0].items() if not name.startswith("\0")}
     lines = [f"It has {len(kinds)} fields: {fields}."]
-    text = json.dumps(sample, ensure_ascii=False, default=str)
+    text = show_plainly(json.dumps(sample, ensure_ascii=False, default=str))
     lines.append(f"Its first row: {cut_at_word(mask_pii(text), 300)}")
     return lines if any(BOT in row for row in rows) else [*lines, *find_nearest(list(kinds))]
 
