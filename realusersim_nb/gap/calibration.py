@@ -1,0 +1,76 @@
+"""What a gap of so much means: real users against real users of whom a share tidied their messages.
+
+Half of the people stay as they are. Of the conversations of the other half a share p is tidied: every
+message begins with a capital and ends in a stop. So JS gets a unit: the share of conversations that differ in
+just this.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from realusersim_nb.corpus.splits import split_users
+from realusersim_nb.gap import divergence, embeddings, facets, metrics
+from realusersim_nb.records import Conversation, Message
+from realusersim_nb.stats import make_generator
+
+SHARES = (0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1)
+MOST = 1500  # conversations of each half
+TIDIED = "tidied"
+
+
+def tidy(text: str) -> str:
+    """A message with a capital at its beginning and in "I", and a stop at its end unless a mark is there."""
+    text = re.sub(r"\bi\b(?!\.)", "I", text)
+    text = text[:1].upper() + text[1:]
+    return text + "." if text[-1:].isalnum() else text
+
+
+def tidy_conversation(conversation: Conversation) -> Conversation:
+    """The conversation with every message of the user tidied."""
+
+    def edit(message: Message) -> Message:
+        text = tidy(message.content) if message.role == "user" else message.content
+        return message.model_copy(update={"content": text})
+
+    return conversation.model_copy(update={"messages": [edit(m) for m in conversation.messages]})
+
+
+def calibrate_gap(
+    people: list[Conversation], *, k: int, first: int, seed: int, shares: Sequence[float] = SHARES
+) -> pd.DataFrame:
+    """Gap and probe of measured facets by the share of tidied conversations (index ``share``): a row each.
+
+    Columns ``n`` conversations tidied in part, ``js``, ``ci_low, ci_high``, ``floor_high`` (as in
+    ``measure_gap``) and ``accuracy`` of the probe on masked n-grams. Of at most 1,500 conversations of each
+    half of the people, with ``k`` clusters and the ``first`` messages of each. Empty for a single person.
+    """
+    real, others = (half[:MOST] for half in split_users(people, seed=seed))
+    order = make_generator(seed, TIDIED).permutation(len(others))
+    tidied = [tidy_conversation(c) for c in others]
+    rows = {}
+    for share in shares if len(real) and len(others) else ():
+        chosen = set(order[: round(share * len(others))])
+        mixed = [tidied[i] if i in chosen else c for i, c in enumerate(others)]
+        rows[share] = measure_share({facets.REAL: real, TIDIED: mixed}, k=k, first=first, seed=seed)
+    columns = ["n", "js", "ci_low", "ci_high", "floor_high", "accuracy"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("share")
+
+
+def measure_share(systems: dict[str, list[Conversation]], *, k: int, first: int, seed: int) -> list[float]:
+    """One row of ``calibrate_gap``."""
+    listed = facets.list_systems(systems, first=first)
+    described = facets.measure_facets(listed)
+    embedded = embeddings.embed_by_lsa(facets.join_facets(described), seed=seed)
+    pairs = divergence.cluster_pairs(embedded, described.index, k=k, seed=seed)
+    row = divergence.measure_gap(pairs, described["user_id"], k=k, seed=seed).loc[TIDIED]
+    accuracy = metrics.measure_ngram_probe(listed, seed=seed).loc[TIDIED, "accuracy"]
+    return [*row[["n", "js", "ci_low", "ci_high", "floor_high"]], accuracy]
+
+
+def place_gap(calibrated: pd.DataFrame, js: float) -> float:
+    """The share of tidied conversations whose JS is nearest to ``js``, between those measured (0..1)."""
+    rising = np.maximum.accumulate(calibrated["js"].to_numpy())
+    return float(np.interp(js, rising, calibrated.index))
