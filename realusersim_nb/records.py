@@ -27,6 +27,10 @@ Dimension = Literal[
     "requests for alternatives",
 ]
 """The eight command dimensions of an Executable Persona Manual (RealUserSim, profiles)."""
+ReleasedDomain = Literal[
+    "business_finance", "ecommerce", "medical_health", "technology_it", "travel_hospitality"
+]
+"""The five domains of the released test sets, which also have one of all domains."""
 CLOSE = "/close"  # what a simulated user writes when they have what they want
 Order = Literal["real_first", "simulated_first"]  # which conversation a judge is shown first
 
@@ -122,13 +126,17 @@ class Profile(Record):
 
 class Persona(Record):
     """How a simulated user writes: one instruction a line, and in the same order the examples of each, those
-    that follow it and those ``without``.
+    that follow it and those ``without``; before these the ``background`` and the ``facts`` of who it is.
 
+    ``framed``: a prompt says that one real person is imitated; under ``task_only`` it does not.
     ``demonstrations`` are messages to write like; ``template`` is a prompt of the reader's own, in place of
     ours (``simulators.conditions``). ``n_candidates`` of a message are written and one is chosen
     (``simulators.calibration``).
     """
 
+    background: str = ""
+    facts: dict[str, str] = {}
+    framed: bool = True
     instructions: list[str] = []
     examples: list[list[str]] = []
     demonstrations: list[Demonstration] = []
@@ -143,12 +151,17 @@ class Persona(Record):
 
     def render_instructions(self) -> str:
         """The same without demonstrations."""
+        lines = [self.background] * bool(self.background) + [f"{n}: {v}" for n, v in self.facts.items()]
+        return "\n".join([*lines, *self.list_commands()])
+
+    def list_commands(self) -> list[str]:
+        """The instructions with their examples, one a line."""
         lines = []
         for line, *examples in zip_longest(self.instructions, self.examples, self.without, fillvalue=()):
             shown, without = (" / ".join(f'"{" ".join(e.split())}"' for e in quoted) for quoted in examples)
             line += f" For instance, about other things: {shown}" if shown else ""
             lines.append(line + (f" And without it: {without}" if without else ""))
-        return "\n".join(lines)
+        return lines
 
 
 class Case(Record):
