@@ -16,7 +16,8 @@ from realusersim_nb.gap import divergence, embeddings, facets, metrics
 from realusersim_nb.records import Conversation, Message
 from realusersim_nb.stats import make_generator
 
-SHARES = (0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1)
+SHARES = (0, 0.1, 0.25, 0.5, 1)
+COLUMNS = ["n", "js", "ci_low", "ci_high", "floor_high", "accuracy"]
 MOST = 1500  # conversations of each half
 TIDIED = "tidied"
 
@@ -47,27 +48,35 @@ def calibrate_gap(
     ``measure_gap``) and ``accuracy`` of the probe on masked n-grams. Of at most 1,500 conversations of each
     half of the people, with ``k`` clusters and the ``first`` messages of each. Empty for a single person.
     """
-    real, others = (half[:MOST] for half in split_users(people, seed=seed))
-    order = make_generator(seed, TIDIED).permutation(len(others))
+    real, others = (list(half[:MOST]) for half in split_users(people, seed=seed))
+    if not (real and others):
+        return pd.DataFrame(columns=COLUMNS).rename_axis("share")
     tidied = [tidy_conversation(c) for c in others]
+    listed = [
+        facets.list_systems({facets.REAL: real, TIDIED: side}, first=first) for side in (others, tidied)
+    ]
+    described = list(map(facets.measure_facets, listed))
+    order = make_generator(seed, TIDIED).permutation(len(others))
     rows = {}
-    for share in shares if len(real) and len(others) else ():
-        chosen = set(order[: round(share * len(others))])
-        mixed = [tidied[i] if i in chosen else c for i, c in enumerate(others)]
-        rows[share] = measure_share({facets.REAL: real, TIDIED: mixed}, k=k, first=first, seed=seed)
-    columns = ["n", "js", "ci_low", "ci_high", "floor_high", "accuracy"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("share")
+    for share in shares:
+        is_tidied = np.r_[np.zeros(len(real), bool), order < round(share * len(others))]
+        mixed = [pick_rows(*tables, is_tidied) for tables in (listed, described)]
+        rows[share] = measure_share(*mixed, k=k, seed=seed)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS).rename_axis("share")
 
 
-def measure_share(systems: dict[str, list[Conversation]], *, k: int, first: int, seed: int) -> list[float]:
+def pick_rows(one: pd.DataFrame, other: pd.DataFrame, is_other: np.ndarray) -> pd.DataFrame:
+    """A table of which some rows are those of another one like it."""
+    return pd.DataFrame(np.where(is_other[:, None], other, one), one.index, one.columns)
+
+
+def measure_share(listed: pd.DataFrame, described: pd.DataFrame, *, k: int, seed: int) -> list[float]:
     """One row of ``calibrate_gap``."""
-    listed = facets.list_systems(systems, first=first)
-    described = facets.measure_facets(listed)
     embedded = embeddings.embed_by_lsa(facets.join_facets(described), seed=seed)
     pairs = divergence.cluster_pairs(embedded, described.index, k=k, seed=seed)
     row = divergence.measure_gap(pairs, described["user_id"], k=k, seed=seed).loc[TIDIED]
     accuracy = metrics.measure_ngram_probe(listed, seed=seed).loc[TIDIED, "accuracy"]
-    return [*row[["n", "js", "ci_low", "ci_high", "floor_high"]], accuracy]
+    return [*row[COLUMNS[:-1]], accuracy]
 
 
 def place_gap(calibrated: pd.DataFrame, js: float) -> float:

@@ -33,10 +33,12 @@ LENGTHS = [0, 3, 8, 16, 40, 100, 10**9]  # words: one to three, up to eight, ...
 LENGTH_NAMES = ["tiny", "short", "line", "sentence", "paragraph", "page"]
 
 
-def list_systems(systems: dict[str, list[Conversation]], *, first: int) -> pd.DataFrame:
-    """Every conversation of every system: index (system, conversation_id), ``user_id``, the user's
-    ``messages``, and all ``turns`` up to the last of these.
+def list_systems(
+    systems: dict[str, list[Conversation]], *, first: int, writer: str = MEASURED
+) -> pd.DataFrame:
+    """Every conversation of every system: index (system, conversation_id), ``user_id``, user ``messages``.
 
+    For a ``writer`` of facets that is a model also ``turns``, those of both sides up to the last of these.
     Only the ``first`` so many messages are kept, so that length alone does not identify a system; repeated
     ids are numbered. InputError without ``real`` or another system, or for one without conversations.
     """
@@ -49,12 +51,10 @@ def list_systems(systems: dict[str, list[Conversation]], *, first: int) -> pd.Da
     written = {name: [c for c in rows if c.user_messages] for name, rows in systems.items()}
     for name in [name for name, rows in written.items() if not rows]:
         raise InputError(f"system {name!r}: no conversation to describe; check its file or its roll-outs.")
-    rows = [
-        (s, c.conversation_id, c.user_id, c.user_messages[:first], cut_conversation(c, first).messages)
-        for s in written
-        for c in written[s]
-    ]
-    table = pd.DataFrame(rows, columns=["system", "conversation_id", "user_id", "messages", "turns"])
+    rows = [(s, c.conversation_id, c.user_id, c.user_messages[:first]) for s in written for c in written[s]]
+    table = pd.DataFrame(rows, columns=["system", "conversation_id", "user_id", "messages"])
+    if writer not in (MEASURED, RAW):
+        table["turns"] = [cut_conversation(c, first).messages for s in written for c in written[s]]
     again = table.groupby(["system", "conversation_id"]).cumcount()
     table["conversation_id"] += ("#" + again.astype(str)).where(again > 0, "")
     return table.set_index(["system", "conversation_id"])

@@ -9,14 +9,14 @@ MAUVE     the area under the curve of both kinds of error, of the gap's histogra
           and the frontier integral, its bounded counterpart (arXiv 2106.07898)
 """
 
-from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import spmatrix
 from scipy.special import rel_entr
 from sklearn.base import BaseEstimator, clone
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import pairwise_distances_argmin_min, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
@@ -54,21 +54,14 @@ def measure_ngram_probe(listed: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """
     texts = listed["messages"]
     common = find_common_words(text for messages in texts.loc[REAL] for text in messages)
-    tfidf = TfidfVectorizer(analyzer=partial(list_ngrams, common=common), sublinear_tf=True, min_df=2)
-    return probe_systems(
-        make_pipeline(tfidf, clone(PROBE)), list_objects(texts), listed["user_id"], seed=seed
-    )
+    counter = CountVectorizer(analyzer=partial(list_ngrams, common=common), min_df=2, dtype=np.float32)
+    model = make_pipeline(TfidfTransformer(sublinear_tf=True), clone(PROBE))
+    return probe_systems(model, counter.fit_transform(texts), listed["user_id"], seed=seed)
 
 
-def list_objects(values: Iterable[object]) -> np.ndarray:
-    """An array of objects, one each, also where they are lists of one length."""
-    values = list(values)
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
-
-
-def probe_systems(model: BaseEstimator, rows: np.ndarray, users: pd.Series, *, seed: int) -> pd.DataFrame:
+def probe_systems(
+    model: BaseEstimator, rows: np.ndarray | spmatrix, users: pd.Series, *, seed: int
+) -> pd.DataFrame:
     """One row a system of ``measure_probe``, by any classifier of what is in ``rows``."""
     systems, table = users.index.get_level_values("system"), {}
     for name in systems.unique().drop(REAL):
@@ -90,7 +83,12 @@ def describe_probe(system: str, row: pd.Series) -> dict:
 
 
 def evaluate_probe(
-    model: BaseEstimator, rows: np.ndarray, is_simulated: np.ndarray, users: np.ndarray, *, seed: int
+    model: BaseEstimator,
+    rows: np.ndarray | spmatrix,
+    is_simulated: np.ndarray,
+    users: np.ndarray,
+    *,
+    seed: int,
 ) -> list[float]:
     """One row of ``measure_probe``."""
     if min(len(set(users[is_simulated == side])) for side in (0, 1)) < LEAST:

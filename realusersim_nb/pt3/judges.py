@@ -71,8 +71,8 @@ class ReleasedVerdict(BaseModel):
 
 def accept_boolean(value: object) -> object:
     """A verdict in the released form, or None for anything else: it is then unscored, and no "no match"."""
-    said = value.get("is_matched") if isinstance(value, dict) else None
-    return value if isinstance(said, bool) else None
+    verdict = value.get("is_matched") if isinstance(value, dict) else None
+    return value if isinstance(verdict, bool) else None
 
 
 Lenient = Annotated[ReleasedVerdict | None, BeforeValidator(accept_boolean)]
@@ -85,8 +85,8 @@ ReleasedVerdicts = create_model(
 
 def read_released(answers: dict[str, dict | None]) -> dict:
     """``verdicts`` of the keys that hold a boolean, and the ``error`` where none does."""
-    said = {d: answers[key] for d, key in RELEASED_KEYS.items()}
-    verdicts = {d: answer["is_matched"] for d, answer in said.items() if answer}
+    by_dimension = {d: answers[key] for d, key in RELEASED_KEYS.items()}
+    verdicts = {d: answer["is_matched"] for d, answer in by_dimension.items() if answer}
     return {"verdicts": verdicts or None, "error": None if verdicts else "none of the five keys is a boolean"}
 
 

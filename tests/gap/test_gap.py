@@ -260,7 +260,7 @@ def test_model_sees_for_each_facet_what_the_paper_shows_it_and_a_missing_one_is_
     mock = endpoint(answer_facets)
     talks = [make_conversation("what is it", "thanks", "and more", user="a")]
     systems = {"real": [*talks, make_conversation("BREAK", user="c")], "other": population(1, FORMAL, "b")}
-    listed = facets.list_systems(systems, first=2)
+    listed = facets.list_systems(systems, first=2, writer="m")
     described = with_models(lambda m: facets.describe_with_model(m, "m", listed), max_concurrency=1)
     assert list(described.columns) == ["user_id", *facets.SIX, "error"]
     assert described.iloc[0][["damsl", "sgd"]].tolist() == ["open-question thanking", "request thank-you"]
