@@ -126,15 +126,15 @@ class Profile(Record):
 
 class Persona(Record):
     """How a simulated user writes: one instruction a line, and in the same order the examples of each, those
-    that follow it and those ``without``; before these the ``background`` and the ``facts`` of who it is.
+    that follow it and those ``without``.
 
-    ``framed``: a prompt says that one real person is imitated; under ``task_only`` it does not.
+    ``facts``: those of the lines that say who it is, by name. ``framed``: in the paper's format the prompt
+    says that one real person is imitated; under ``task_only`` it does not.
     ``demonstrations`` are messages to write like; ``template`` is a prompt of the reader's own, in place of
     ours (``simulators.conditions``). ``n_candidates`` of a message are written and one is chosen
     (``simulators.calibration``).
     """
 
-    background: str = ""
     facts: dict[str, str] = {}
     framed: bool = True
     instructions: list[str] = []
@@ -151,17 +151,12 @@ class Persona(Record):
 
     def render_instructions(self) -> str:
         """The same without demonstrations."""
-        lines = [self.background] * bool(self.background) + [f"{n}: {v}" for n, v in self.facts.items()]
-        return "\n".join([*lines, *self.list_commands()])
-
-    def list_commands(self) -> list[str]:
-        """The instructions with their examples, one a line."""
         lines = []
         for line, *examples in zip_longest(self.instructions, self.examples, self.without, fillvalue=()):
             shown, without = (" / ".join(f'"{" ".join(e.split())}"' for e in quoted) for quoted in examples)
             line += f" For instance, about other things: {shown}" if shown else ""
             lines.append(line + (f" And without it: {without}" if without else ""))
-        return lines
+        return "\n".join(lines)
 
 
 class Case(Record):

@@ -19,7 +19,7 @@ from realusersim_nb.stats import make_generator
 SHARES = (0, 0.1, 0.25, 0.5, 1)
 COLUMNS = ["n", "js", "ci_low", "ci_high", "floor_high", "accuracy"]
 MOST = 1500  # conversations of each half
-TIDIED = "tidied"
+PLAIN, TIDIED = "plain", "tidied"
 
 
 def tidy(text: str) -> str:
@@ -51,23 +51,21 @@ def calibrate_gap(
     real, others = (list(half[:MOST]) for half in split_users(people, seed=seed))
     if not (real and others):
         return pd.DataFrame(columns=COLUMNS).rename_axis("share")
-    tidied = [tidy_conversation(c) for c in others]
-    listed = [
-        facets.list_systems({facets.REAL: real, TIDIED: side}, first=first) for side in (others, tidied)
-    ]
-    described = list(map(facets.measure_facets, listed))
-    order = make_generator(seed, TIDIED).permutation(len(others))
-    rows = {}
+    sides = {facets.REAL: real, PLAIN: others, TIDIED: [tidy_conversation(c) for c in others]}
+    listed, k = facets.list_systems(sides, first=first), min(k, len(real) + len(others))
+    described = facets.measure_facets(listed)
+    order, rows = make_generator(seed, TIDIED).permutation(len(others)), {}
     for share in shares:
-        is_tidied = np.r_[np.zeros(len(real), bool), order < round(share * len(others))]
-        mixed = [pick_rows(*tables, is_tidied) for tables in (listed, described)]
+        mixed = [mix_sides(table, order < round(share * len(others))) for table in (listed, described)]
         rows[share] = measure_share(*mixed, k=k, seed=seed)
     return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS).rename_axis("share")
 
 
-def pick_rows(one: pd.DataFrame, other: pd.DataFrame, is_other: np.ndarray) -> pd.DataFrame:
-    """A table of which some rows are those of another one like it."""
-    return pd.DataFrame(np.where(is_other[:, None], other, one), one.index, one.columns)
+def mix_sides(table: pd.DataFrame, is_tidied: np.ndarray) -> pd.DataFrame:
+    """The real conversations, and of the others some as they are and some tidied."""
+    plain, tidied = table.loc[PLAIN], table.loc[TIDIED]
+    mixed = pd.DataFrame(np.where(is_tidied[:, None], tidied, plain), plain.index, plain.columns)
+    return pd.concat({facets.REAL: table.loc[facets.REAL], TIDIED: mixed}, names=["system"])
 
 
 def measure_share(listed: pd.DataFrame, described: pd.DataFrame, *, k: int, seed: int) -> list[float]:

@@ -14,14 +14,14 @@ CHUNK = 10_000  # rows that are lists at a time
 def make_persona(profile: Profile, *, examples: bool = True) -> Persona:
     """What a simulator follows of a profile: background, facts, then one line a command with its examples."""
     facts = {name: fact.value for name, fact in profile.demographics.items()}
-    lines = [f"- {c.command}" for c in profile.commands]
-    if not (profile.background or facts or lines):
-        lines = ["- Nothing sets this person apart from others."]
-    shown = {}
-    if examples:
-        shown["examples"] = [c.examples for c in profile.commands]
-        shown["without"] = [c.without for c in profile.commands]
-    return Persona(background=profile.background, facts=facts, instructions=lines, **shown)
+    about = [profile.background, *map(": ".join, facts.items())]
+    lines = [(line, [], []) for line in about if line]
+    lines += [
+        (f"- {c.command}", *([c.examples, c.without] if examples else [[], []])) for c in profile.commands
+    ]
+    lines = lines or [("- Nothing sets this person apart from others.", [], [])]
+    instructions, shown, without = zip(*lines, strict=True)
+    return Persona(facts=facts, instructions=instructions, examples=shown, without=without)
 
 
 def render_profile(profile: Profile, *, examples: bool = True) -> str:

@@ -41,7 +41,7 @@ def show_messages(profile: Profile, *, like: Profile | None = None, more: Person
         raise InputError(f"user {profile.user_id!r} has no demonstrations: {advice}.")
     before = more or Persona()
     lines = [*before.instructions, *fill_prompt("persona_demonstrations").split("\n")]
-    return before.model_copy(update={"instructions": lines, "demonstrations": shown})
+    return Persona(facts=before.facts, instructions=lines, examples=before.examples, demonstrations=shown)
 
 
 Arm = Callable[[Profile, Profile], Persona]

@@ -124,7 +124,8 @@ def describe_person(persona: Persona) -> str:
     for label, names in DEMOGRAPHICS.items():
         if values := [known[name] for name in names if name in known]:
             lines.append(f"- {label}: {' / '.join(values)}")
-    manner = persona.model_copy(update={"facts": {}}).render()
+    about = set(map(": ".join, persona.facts.items()))
+    manner = "\n".join(line for line in persona.render().split("\n") if line not in about)
     return f"Who this person is:\n{chr(10).join(lines) or NOBODY}\n\nHow this person writes:\n{manner}\n"
 
 
