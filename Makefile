@@ -43,7 +43,13 @@ lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: setup-dev
+# GPL, and no part of the package: what bench_gap.py is compared with has an environment of its own.
+.venv-mauve: benchmarks/mauve.txt
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+bench: setup-dev .venv-mauve
 	$(BIN)/python benchmarks/bench_calls.py
 	$(BIN)/python benchmarks/bench_embedded.py
 	$(BIN)/python benchmarks/bench_kill.py
@@ -75,5 +81,5 @@ record: setup-dev
 
 # outputs/ stays: it holds every reply of every model.
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache
+	rm -rf .venv .venv-mauve .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,6 +27,10 @@ Dimension = Literal[
     "requests for alternatives",
 ]
 """The eight command dimensions of an Executable Persona Manual (RealUserSim, profiles)."""
+ReleasedDomain = Literal[
+    "business_finance", "ecommerce", "medical_health", "technology_it", "travel_hospitality"
+]
+"""The five domains of the released test sets, which also have one of all domains."""
 CLOSE = "/close"  # what a simulated user writes when they have what they want
 Order = Literal["real_first", "simulated_first"]  # which conversation a judge is shown first
 
@@ -124,11 +128,15 @@ class Persona(Record):
     """How a simulated user writes: one instruction a line, and in the same order the examples of each, those
     that follow it and those ``without``.
 
+    ``facts``: those of the lines that say who it is, by name. ``framed``: in the paper's format the prompt
+    says that one real person is imitated; under ``task_only`` it does not.
     ``demonstrations`` are messages to write like; ``template`` is a prompt of the reader's own, in place of
     ours (``simulators.conditions``). ``n_candidates`` of a message are written and one is chosen
     (``simulators.calibration``).
     """
 
+    facts: dict[str, str] = {}
+    framed: bool = True
     instructions: list[str] = []
     examples: list[list[str]] = []
     demonstrations: list[Demonstration] = []

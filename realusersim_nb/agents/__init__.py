@@ -18,6 +18,7 @@ from realusersim_nb.agents.directives import (
     measure_real_traits,
     measure_simulator_spread,
     measure_traits,
+    split_traits,
 )
 from realusersim_nb.agents.disclosure import (
     accumulate_disclosure,
@@ -38,7 +39,7 @@ from realusersim_nb.agents.scores import (
 )
 
 __all__ = ["TRAITS", "TRAIT_QUANTILE", "measure_amplification", "measure_openings"]
-__all__ += ["measure_real_traits", "measure_simulator_spread", "measure_traits"]
+__all__ += ["measure_real_traits", "measure_simulator_spread", "measure_traits", "split_traits"]
 __all__ += ["accumulate_disclosure", "describe_scenario", "list_required_slots", "trace_slots"]
 __all__ += ["adjust_for_covariates", "compare_success", "describe_arms", "describe_pair", "drop_repeats"]
 __all__ += ["measure_pass_k", "pool_runs", "score_success", "tabulate_runs"]

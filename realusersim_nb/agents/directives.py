@@ -5,11 +5,13 @@ models; how it measures that is not public to us. Ours, for a directive and the 
 
                     openings under the directive - openings under task_only
     amplification = -------------------------------------------------------
-                    openings of real users who have the trait - of all real users
+                    messages of real users who have the trait - of all real users
 
 0: nothing moves; 1: as far as real people who have the trait; 5: five times as far. Real users who have a
-trait are the top tenth by what they write later in their conversations; how they *open* is then measured
-apart from what they were chosen by, so that chance in the choice does not count.
+trait are the top tenth by one half of their messages; how far they go (``reach``) is measured on the other
+half. Both halves are of the same positions in conversations, drawn by chance: measured on what they were
+chosen by, ``reach`` would count the chance in the choice; measured on openings when chosen by what follows,
+it would fall by how little the two have to do with each other, and simulated users would seem to amplify.
 """
 
 import re
@@ -25,7 +27,8 @@ from realusersim_nb.records import AgentRun, Conversation
 from realusersim_nb.style import GREETING, has, starts_lower, typed_text
 
 TRAIT_QUANTILE = 0.9  # of users by a trait, from which they have it
-MIN_LATER_MESSAGES = 3  # by which a user is placed
+MIN_MESSAGES = 6  # of a user: three to be placed by, three to be measured by
+DRAWS = 1000  # of users and of tasks
 NAN = float("nan")
 
 
@@ -70,39 +73,69 @@ def measure_traits(texts: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(TRAITS))
 
 
-def measure_real_traits(conversations: list[Conversation], *, seed: int = 0) -> pd.DataFrame:
-    """How real users open, and how those open who have a trait: one row a directive (index).
+def split_traits(conversations: list[Conversation], *, seed: int = 0) -> pd.DataFrame:
+    """Every trait of each real user in two halves of their messages: a row a user and directive.
 
-    Columns ``population``, ``group`` (means over users of the trait in their openings), ``reach`` (the
-    difference), ``reach_low, reach_high`` (95 % by user), ``n_users``, ``n_group``. Of users with at least
-    three later messages and an opening that is not the middle of a conversation.
+    Columns ``user_id, directive``, ``chosen_by`` and ``measured``: the means of one half and of the other.
+    Halves are drawn by chance within openings and within later messages; of users with six messages or more.
     """
     texts = [(c.user_id, n + c.continues, t) for c in conversations for n, t in enumerate(c.user_messages)]
     messages = pd.DataFrame(texts, columns=["user_id", "turn", "text"])
-    traits, is_later, user_ids = measure_traits(messages["text"]), messages["turn"] > 0, messages["user_id"]
-    openings = traits[~is_later].groupby(user_ids).mean()
-    later = traits[is_later].groupby(user_ids)
-    users = openings.index.intersection(later.size().loc[lambda n: n >= MIN_LATER_MESSAGES].index)
-    openings, habits = openings.loc[users], later.mean().loc[users]
-    groups = {name: compare_group(openings[name], habits[name], seed=seed) for name in TRAITS}
-    return pd.DataFrame.from_dict(groups, orient="index").rename_axis("directive")
+    counts = messages.groupby("user_id")["text"].transform("size")
+    messages = messages[counts >= MIN_MESSAGES].sample(frac=1, random_state=seed)
+    messages = messages.sort_values(["user_id", "turn"], kind="stable", key=is_later).reset_index(drop=True)
+    half = messages.groupby("user_id").cumcount() % 2
+    traits = measure_traits(messages["text"]).groupby([messages["user_id"], half]).mean()
+    wide = traits.rename_axis(index=["user_id", "half"], columns="directive").stack().unstack("half")
+    wide = wide.reindex(columns=[0, 1]).set_axis(["chosen_by", "measured"], axis=1)
+    return wide.dropna().reset_index()
 
 
-def compare_group(opening: pd.Series, habit: pd.Series, *, seed: int) -> dict[str, float]:
-    """One row of ``measure_real_traits``, from each user's mean trait in openings and in later messages."""
-    known = opening.notna() & habit.notna()
-    opening, habit = opening[known].to_numpy(), habit[known].to_numpy()
-    high = np.quantile(habit, TRAIT_QUANTILE) if len(habit) else NAN
-    inside = (habit >= high) & (habit > np.median(habit)) if len(habit) else habit > 0
+def is_later(values: pd.Series) -> pd.Series:
+    """As a key to sort by: whether a message is not an opening; other columns as they are."""
+    return values > 0 if values.name == "turn" else values
 
-    def measure(opening: np.ndarray, inside: np.ndarray) -> float:
-        inside = inside.astype(bool)  # a resampled mask comes as numbers
-        return opening[inside].mean() - opening.mean() if inside.any() else NAN
 
-    low, high = stats.bootstrap_interval((opening, inside), measure, seed=seed, draws=500)
-    means = {"population": opening.mean(), "group": opening[inside].mean()} if inside.any() else {}
-    reach = {"reach": measure(opening, inside), "reach_low": low, "reach_high": high}
-    return means | reach | {"n_users": len(opening), "n_group": int(inside.sum())}
+def mark_group(chosen_by: np.ndarray) -> np.ndarray:
+    """Who has the trait: the top tenth by this half, and above the median."""
+    if not len(chosen_by):
+        return np.zeros(0, dtype=bool)
+    return (chosen_by >= np.quantile(chosen_by, TRAIT_QUANTILE)) & (chosen_by > np.median(chosen_by))
+
+
+def measure_reach(chosen_by: np.ndarray, measured: np.ndarray) -> float:
+    """How much further those go who have the trait than all: on the half they were not chosen by."""
+    group = mark_group(chosen_by)
+    return measured[group].mean() - measured.mean() if group.any() else NAN
+
+
+def measure_real_traits(halves: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """How far real users go who have a trait: one row a directive (index), from ``split_traits``.
+
+    Columns ``population``, ``group`` (means over users of the half that was not chosen by), ``reach`` (the
+    difference), ``reach_low, reach_high`` (95 %, users resampled and the group chosen anew), ``n_users``,
+    ``n_group``.
+    """
+    rows = {}
+    for name, table in halves.groupby("directive"):
+        columns = table["chosen_by"].to_numpy(), table["measured"].to_numpy()
+        group, measured = mark_group(columns[0]), columns[1]
+        low, high = (
+            np.nanquantile(draw_reach(table, seed=seed), [0.025, 0.975]) if group.any() else (NAN, NAN)
+        )
+        means = {"population": measured.mean(), "group": measured[group].mean() if group.any() else NAN}
+        reach = {"reach": measure_reach(*columns), "reach_low": low, "reach_high": high}
+        rows[name] = means | reach | {"n_users": len(measured), "n_group": int(group.sum())}
+    columns = "population group reach reach_low reach_high n_users n_group".split()
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    return table.reindex(list(TRAITS)).rename_axis("directive")
+
+
+def draw_reach(table: pd.DataFrame, *, seed: int) -> np.ndarray:
+    """``reach`` of resampled users, the group chosen anew in each draw."""
+    rng, columns = np.random.default_rng(seed), table[["chosen_by", "measured"]].to_numpy().T
+    drawn = (rng.integers(0, len(table), len(table)) for _ in range(DRAWS))
+    return np.array([measure_reach(*columns[:, rows]) for rows in drawn])
 
 
 OPENING = "simulator arm domain task_id trial made_from".split()  # names the run of an opening
@@ -119,24 +152,45 @@ def measure_openings(runs: list[AgentRun]) -> pd.DataFrame:
     return table.join(measure_traits(table["text"]))
 
 
-def measure_amplification(openings: pd.DataFrame, real: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+def measure_amplification(openings: pd.DataFrame, halves: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """How far each simulator moves under each directive: one row a simulator and directive that was tried.
 
-    ``moved`` (the trait under the directive less under ``task_only``, paired by task) and ``amplification``
-    (``moved`` over the real ``reach``, taken as known), each with a 95 % interval by task; ``n_tasks``. Empty
-    where real users with the trait do not open otherwise (0 is in the interval of ``reach``).
+    ``moved`` (the trait under the directive less under ``task_only``, paired by task) with its 95 % interval
+    by task, and ``amplification``: ``moved`` over the real ``reach``, its interval of the whole ratio, tasks
+    and real users (``halves`` of ``split_traits``) resampled; ``n_tasks``. Empty where real users with the
+    trait do not go clearly further than others (0 is in the interval of ``reach``).
     """
     names = "simulator directive trait moved moved_low moved_high reach amplification ci_low ci_high".split()
-    rows = []
+    rows, real = [], measure_real_traits(halves, seed=seed)
+    by_trait = dict(iter(halves.groupby("directive")))
     for simulator, tried in openings.groupby("simulator", sort=False):
         for arm in [arm for arm in tried["arm"].unique() if arm in TRAITS]:
             options = {"arm": arm, "baseline": BASELINE, "pair_by": "task_id", "seed": seed}
             pair, figures = stats.compare_paired(tried, arm, **options), real.loc[arm]
-            moved = np.array([pair["difference"], pair["ci_low"], pair["ci_high"]])
-            scaled = moved / figures["reach"] if figures["reach_low"] > 0 else [NAN] * 3
+            moved = [pair["difference"], pair["ci_low"], pair["ci_high"]]
+            scaled = [NAN] * 3
+            if figures["reach_low"] > 0:
+                reach = draw_reach(by_trait[arm], seed=seed)
+                ends = resample_ratio(pair_openings(tried, arm), reach, seed=seed)
+                scaled = [moved[0] / figures["reach"], *ends]
             row = (simulator, arm, TRAITS[arm].what, *moved, figures["reach"], *scaled)
             rows.append((*row, pair["n_pairs"], figures["n_group"]))
     return pd.DataFrame(rows, columns=[*names, "n_tasks", "n_group"])
+
+
+def pair_openings(tried: pd.DataFrame, arm: str) -> np.ndarray:
+    """The trait under a directive less under ``task_only``, one value a task."""
+    wide = tried.pivot_table(arm, "task_id", "arm").reindex(columns=[arm, BASELINE]).dropna()
+    return (wide[arm] - wide[BASELINE]).to_numpy()
+
+
+def resample_ratio(moved: np.ndarray, reach: np.ndarray, *, seed: int) -> tuple[float, float]:
+    """95 % interval of the mean of ``moved`` over ``reach``, both drawn; NaN for fewer than two tasks."""
+    if len(moved) < 2:
+        return NAN, NAN
+    rows = np.random.default_rng(seed + 1).integers(0, len(moved), (len(reach), len(moved)))
+    low, high = np.nanquantile(moved[rows].mean(axis=1) / reach, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def measure_simulator_spread(openings: pd.DataFrame, real: pd.DataFrame) -> pd.DataFrame:

@@ -109,3 +109,9 @@ def assign_others(users: list[str], *, seed: int) -> dict[str, str]:
         raise InputError("each user is paired with another one, and there is only one; raise n_cases.")
     order = [users[i] for i in np.random.default_rng(seed).permutation(len(users))]
     return dict(zip(order, order[1:] + order[:1], strict=True))
+
+
+def cut_conversation(conversation: Conversation, n: int) -> Conversation:
+    """A conversation up to its n-th user message: a fair comparison needs two that could be as long."""
+    ends = [i for i, m in enumerate(conversation.messages, 1) if m.role == "user"][n - 1 : n]
+    return conversation.model_copy(update={"messages": conversation.messages[: ends[0] if ends else None]})

@@ -1,6 +1,5 @@
 """Does the ranking of systems depend on clusters, embeddings, seed or facets? One choice varied at a time."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,8 +8,15 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.mixture import GaussianMixture
 
 from realusersim_nb.gap import facets
-from realusersim_nb.gap.divergence import FLOOR, choose_k, cluster_embeddings, measure_gap
-from realusersim_nb.gap.embeddings import embed_texts, reduce_dimensions
+from realusersim_nb.gap.divergence import (
+    FLOOR,
+    Clusterer,
+    choose_k,
+    cluster_embeddings,
+    cluster_pairs,
+    measure_gap,
+)
+from realusersim_nb.gap.embeddings import embed_texts
 from realusersim_nb.llm.models import Models
 from realusersim_nb.parallel.bars import show_bar
 from realusersim_nb.stats import make_generator
@@ -27,7 +33,7 @@ def cluster_by_mixture(embeddings: np.ndarray, *, k: int, seed: int) -> np.ndarr
 
 
 KMEANS = "k-means"
-CLUSTERERS: dict[str, Callable[..., np.ndarray]] = {
+CLUSTERERS: dict[str, Clusterer] = {
     KMEANS: cluster_embeddings,
     "mixture": cluster_by_mixture,
     "agglomerative": lambda embeddings, *, k, seed: AgglomerativeClustering(k).fit_predict(embeddings),
@@ -97,8 +103,8 @@ def list_texts(listed: pd.DataFrame, described: pd.DataFrame, embedder: str) -> 
 def measure_variant(embeddings: np.ndarray, users: pd.Series, choices: Choices) -> pd.DataFrame:
     """The gap of every system with these choices: columns ``k, system, js, floor_high, above_floor``."""
     k, seed = choices.k, choices.seed
-    clusters = CLUSTERERS[choices.clusterer](reduce_dimensions(embeddings, seed=seed), k=k, seed=seed)
-    gaps = measure_gap(pd.Series(clusters, users.index), users, k=k, seed=seed).drop(FLOOR)
+    pairs = cluster_pairs(embeddings, users.index, k=k, seed=seed, clusterer=CLUSTERERS[choices.clusterer])
+    gaps = measure_gap(pairs, users, k=k, seed=seed).drop(FLOOR)
     return gaps.assign(k=k).reset_index()[["k", "system", "js", "floor_high", "above_floor"]]
 
 

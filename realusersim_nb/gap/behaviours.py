@@ -4,9 +4,9 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from sklearn.feature_extraction.text import CountVectorizer
 
-from realusersim_nb.gap.divergence import smooth
-from realusersim_nb.gap.embeddings import make_vectorizer
+from realusersim_nb.gap.embeddings import WORDS
 from realusersim_nb.gap.facets import REAL
 from realusersim_nb.profiles.population import name_clusters
 
@@ -23,7 +23,7 @@ def compare_behaviours(labels: pd.Series, system: str, *, k: int) -> pd.DataFram
     smaller side, so that chance alone could empty it. ``ratio`` is simulated over real.
     """
     real, simulated = (np.bincount(labels.loc[name], minlength=k) for name in (REAL, system))
-    p, q = smooth(real), smooth(simulated)
+    p, q = ((counts + 1 / k) / (counts.sum() + 1) for counts in (real, simulated))  # none is 0
     expected = np.maximum(p, q) * min(real.sum(), simulated.sum())
     cases = [expected < EXPECTED, q * FOLD <= p, p * FOLD <= q]
     kind = np.select(cases, ["rare", "missed", "invented"], "captured")
@@ -47,7 +47,7 @@ def summarise_behaviours(compared: pd.DataFrame) -> pd.DataFrame:
 
 def name_terms(texts: list[str], labels: np.ndarray) -> pd.Series:
     """The terms that distinguish each cluster's facets (see ``population.name_clusters``)."""
-    vectorizer = make_vectorizer(len(texts), longest=1)
+    vectorizer = CountVectorizer(token_pattern=WORDS, binary=True)
     return name_clusters(vectorizer.fit_transform(texts), vectorizer.get_feature_names_out(), labels)
 
 

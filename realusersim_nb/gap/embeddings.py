@@ -15,19 +15,17 @@ from realusersim_nb.text import check_file
 
 LSA = {"lsa": 2, "words": 1}  # embedders without a model, and the longest run of words that is a term
 LSA_SIZE = 256  # dimensions at most
-PCA_VARIANCE = 0.90  # kept, as in the paper
+CUT, PCA_VARIANCE = 1024, 0.90  # dimensions of an embedding, and variance, that are kept, as in the paper
 WORDS = r"[^\s]+"  # measured facets hold marks inside their words
 
 
-def make_vectorizer(n_texts: int, *, longest: int = 2) -> TfidfVectorizer:
-    """TF-IDF over words and runs of up to ``longest``; of more than 100 texts, terms of two texts or more."""
-    options = {"sublinear_tf": True, "min_df": 2 if n_texts > 100 else 1}
-    return TfidfVectorizer(token_pattern=WORDS, ngram_range=(1, longest), **options)
-
-
 def embed_by_lsa(texts: list[str], *, longest: int = 2, seed: int = 0) -> np.ndarray:
-    """LSA over words and runs of up to ``longest``: one row a text, float32, at most 256 columns."""
-    weights = make_vectorizer(len(texts), longest=longest).fit_transform(texts)
+    """LSA over words and runs of up to ``longest``: one row a text, float32, at most 256 columns.
+
+    Of more than 100 texts, terms of two texts or more.
+    """
+    options = {"sublinear_tf": True, "min_df": 2 if len(texts) > 100 else 1}
+    weights = TfidfVectorizer(token_pattern=WORDS, ngram_range=(1, longest), **options).fit_transform(texts)
     size = min(LSA_SIZE, min(weights.shape) - 1)
     if size < 1:
         return weights.toarray().astype(np.float32)
@@ -88,7 +86,7 @@ def match_rows(path: Path, rows: np.ndarray, ids: list[str], index: pd.MultiInde
 
 
 def reduce_dimensions(embeddings: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """The paper's steps before clustering: L2, then PCA to 90 % of the variance; float32.
+    """The paper's steps before clustering: cut to 1,024 dimensions, L2, PCA to 90 % of the variance; float32.
 
     InputError naming the first row with a value that is no number.
     """
@@ -96,7 +94,7 @@ def reduce_dimensions(embeddings: np.ndarray, *, seed: int = 0) -> np.ndarray:
     if len(broken):
         problem = f"the embedding in row {broken[0] + 1} holds something that is no number"
         raise InputError(f"{problem}, {len(broken)} rows do; embed them anew.")
-    unit = normalize(embeddings.astype(np.float32, copy=False))
+    unit = normalize(embeddings[:, :CUT].astype(np.float32, copy=False))
     if np.ptp(unit, axis=0).max() == 0:  # all conversations are the same: nothing varies
         return unit[:, :1]
     solver = "covariance_eigh" if unit.shape[0] > unit.shape[1] else "full"

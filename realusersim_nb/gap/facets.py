@@ -4,35 +4,41 @@ In the paper (arXiv 2605.07847) a model describes six facets without the topic. 
 and facet is made in one of three ways:
 
     measured    no model: what rules detect, as words such as ``starts_lower:always first-ask then-thank``
-    a model     the paper's six facets in the model's words (``prompts/facets_*.md``; the prompts are ours)
+    a model     the paper's six facets by its criteria, in the words of our prompts (``prompts/facets_*.md``):
+                requests, context and style from the user's messages alone, responses from all messages, the
+                dialog acts of each of the user's messages with the messages before it
     raw         the user's messages, with their topic: the paper's baseline
 """
 
-from functools import cache
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field
 
 from realusersim_nb import style
+from realusersim_nb.corpus.splits import cut_conversation
 from realusersim_nb.errors import InputError
 from realusersim_nb.llm.models import Models
 from realusersim_nb.parallel.batches import map_batches
 from realusersim_nb.prompts.fill import fill_prompt
-from realusersim_nb.records import Conversation
+from realusersim_nb.records import Conversation, Message
 from realusersim_nb.style import Feature, has, opens_with, typed_text
 
+S = TypeVar("S", bound=BaseModel)
 REAL = "real"
 MEASURED, RAW = "measured", "raw"
 LENGTHS = [0, 3, 8, 16, 40, 100, 10**9]  # words: one to three, up to eight, ...
 LENGTH_NAMES = ["tiny", "short", "line", "sentence", "paragraph", "page"]
 
 
-def list_systems(systems: dict[str, list[Conversation]], *, first: int) -> pd.DataFrame:
+def list_systems(
+    systems: dict[str, list[Conversation]], *, first: int, writer: str = MEASURED
+) -> pd.DataFrame:
     """Every conversation of every system: index (system, conversation_id), ``user_id``, user ``messages``.
 
+    For a ``writer`` of facets that is a model also ``turns``, those of both sides up to the last of these.
     Only the ``first`` so many messages are kept, so that length alone does not identify a system; repeated
     ids are numbered. InputError without ``real`` or another system, or for one without conversations.
     """
@@ -47,6 +53,8 @@ def list_systems(systems: dict[str, list[Conversation]], *, first: int) -> pd.Da
         raise InputError(f"system {name!r}: no conversation to describe; check its file or its roll-outs.")
     rows = [(s, c.conversation_id, c.user_id, c.user_messages[:first]) for s in written for c in written[s]]
     table = pd.DataFrame(rows, columns=["system", "conversation_id", "user_id", "messages"])
+    if writer not in (MEASURED, RAW):
+        table["turns"] = [cut_conversation(c, first).messages for s in written for c in written[s]]
     again = table.groupby(["system", "conversation_id"]).cumcount()
     table["conversation_id"] += ("#" + again.astype(str)).where(again > 0, "")
     return table.set_index(["system", "conversation_id"])
@@ -122,13 +130,21 @@ def read_raw(listed: pd.DataFrame) -> pd.DataFrame:
     return listed[["user_id"]].assign(raw=["\n".join(texts) for texts in listed["messages"]])
 
 
-class ConversationFacets(BaseModel):
-    """The four facets of a whole conversation, without its topic."""
+Description = Annotated[str, Field(min_length=10, max_length=700)]  # terse points, one a line
 
-    requests: str = Field(min_length=10, max_length=240)
-    responses: str = Field(min_length=10, max_length=240)
-    context: str = Field(min_length=10, max_length=240)
-    communication_style: str = Field(min_length=10, max_length=240)
+
+class UserFacets(BaseModel):
+    """What the user's messages alone show, without the topic."""
+
+    requests: Description
+    context: Description
+    communication_style: Description
+
+
+class ResponseFacets(BaseModel):
+    """How the user takes what the assistant gave, which takes both sides to see."""
+
+    responses: Description
 
 
 DAMSL = "statement|opinion|yes-no question|open question|action directive|commit|offer|accept|reject"
@@ -143,37 +159,49 @@ class UtteranceActs(BaseModel):
     sgd: Literal[tuple(SGD.split("|"))]
 
 
-@cache
-def make_form(n: int) -> type[BaseModel]:
-    """The form in which the acts of n messages are asked for: one entry each, in order."""
-    return create_model("Acts", messages=(list[UtteranceActs], Field(min_length=n, max_length=n)))
-
-
-SIX = [*ConversationFacets.model_fields, *UtteranceActs.model_fields]  # the six facets of the paper
+SIX = ["requests", "responses", "context", "communication_style", *UtteranceActs.model_fields]
 
 
 async def describe_with_model(
     models: Models, model: str, listed: pd.DataFrame, *, seed: int = 0
 ) -> pd.DataFrame:
     """The six facets by a model: columns ``user_id``, facets (empty after a failed call) and ``error``."""
-    tasks = [describe_conversation(models, model, texts, seed=seed) for texts in listed["messages"]]
+    tasks = [describe_conversation(models, model, turns, seed=seed) for turns in listed["turns"]]
     outcomes = await models.run_all(tasks, f"facets by {model}")
     rows = [outcome.result or dict.fromkeys(SIX, "") for outcome in outcomes]
     errors = [str(outcome.failure) if outcome.failure else None for outcome in outcomes]
     return listed[["user_id"]].join(pd.DataFrame(rows, listed.index, SIX)).assign(error=errors)
 
 
-async def describe_conversation(models: Models, model: str, texts: list[str], *, seed: int) -> dict[str, str]:
-    """The six facets of one conversation, by two calls. CallFailed if a reply is unusable."""
-    messages = "\n".join(f"{number}. {text}" for number, text in enumerate(texts, 1))
-    sampling = {"temperature": 0.001, "seed": seed}
-    prompt = fill_prompt("facets_conversation", messages=messages)
-    whole = await models.ask_json(model, prompt, ConversationFacets, max_tokens=400, **sampling)
-    prompt = fill_prompt("facets_acts", messages=messages)
-    form, limit = make_form(len(texts)), 40 * len(texts) + 40
-    acts = (await models.ask_json(model, prompt, form, max_tokens=limit, **sampling)).messages
+async def describe_conversation(
+    models: Models, model: str, turns: list[Message], *, seed: int
+) -> dict[str, str]:
+    """The six facets of one conversation, by two calls and one a message. CallFailed if one is missing."""
+
+    async def ask(name: str, schema: type[S], max_tokens: int, **shown: str) -> S:
+        sampling = {"temperature": 0.7, "max_tokens": max_tokens, "seed": seed}  # the paper's temperature
+        return await models.ask_json(model, fill_prompt(name, **shown), schema, **sampling)
+
+    by_user = [m for m in turns if m.role == "user"]
+    alone = await ask("facets_user", UserFacets, 800, messages=number_messages(by_user))
+    responses = await ask("facets_responses", ResponseFacets, 400, messages=render_turns(turns))
+    acts = []
+    for place in (place for place, m in enumerate(turns) if m.role == "user"):
+        before, asked = render_turns(turns[:place]) or "(nothing)", turns[place].content
+        acts.append(await ask("facets_acts", UtteranceActs, 60, before=before, message=asked))
     names = UtteranceActs.model_fields
-    return whole.model_dump() | {n: " ".join(getattr(a, n).replace(" ", "-") for a in acts) for n in names}
+    joined = {n: " ".join(getattr(a, n).replace(" ", "-") for a in acts) for n in names}
+    return alone.model_dump() | responses.model_dump() | joined
+
+
+def number_messages(messages: list[Message]) -> str:
+    """Messages of one side as a numbered list."""
+    return "\n".join(f"{number}. {m.content}" for number, m in enumerate(messages, 1))
+
+
+def render_turns(turns: list[Message]) -> str:
+    """Messages of both sides as text."""
+    return "\n".join(f"{m.role.capitalize()}: {m.content}" for m in turns)
 
 
 async def make_facets(writer: str, listed: pd.DataFrame, *, models: Models, seed: int = 0) -> pd.DataFrame:
@@ -189,16 +217,20 @@ def list_facets(described: pd.DataFrame) -> list[str]:
 
 
 def drop_failed(described: pd.DataFrame) -> pd.DataFrame:
-    """The conversations of which all facets could be written; InputError if a system has none of them."""
+    """The conversations of which no facet is missing; InputError if a system has none of them."""
     if "error" not in described:
         return described
-    kept = described[described["error"].isna()]
+    kept = described[described["error"].isna() & (described[list_facets(described)] != "").all(axis=1)]
     for name in described.index.unique("system").difference(kept.index.unique("system")):
-        reason = described.loc[name, "error"].iloc[0]
+        reason = described.loc[name, "error"].iloc[0] or "a facet of each is empty"
         raise InputError(f"system {name!r}: the model could describe none of its conversations ({reason}).")
     return kept
 
 
 def join_facets(described: pd.DataFrame) -> list[str]:
-    """All facets of each conversation as one text."""
-    return ["\n".join(row) for row in described[list_facets(described)].itertuples(index=False, name=None)]
+    """All facets of each conversation as one text, each under its name; of a single one its text alone."""
+    names = list_facets(described)
+    if len(names) == 1:
+        return described[names[0]].tolist()
+    rows = described[names].itertuples(index=False, name=None)
+    return ["\n".join(f"{n}:\n{text}" for n, text in zip(names, row, strict=True)) for row in rows]

@@ -102,7 +102,9 @@ class Endpoint(BaseModel):
     texts_per_call: int = Field(64, ge=1)  # of one request for embeddings
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     reasoning_tokens: int = Field(0, ge=0)  # added to every limit: room to think before the reply
-    omit: list[Literal["temperature", "seed", "encoding_format"]] = []
+    omit: list[
+        Literal["temperature", "seed", "encoding_format", "chat_template_kwargs", "reasoning_effort"]
+    ] = []
     options: dict[str, Any] = {}
 
     @field_validator("base_url")

@@ -10,11 +10,12 @@ from typing import Any, get_args
 
 from realusersim_nb.llm.endpoints import Endpoint, ReplyForm
 from realusersim_nb.llm.errors import CallFailed
-from realusersim_nb.llm.requests import name_schema
+from realusersim_nb.llm.requests import NO_REASONING, name_schema
 
 FORMS = list(get_args(ReplyForm))  # each looser than the one before
 OPTIONAL = ["temperature", "seed", "encoding_format"]  # fields that a reply does not need
 OPENING = {"role": "user", "content": "Hello!"}  # for those who want the user to begin
+REFUSALS = (400, 404, 405, 415, 422, 501)
 SCHEMA = r"response.?format|json|structured|schema|grammar|guided"
 ALTERNATE = r"alternat|(first|last|after).{0,40}(message|role|turn)|unexpected role|roles? must|consecutive"
 SYSTEM = (
@@ -36,7 +37,7 @@ class Form:
         """The request in this form."""
         if self == USUAL:
             return request
-        request = {name: value for name, value in request.items() if name not in self.omit}
+        request = {name: value for name, value in request.items() if not self.leaves_out(name, value)}
         if "max_tokens" in request:
             request[self.max_tokens_name] = request.pop("max_tokens")
         if "messages" in request:
@@ -44,6 +45,10 @@ class Form:
             messages = request["messages"] if self.system_role else move_system(request["messages"])
             request["messages"] = alternate_roles(messages) if self.alternate else messages
         return request
+
+    def leaves_out(self, name: str, value: object) -> bool:
+        """Whether a field is not sent; of those that turn reasoning off, only with that value."""
+        return name in self.omit and value == NO_REASONING.get(name, value)
 
     def join(self, other: "Form") -> "Form":
         """What an endpoint takes that refused what either form leaves out."""
@@ -82,7 +87,10 @@ def propose(form: Form, request: dict, failure: CallFailed, *, proven: bool, tri
     sent, words = form.apply(request), failure.detail
     if changed := read_words(form, sent, words):
         return changed
-    unclear = failure.status in (400, 404, 405, 415, 422, 501) or (failure.status >= 500 and tries > 1)
+    switches = {name for name, value in NO_REASONING.items() if sent.get(name) == value}
+    if switches and (failure.status in REFUSALS or has("|".join(switches), words)):
+        return replace(form, omit=form.omit | ({n for n in switches if n in words} or switches))
+    unclear = failure.status in REFUSALS or (failure.status >= 500 and tries > 1)
     unclear = unclear and failure.concern in ("", "address") and not proven
     if "response_format" in sent and (has(SCHEMA, words) or unclear):
         return replace(form, structured=loosest_but(sent))

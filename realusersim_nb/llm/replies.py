@@ -27,6 +27,13 @@ THOUGHT = re.compile(rf"<{THINK}>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<
 CLOSED_THOUGHT = re.compile(
     rf"</{THINK}>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<channel\|>", re.IGNORECASE
 )
+UNTAGGED = re.compile(
+    r"\W{0,6}(?:here(?:'s| is) (?:a|my|the) )?(?:thinking|thought|reasoning) process\b"
+    r"|\W{0,6}(?:thinking|reasoning|internal monologue)\W{0,4}:"
+    r"|(?:okay|ok|alright|hmm|so)\b\W{1,5}(?:so\W{1,3})?the user\b",
+    re.IGNORECASE,
+)
+"""How reasoning begins that no mark sets apart from the reply: nothing after it is known to be one."""
 CHANNEL = re.compile(r"<\|channel\|>")
 TURN_MARK = re.compile(r"<\|[a-z_]+\|>")
 WRITTEN_CALL = re.compile(r"<tool_call>|<function=|\[TOOL_CALLS\]|<\|python_tag\|>|<\|tool_calls?")
@@ -211,13 +218,16 @@ def read_call(number: int, call: dict, function: dict) -> ToolCall:
 
 
 def drop_reasoning(text: str) -> str:
-    """The text after a model's reasoning, by the marks around it; an unclosed one leaves nothing."""
+    """The text after a model's reasoning, by the marks around it; one that is not closed, or that begins
+    without a mark ("Thinking Process:"), leaves nothing.
+    """
     if CHANNEL.search(text):
         before, _, text = text.rpartition("<|message|>")
         if not before.rstrip().endswith("final"):
             return ""
         return re.split(r"<\|(?:end|return|start)\|>", text)[0].strip()
-    return THOUGHT.split(CLOSED_THOUGHT.split(text)[-1])[0].strip()
+    text = THOUGHT.split(CLOSED_THOUGHT.split(text)[-1])[0].strip()
+    return "" if UNTAGGED.match(text) else text
 
 
 def has_reasoning_marks(text: str) -> bool:

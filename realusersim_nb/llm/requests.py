@@ -11,6 +11,10 @@ from realusersim_nb.llm.errors import CallFailed
 from realusersim_nb.llm.replies import Reply
 from realusersim_nb.prompts.fill import fill_prompt
 
+NO_REASONING = {"chat_template_kwargs": {"enable_thinking": False}, "reasoning_effort": "none"}
+"""What turns reasoning off: in vLLM, SGLang and llama.cpp, and in OpenAI's form. An endpoint that refuses a
+field of it gets the request without."""
+
 
 def make_request(
     endpoint: Endpoint,
@@ -60,14 +64,16 @@ def repair_request(
 ) -> dict | None:
     """The request to make after an unusable reply; None where another would not help.
 
-    After a reply that was cut off, twice the tokens; after one that does not fit ``schema`` (if given), the
-    reply and what is wrong with it; after an empty one or an unreadable tool call, another seed. A refusal
-    is final.
+    After a reply that was cut off, twice the tokens; after one that is only reasoning, once more with
+    reasoning off (``NO_REASONING``); after one that does not fit ``schema`` (if given), the reply and what is
+    wrong with it; after an empty one or an unreadable tool call, another seed. A refusal is final.
     """
-    if failure.kind == "truncated" or (failure.kind == "reasoning" and reply.finish_reason == "length"):
+    if failure.kind == "reasoning":
+        return None if NO_REASONING.items() <= request.items() else request | NO_REASONING
+    if failure.kind == "truncated":
         name = "max_tokens" if "max_tokens" in request else "max_completion_tokens"
         return request | {name: 2 * request[name]}
-    if failure.kind in ("empty", "reasoning") or (failure.kind == "invalid" and "tools" in request):
+    if failure.kind == "empty" or (failure.kind == "invalid" and "tools" in request):
         return request | ({"seed": request["seed"] + 1_000_000} if "seed" in request else {})
     if failure.kind in ("invalid", "prose") and schema:
         words = fill_prompt("repair", problem=failure.detail, schema=json.dumps(describe_schema(schema)))

@@ -16,11 +16,14 @@ from realusersim_nb.plots.fidelity import (
     plot_rates,
 )
 from realusersim_nb.plots.gap import (
+    plot_annotators,
     plot_behaviours,
     plot_between,
+    plot_calibration,
     plot_conversation_map,
     plot_facets,
     plot_gaps,
+    plot_probes,
     plot_shifts,
 )
 from realusersim_nb.plots.profiles import (
@@ -32,6 +35,7 @@ from realusersim_nb.plots.profiles import (
     plot_topics,
     plot_user_map,
 )
+from realusersim_nb.plots.published import AGENT_SHIFT, FIDELITY, mark_people
 from realusersim_nb.plots.theme import find_styles, set_style
 
 __all__ = ["plot_amplification", "plot_disclosure", "plot_mechanisms"]
@@ -39,5 +43,6 @@ __all__ += ["plot_agreement", "plot_board", "plot_ceiling", "plot_settings", "pl
 __all__ += ["plot_differences", "plot_dimensions", "plot_formalism", "plot_power", "plot_rates"]
 __all__ += ["plot_behaviours", "plot_between", "plot_conversation_map", "plot_facets", "plot_gaps"]
 __all__ += ["plot_coverage", "plot_funnel", "plot_holding", "plot_reliability"]
-__all__ += ["plot_shifts", "plot_spread"]
+__all__ += ["plot_annotators", "plot_calibration", "plot_probes", "plot_shifts", "plot_spread"]
+__all__ += ["AGENT_SHIFT", "FIDELITY", "mark_people"]
 __all__ += ["find_styles", "plot_topics", "plot_user_map", "set_style"]

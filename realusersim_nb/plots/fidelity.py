@@ -5,15 +5,18 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from realusersim_nb.plots.published import DIMENSIONS, mark_published, show_scale
 from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_styles, make_rows
 from realusersim_nb.simulators.conditions import REFERENCE_ARMS, sort_arms
 from realusersim_nb.text import show_name
 
 
-def plot_rates(table: pd.DataFrame, value: str, n: str, *, title: str) -> Axes:
+def plot_rates(
+    table: pd.DataFrame, value: str, n: str, *, title: str, published: dict[str, float] | None = None
+) -> Axes:
     """A rate with its interval for each arm and reference arm; one panel a judge if there are several.
 
-    Index: arm, or judge and arm; columns ``value, ci_low, ci_high, n``.
+    Index: arm, or judge and arm; columns ``value, ci_low, ci_high, n``. ``published``: marks by arm.
     """
     judges = [""] if table.index.nlevels == 1 else table.index.unique("judge")
     arms = sort_arms(table.index.unique("arm"))
@@ -26,18 +29,25 @@ def plot_rates(table: pd.DataFrame, value: str, n: str, *, title: str) -> Axes:
                 draw_row(axes, y, row, value, style=styles[arm], text=f"{row[value]:.0%} (n = {row[n]:.0f})")
             else:
                 axes.annotate("none scored", (0.5, y), ha="center", fontsize=8)
+            if arm in (published or {}):
+                mark_published(axes, published[arm], y)
         axes.set(xlim=(-0.12, 1.15), xticks=[0, 0.5, 1])
         if judge:
             name = show_name(judge)
             axes.set_title(f"{title}\njudge: {name}" if axes is panes[0] else f"\njudge: {name}")
+    show_scale(panes[0])
     return panes[0]
 
 
 def plot_dimensions(rates: pd.DataFrame, names: dict[str, str]) -> Axes:
-    """Match rate by judge and arm, and by dimension, as a grid (columns judge, arm, dimension, rate)."""
+    """Match rate by judge and arm, and by dimension, as a grid (columns judge, arm, dimension, rate).
+
+    The last row has the published rates of ``profile``, by another judge.
+    """
     order = pd.MultiIndex.from_product([rates["judge"].unique(), sort_arms(rates["arm"].unique())])
     grid = rates.pivot(index=["judge", "arm"], columns="dimension", values="rate")
     grid = grid.loc[order[order.isin(grid.index)]]
+    grid.loc[("published (another judge, so another scale)", "profile"), :] = DIMENSIONS
     axes = plt.subplots(figsize=(WIDTH, 0.36 * len(grid) + 1.2))[1]
     labels = {"yticklabels": [show_name(f"{judge}: {arm}") for judge, arm in grid.index]}
     labels["xticklabels"] = [f"{d}\n{names[d].split()[0]}" for d in grid]
@@ -47,10 +57,13 @@ def plot_dimensions(rates: pd.DataFrame, names: dict[str, str]) -> Axes:
     return axes
 
 
-def plot_differences(pairs: pd.DataFrame, *, title: str) -> Axes:
+def plot_differences(
+    pairs: pd.DataFrame, *, title: str, published: tuple[float, float] | None = None
+) -> Axes:
     """Paired differences with their intervals, and a line at zero.
 
     Columns ``arm, baseline, difference, ci_low, ci_high, n_pairs``, and ``judge`` if there are several.
+    ``published``: the range of ``profile`` less ``task_only`` elsewhere.
     """
     labels = [f"{p.arm} - {p.baseline} (n = {p.n_pairs})" for p in pairs.itertuples()]
     if "judge" in pairs:
@@ -60,6 +73,9 @@ def plot_differences(pairs: pd.DataFrame, *, title: str) -> Axes:
     for y, (_, pair) in enumerate(pairs.iterrows()):
         style = (GREY, "s") if pair["arm"] in REFERENCE_ARMS else (BLUE, "o")
         draw_row(axes, y, pair, "difference", style=style)
+        if published and (pair["arm"], pair["baseline"]) == ("profile", "task_only"):
+            mark_published(axes, published, y)
+    show_scale(axes)
     return axes
 
 

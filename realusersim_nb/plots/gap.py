@@ -10,6 +10,7 @@ from scipy.spatial.distance import squareform
 
 from realusersim_nb.gap.divergence import FLOOR
 from realusersim_nb.gap.facets import REAL
+from realusersim_nb.plots.published import ODD_ONE_OUT, PROBE, mark_published, show_scale
 from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_styles, make_rows
 from realusersim_nb.simulators.conditions import sort_arms
 from realusersim_nb.text import show_name
@@ -101,3 +102,50 @@ def plot_facets(varied: pd.DataFrame) -> Axes:
     names = list(shown["variant"].unique())
     [axes] = make_rows(names, title="The gap by facet", xlabel="JS above the real-vs-real floor", height=0.35)
     return draw_systems(axes, shown.set_index("variant"), "above_floor", rows=names)
+
+
+def plot_probes(probed: pd.DataFrame) -> Axes:
+    """Accuracy of each probe on each system (index by, system) beside chance and the published range."""
+    shown = probed.dropna(subset="accuracy")
+    labels = [f"{system}, {by} (n = {n:.0f})" for (by, system), n in shown["n"].items()]
+    xlabel = "accuracy on unseen users, 95 % interval"
+    [axes] = make_rows(labels, title="Real or simulated?", xlabel=xlabel, height=0.35)
+    axes.axvline(0.5, color=GREY, lw=1, ls="--")
+    for y, (_, row) in enumerate(shown.iterrows()):
+        draw_row(axes, y, row, "accuracy")
+        mark_published(axes, PROBE, y)
+    axes.set_xlim(0.3, 1.05)
+    show_scale(axes)
+    return axes
+
+
+def plot_annotators(scores: pd.DataFrame) -> Axes:
+    """Share of odd ones out that each annotator found, beside chance and the published share."""
+    labels = [f"{name} (n = {n:.0f})" for name, n in scores["n"].items()]
+    xlabel = "share found, 95 % interval"
+    [axes] = make_rows(labels, title="Odd one out", xlabel=xlabel, height=0.5)
+    axes.axvline(1 / 3, color=GREY, lw=1, ls="--")
+    for y, (_, row) in enumerate(scores.iterrows()):
+        draw_row(axes, y, row, "rate")
+        mark_published(axes, ODD_ONE_OUT, y)
+    axes.set_xlim(-0.03, 1.05)
+    show_scale(axes)
+    return axes
+
+
+def plot_calibration(calibrated: pd.DataFrame) -> Axes:
+    """JS and the probe's accuracy by the share of tidied conversations (see ``gap.calibrate_gap``)."""
+    panes = plt.subplots(1, 2, sharex=True, figsize=(WIDTH, 3.2))[1]
+    x = calibrated.index
+    panes[0].fill_between(
+        x, 0, calibrated["floor_high"], color=GREY, alpha=0.3, label="real vs real, to 97.5 %"
+    )
+    panes[0].fill_between(x, calibrated["ci_low"], calibrated["ci_high"], color=BLUE, alpha=0.25)
+    panes[0].axhline(0.05, color="black", lw=1, ls=":")
+    panes[1].axhline(0.5, color=GREY, lw=1, ls="--")
+    for axes, value, label in zip(panes, ("js", "accuracy"), ("JS", "accuracy of the probe"), strict=True):
+        axes.plot(x, calibrated[value], "o-", color=BLUE)
+        axes.set(xlabel="share of conversations tidied", ylabel=label)
+    panes[0].set_title(f"What a gap means (n = {calibrated['n'].iloc[0]:.0f} a side)")
+    panes[0].legend(fontsize=8)
+    return panes[0]

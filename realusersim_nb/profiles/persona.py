@@ -13,14 +13,15 @@ CHUNK = 10_000  # rows that are lists at a time
 
 def make_persona(profile: Profile, *, examples: bool = True) -> Persona:
     """What a simulator follows of a profile: background, facts, then one line a command with its examples."""
-    facts = [f"{name}: {fact.value}" for name, fact in profile.demographics.items()]
-    lines = [(line, [], []) for line in [profile.background, *facts] if line]
+    facts = {name: fact.value for name, fact in profile.demographics.items()}
+    about = [profile.background, *map(": ".join, facts.items())]
+    lines = [(line, [], []) for line in about if line]
     lines += [
         (f"- {c.command}", *([c.examples, c.without] if examples else [[], []])) for c in profile.commands
     ]
     lines = lines or [("- Nothing sets this person apart from others.", [], [])]
     instructions, shown, without = zip(*lines, strict=True)
-    return Persona(instructions=instructions, examples=shown, without=without)
+    return Persona(facts=facts, instructions=instructions, examples=shown, without=without)
 
 
 def render_profile(profile: Profile, *, examples: bool = True) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.sparse import spmatrix
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
@@ -52,24 +52,34 @@ def find_topics(
     systems = [CHAT] * n_chat + [REFERENCE] * len(reference)
     rows = pd.DataFrame({"user_id": [*chat, *reference], "system": systems})
     rows = rows.assign(topic=clusters.predict(embeddings), nearest=find_nearest(words, n_chat))
-    terms = name_clusters(words[:n_chat], tfidf.get_feature_names_out(), clusters.labels_)
+    counts = CountVectorizer(vocabulary=tfidf.vocabulary_, binary=True).transform(chat.values())
+    terms = name_clusters(counts, tfidf.get_feature_names_out(), clusters.labels_)
     topics = pd.DataFrame({"terms": terms, "users": pd.Series(clusters.labels_).value_counts()})
     shares = pd.crosstab(rows["topic"], rows["system"], normalize="columns")
     shares = shares.reindex(columns=[CHAT, REFERENCE])
     return rows, topics.rename_axis("topic").join(shares.fillna(0.0)).sort_values("users", ascending=False)
 
 
-def name_clusters(weights: spmatrix, terms: np.ndarray, labels: np.ndarray) -> pd.Series:
-    """Of each cluster (index) the six terms whose mean TF-IDF most exceeds that of all texts, as one text.
+def name_clusters(counts: spmatrix, terms: np.ndarray, labels: np.ndarray) -> pd.Series:
+    """Of each cluster (index) up to six terms that are most surely more frequent in it than elsewhere.
 
-    ``weights`` has a row a text and a column for each of ``terms``, ``labels`` the cluster of each text.
+    Log-odds of each term in the cluster against all other texts, with its count in all texts as an
+    informative Dirichlet prior, in standard errors (Monroe et al. 2008, doi:10.1093/pan/mpn018), so that the
+    chance in rare terms does not count. ``counts`` has a row a text and a column for each of ``terms``.
     """
-    overall = np.asarray(weights.mean(axis=0)).ravel()
-    names = {}
+    total, names = np.asarray(counts.sum(axis=0), dtype=float).ravel(), {}
     for cluster in np.unique(labels):
-        excess = np.asarray(weights[labels == cluster].mean(axis=0)).ravel() - overall
-        names[int(cluster)] = ", ".join(terms[np.argsort(-excess)[:TERMS]])
+        inside = np.asarray(counts[labels == cluster].sum(axis=0), dtype=float).ravel()
+        z = compute_log_odds(inside, total - inside, prior=total)
+        names[int(cluster)] = ", ".join(terms[[i for i in np.argsort(-z)[:TERMS] if z[i] > 0]])
     return pd.Series(names, dtype=object)
+
+
+def compute_log_odds(inside: np.ndarray, outside: np.ndarray, *, prior: np.ndarray) -> np.ndarray:
+    """Standardised difference of each term's log-odds between two counts of all; above 0: more inside."""
+    one, other = inside + prior, outside + prior
+    odds = [np.log(side / (side.sum() - side)) for side in (one, other)]
+    return (odds[0] - odds[1]) / np.sqrt(1 / one + 1 / other)
 
 
 def find_nearest(words: spmatrix, n_chat: int) -> np.ndarray:

@@ -7,6 +7,7 @@ one for each dimension.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from importlib.resources import files
@@ -23,13 +24,23 @@ from realusersim_nb.errors import InputError, MissingFileError
 from realusersim_nb.files import read_lines, write_lines
 from realusersim_nb.profiles.persona import render_profile, tabulate_commands
 from realusersim_nb.profiles.verification import remove_examples
-from realusersim_nb.records import Case, Command, Conversation, Demographic, Dimension, JudgePrompt, Profile
+from realusersim_nb.records import (
+    Case,
+    Command,
+    Conversation,
+    Demographic,
+    Dimension,
+    JudgePrompt,
+    Profile,
+    ReleasedDomain,
+)
 from realusersim_nb.text import name_file, write_csv
 
 R = TypeVar("R")
 PROFILES = Path("profiles/consolidated_user_profiles.jsonl")
 CASES = Path("evaluation/test_sets")
 JUDGE_PROMPT = Path("evaluation/judge_prompt.txt")
+RELEASED_SETS = {"mixed_domain", *get_args(ReleasedDomain)}
 BLOCK = 1000  # profiles in memory while they are written as a table
 OURS = "realusersim_nb"  # the key of what the layout has no place for
 
@@ -173,28 +184,57 @@ def to_released_case(case: Case, profile: dict) -> dict:
 
 
 def read_cases(folder: str | Path) -> tuple[list[Case], list[Profile]]:
-    """Cases and their users' profiles of a folder in the released layout, or of one of its test sets."""
+    """Cases and their users' profiles of a folder in the released layout, or of one of its test sets.
+
+    Where the six released test sets are, they alone are read, a case a row, also if one conversation is in
+    two of them; a set all of whose cases are in another one (as ours of domains are) is left out. Ids that
+    are the same in several sets are told apart by the set's name.
+    """
     path = Path(folder)
     paths = sorted((path / CASES).glob("*.jsonl")) if path.is_dir() else [path]
-    expected = "a case with original_messages, problem_desc and user_profile"
-    pairs = [pair for file in paths for pair in parse_lines(file, parse_released_case, expected)]
-    return [case for case, _ in pairs], [profile for _, profile in pairs]
+    released = [file for file in paths if file.stem in RELEASED_SETS]
+    expected = "a case with original_messages, problem_desc or user_goal, and user_profile"
+    chosen = released if len(released) == len(RELEASED_SETS) else paths
+    sets = {file.stem: list(parse_lines(file, parse_released_case, expected)) for file in chosen}
+    kept = {name: pairs for name, pairs in sets.items() if not is_within_another(name, sets)}
+    times = Counter(case.case_id for pairs in kept.values() for case, _ in pairs)
+    cases, profiles = [], []
+    for name, pairs in kept.items():
+        for case, profile in pairs:
+            again = {"case_id": f"{name}/{case.case_id}"} if times[case.case_id] > 1 else {}
+            cases.append(case.model_copy(update=again))
+            profiles.append(profile)
+    return cases, profiles
+
+
+def is_within_another(name: str, sets: dict[str, list[tuple[Case, Profile]]]) -> bool:
+    """Whether all cases of a test set are, id by id and word by word, in one larger set."""
+    keys = {n: {(c.case_id, c.goal, str(c.original.messages)) for c, _ in pairs} for n, pairs in sets.items()}
+    return any(keys[name] < others for other, others in keys.items() if other != name)
 
 
 def parse_released_case(row: dict) -> tuple[Case, Profile]:
-    """The case in one line of a test set, without empty messages, and its user's profile."""
+    """The case in one line of a test set, without empty messages, and its user's profile.
+
+    Goal and context are in the fields of either spelling.
+    """
     case_id, user_id = str(row["test_id"]), row["user_ip"]
     messages = [{n: m[n] for n in ("role", "content")} for m in row["original_messages"] if m["content"]]
     case = Case(
         case_id=case_id,
         user_id=user_id,
-        goal=row["problem_desc"],
-        key_context=str(row["solution_conditions"]),
+        goal=read_either(row, "problem_desc", "user_goal"),
+        key_context=str(read_either(row, "solution_conditions", "key_context")),
         domain=row.get("domain") or "",
         task_type=row.get("task_type") or "",
         original=Conversation(conversation_id=case_id, user_id=user_id, messages=messages),
     )
     return case, parse_released_profile({"user_ip": user_id, **row["user_profile"]})
+
+
+def read_either(row: dict, name: str, other: str) -> object:
+    """The value of a field that has two names; KeyError without either."""
+    return row[name] if row.get(name) is not None else row[other]
 
 
 class ReleasedCases(NamedTuple):
@@ -212,7 +252,7 @@ def draw_released_cases(place: str, *, n_cases: int, seed: int) -> ReleasedCases
     safe = [remove_examples(p, c.original) for p, c in zip(profiles, rows, strict=True)]
     n_examples, n_safe = (tabulate_commands(group)["examples"].sum() for group in (profiles, safe))
     by_id = {p.user_id: p for p in profiles} | {c.case_id: p for c, p in zip(rows, safe, strict=True)}
-    cases = list({case.case_id: case for case in rows}.values())  # a test set of all may repeat the others'
+    cases = rows
     twice = len(cases) - len({str(case.original.messages) for case in cases})
     counts = (
         f"{len(cases)} released cases of {len({c.user_id for c in cases})} users, {twice} on a conversation"
@@ -229,12 +269,12 @@ def find_judge_prompt(place: str | None) -> JudgePrompt | None:
     if not path or not path.is_file():
         return None
     heading = re.compile(r"^[^\n\w]*(SYSTEM PROMPT|FORMATTING PROMPT)\b[^\n]*$", re.MULTILINE)
-    _, *pieces = heading.split(path.read_text(encoding="utf-8"))
-    texts = [text.strip().strip("=-#").strip() for text in pieces[1::2]]
-    sections = dict(zip(pieces[::2], texts, strict=True))
+    before, *pieces = heading.split(path.read_text(encoding="utf-8"))
+    texts = [text.strip().strip("=-#").strip() for text in (before, *pieces[1::2])]
+    sections = dict(zip(["SYSTEM PROMPT", *pieces[::2]], texts, strict=True))
     system, formatting = map(sections.get, ("SYSTEM PROMPT", "FORMATTING PROMPT"))
     if not (system and formatting):
-        seen = sorted(sections) or "none"
+        seen = list(pieces[::2]) or "none"
         raise InputError(f"{path}: expected the sections SYSTEM PROMPT and FORMATTING PROMPT, found {seen}.")
     return JudgePrompt(system=system, formatting=formatting)
 

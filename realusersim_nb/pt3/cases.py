@@ -11,12 +11,12 @@ from typing import Literal, get_args
 import pandas as pd
 from pydantic import BaseModel
 
-from realusersim_nb.corpus.splits import assign_others, group_by_user, hold_out
+from realusersim_nb.corpus.splits import assign_others, cut_conversation, group_by_user, hold_out
 from realusersim_nb.errors import InputError
 from realusersim_nb.llm.models import Models
 from realusersim_nb.profiles import extraction
 from realusersim_nb.prompts.fill import fill_prompt
-from realusersim_nb.records import CLOSE, Case, Conversation
+from realusersim_nb.records import CLOSE, Case, Conversation, ReleasedDomain
 from realusersim_nb.simulators.conditions import needs_demonstrations
 from realusersim_nb.simulators.demonstrations import add_demonstrations, keep_demonstrable
 from realusersim_nb.simulators.rollouts import roll_out_arms
@@ -25,8 +25,7 @@ from realusersim_nb.simulators.users import Simulator
 from realusersim_nb.style import typed_text
 from realusersim_nb.text import cut_at_word, measure_longest_copy, measure_overlap, name_file
 
-Released = Literal["business_finance", "ecommerce", "medical_health", "technology_it", "travel_hospitality"]
-CaseDomain = Literal[Released, "education_science", "writing_entertainment", "other"]
+CaseDomain = Literal[ReleasedDomain, "education_science", "writing_entertainment", "other"]
 """The five of the released test sets, and three of ours for the rest of what people chat about."""
 TaskType = Literal[
     "find information",
@@ -68,12 +67,6 @@ def tabulate_side_by_side(case: Case, transcripts: list[Conversation]) -> pd.Dat
     columns = {name: pd.Series(list_judged_messages(side), dtype=object) for name, side in sides.items()}
     table = pd.DataFrame(columns).fillna("").rename_axis("turn")
     return table.map(lambda text: " ".join(cut_at_word(text, 200).split()))
-
-
-def cut_conversation(conversation: Conversation, n: int) -> Conversation:
-    """A conversation up to its n-th user message: a fair comparison needs two that could be as long."""
-    ends = [i for i, m in enumerate(conversation.messages, 1) if m.role == "user"][n - 1 : n]
-    return conversation.model_copy(update={"messages": conversation.messages[: ends[0] if ends else None]})
 
 
 def cut_case(case: Case, n: int) -> Case:

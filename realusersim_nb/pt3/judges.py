@@ -5,20 +5,22 @@ call. Our prompts are ours; the released ones are used when given (``JudgePrompt
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import pandas as pd
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, create_model
 
+from realusersim_nb.corpus.splits import cut_conversation
 from realusersim_nb.errors import InputError
 from realusersim_nb.llm.errors import CallFailed, list_results
 from realusersim_nb.llm.models import Models
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.pt3 import authorship
-from realusersim_nb.pt3.cases import cut_conversation, list_judged_messages, render_judged_messages
+from realusersim_nb.pt3.cases import list_judged_messages, render_judged_messages
 from realusersim_nb.records import Case, Conversation, Judgement, JudgePrompt, Order
 
 DIMENSIONS = {
@@ -49,6 +51,43 @@ FINDINGS, MATCHES = dict.fromkeys(DIMENSIONS, Finding), dict.fromkeys(DIMENSIONS
 Analysis = create_model("Analysis", __doc__="The first call: one sentence a dimension.", **FINDINGS)
 Verdicts = create_model("Verdicts", __doc__="The second call: true is a match.", **MATCHES)
 Judged = create_model("Judged", __doc__="Both in one call.", **dict.fromkeys(DIMENSIONS, Verdict))
+
+
+RELEASED_KEYS = {
+    "D1": "Persona_Affective_Traits_Match",
+    "D2": "Linguistic_Style_Mechanics_Match",
+    "D3": "Technical_Competency_Knowledge_Match",
+    "D4": "Interaction_Data_Flow_Match",
+    "D5": "Pacing_Action_Sequencing_Match",
+}
+"""The keys of the released formatter's answer, each ``{"is_matched": true}`` or false."""
+
+
+class ReleasedVerdict(BaseModel):
+    """One dimension in the released form."""
+
+    is_matched: StrictBool
+
+
+def accept_boolean(value: object) -> object:
+    """A verdict in the released form, or None for anything else: it is then unscored, and no "no match"."""
+    verdict = value.get("is_matched") if isinstance(value, dict) else None
+    return value if isinstance(verdict, bool) else None
+
+
+Lenient = Annotated[ReleasedVerdict | None, BeforeValidator(accept_boolean)]
+ReleasedVerdicts = create_model(
+    "ReleasedVerdicts",
+    __config__=ConfigDict(json_schema_extra={"required": list(RELEASED_KEYS.values())}),
+    **dict.fromkeys(RELEASED_KEYS.values(), (Lenient, None)),
+)
+
+
+def read_released(answers: dict[str, dict | None]) -> dict:
+    """``verdicts`` of the keys that hold a boolean, and the ``error`` where none does."""
+    by_dimension = {d: answers[key] for d, key in RELEASED_KEYS.items()}
+    verdicts = {d: answer["is_matched"] for d, answer in by_dimension.items() if answer}
+    return {"verdicts": verdicts or None, "error": None if verdicts else "none of the five keys is a boolean"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +137,10 @@ async def judge_transcript(
             findings = {d: answer["finding"] for d, answer in answers.items()}
             return make_judgement(about, findings, {d: answer["match"] for d, answer in answers.items()})
         if released:
-            analysis = await models.ask(model, request, max_tokens=1500, **sampling)
-            about["replies"].append(models.last_exchange[1])
-            request = make_chat(released.formatting, analysis)
-            return Judgement(**about, analysis=analysis, verdicts=await ask(request, Verdicts, 80))
+            analysis = await models.ask(model, request, max_tokens=4096, **sampling)
+            about |= {"analysis": analysis, "replies": [models.last_exchange[1]]}
+            answers = await ask(make_chat(released.formatting, analysis), ReleasedVerdicts, 1024)
+            return Judgement(**about, **read_released(answers))
         findings = await ask(request, Analysis, 600)
         request = fill_prompt("judge_verdicts", analysis=join_findings(findings))
         return make_judgement(about, findings, await ask(request, Verdicts, 80))
@@ -130,11 +169,13 @@ def find_unscored_reason(transcript: Conversation) -> str | None:
 
 
 def make_judge_request(case: Case, transcript: Conversation, settings: JudgeSettings) -> str | list[dict]:
-    """The first call: our prompt, or the released one as system message with both lists as they are."""
-    a, b = map(render_judged_messages, sort_sides(case, transcript, settings.order))
+    """The first call: our prompt, or the released one as system message, with both lists as indented JSON."""
+    sides = sort_sides(case, transcript, settings.order)
     if settings.prompt is None:
+        a, b = map(render_judged_messages, sides)
         return fill_prompt("judge_analysis", reference=a, candidate=b)
-    return make_chat(settings.prompt.system, f"Conversation A:\n{a}\n\nConversation B:\n{b}")
+    lists = [json.dumps(list_judged_messages(side), indent=2, ensure_ascii=False) for side in sides]
+    return make_chat(settings.prompt.system, "\n\n".join(f"USER{n}:\n{t}" for n, t in enumerate(lists, 1)))
 
 
 def make_chat(system: str, user: str) -> list[dict]:

@@ -41,7 +41,7 @@ def show_messages(profile: Profile, *, like: Profile | None = None, more: Person
         raise InputError(f"user {profile.user_id!r} has no demonstrations: {advice}.")
     before = more or Persona()
     lines = [*before.instructions, *fill_prompt("persona_demonstrations").split("\n")]
-    return Persona(instructions=lines, examples=before.examples, demonstrations=shown)
+    return Persona(facts=before.facts, instructions=lines, examples=before.examples, demonstrations=shown)
 
 
 Arm = Callable[[Profile, Profile], Persona]
@@ -58,7 +58,9 @@ ARMS: dict[str, Arm] = {
     "placebo": lambda profile, other: write_placebo(profile),
     "directive": use_prompt("persona_directive"),
     **{trait: use_prompt(f"directive_{trait}") for trait in TRAIT_DIRECTIVES},
-    "task_only": use_prompt("persona_task_only"),
+    "task_only": lambda profile, other: Persona(
+        instructions=fill_prompt("persona_task_only").split("\n"), framed=False
+    ),
 }
 """The persona of each arm, from the user's profile and somebody else's; in the order of figures."""
 PROMPT = "prompt:"  # before the path of a simulator prompt of the reader's own, which makes an arm

@@ -15,7 +15,8 @@ from realusersim_nb.text import mark_repeats, measure_longest_copy
 
 ENDS = ["close", "max_turns", "error"]
 DRAWS = 3  # of a message at most, while each has a role break (ours)
-REPLY_WORDS = 40  # of the assistant (ours; the paper does not state it)
+REPLY_WORDS = 40  # of the assistant, where a small model reads it (ours)
+ASSISTANT_TOKENS = 2048  # of the assistant, in the paper's format
 
 
 async def roll_out(
@@ -73,10 +74,12 @@ async def write_in_role(
 
 
 async def reply_as_assistant(simulator: Simulator, messages: list[Message]) -> Message:
-    """The assistant's reply to a conversation."""
-    system = {"role": "system", "content": fill_prompt("assistant", words=str(REPLY_WORDS))}
-    prompt = [system, *({"role": m.role, "content": m.content} for m in messages)]
-    sampling = {"max_tokens": 2 * REPLY_WORDS, "seed": simulator.seed}
+    """The assistant's reply to a conversation: a short one, but as the model will in the paper's format."""
+    prompt = [{"role": m.role, "content": m.content} for m in messages]
+    sampling = {"max_tokens": ASSISTANT_TOKENS, "seed": simulator.seed}
+    if simulator.turn_format == "transcript":
+        system = {"role": "system", "content": fill_prompt("assistant", words=str(REPLY_WORDS))}
+        prompt, sampling["max_tokens"] = [system, *prompt], 2 * REPLY_WORDS
     text = await simulator.models.ask(simulator.assistant or simulator.model, prompt, **sampling)
     return Message(role="assistant", content=text)
 

@@ -15,6 +15,21 @@ from realusersim_nb.text import cut_at_word
 TurnFormat = Literal["transcript", "roles"]
 SPEAKERS = {"user": "User", "assistant": "Assistant"}
 SWAPPED = {"user": "assistant", "assistant": "user"}
+ROLE_TOKENS = 1024  # of a message in the format of the paper
+PRIMER = "Write the first message that this user sends."
+UNSTATED = "Not stated: once all that is wanted was given."
+NOBODY = "Nothing is known of who this person is."
+NOT_KNOWN = {"", "null", "none", "unknown"}
+DEMOGRAPHICS = {
+    "age range": ["age", "age range"],
+    "gender": ["gender"],
+    "occupation": ["occupation"],
+    "education": ["education"],
+    "location/nationality": ["location", "nationality"],
+    "income level": ["income", "income level"],
+    "marital status": ["marital status"],
+}
+"""The demographics of the released prompt, in its order, by their names in profiles."""
 SHOWN_CHARS = 200  # of the assistant's last reply, which the next message sees
 TEMPLATE_FIELDS = re.compile(r"\{(goal|profile|examples)\}")
 
@@ -33,7 +48,8 @@ class Simulator:
     ``transcript``: what the user wants next is decided first, and is then put into the person's words as one
     turn of a chat, after demonstrations, else three fixed turns; small models need this, since
     with swapped roles they answer as the assistant. ``roles``: the paper's format, the conversation with
-    swapped chat roles, ``/close`` written by the simulator itself. ``assistant`` (None: the same model)
+    swapped chat roles, a prompt of the structure that its data card fixes, its token limits (1,024, and 2,048
+    of the assistant), ``/close`` written by the simulator itself. ``assistant`` (None: the same model)
     replies in rollouts, which have at most ``max_user_messages``: the paper's 5, an opening and answers to at
     most 4 replies. ``draw`` numbers draws of a message: in ``transcript`` the first is the likeliest one.
     """
@@ -55,7 +71,8 @@ class Simulator:
         """
         if self.turn_format == "roles" or persona.template:
             prompt = make_role_prompt(persona, goal, context, messages)
-            return await self.models.ask(self.model, prompt, seed=self.seed + 1_000_000 * self.draw)
+            sampling = {"max_tokens": ROLE_TOKENS, "seed": self.seed + 1_000_000 * self.draw}
+            return await self.models.ask(self.model, prompt, **sampling)
         wanted = await self._choose_step(goal, context, messages, steps)
         if wanted is None:
             return CLOSE
@@ -88,15 +105,28 @@ class Simulator:
 
 
 def make_role_prompt(persona: Persona, goal: str, context: str, messages: list[Message]) -> list[dict]:
-    """The conversation with swapped roles, after our prompt or the persona's own template."""
+    """The conversation with swapped roles, after our prompt or the persona's own template, and a primer."""
     if persona.template:
         system = fill_template(persona, f"{goal}\n{context}".strip())
     else:
-        about = {"goal": goal, "context": context or "nothing else"}
-        system = fill_prompt("user_roles", persona=persona.render(), **about)
+        manner = fill_prompt("user_roles_manner") if persona.framed else ""
+        about = {"manner": manner, "person": describe_person(persona) if persona.framed else ""}
+        system = fill_prompt("user_roles", **about, goal=goal, context=context or UNSTATED).strip()
     swapped = [{"role": SWAPPED[m.role], "content": m.content} for m in messages]
-    greeting = {"role": "user", "content": "Hello! How can I help you?"}  # many models want one first
-    return [{"role": "system", "content": system}, greeting, *swapped]
+    return [{"role": "system", "content": system}, {"role": "user", "content": PRIMER}, *swapped]
+
+
+def describe_person(persona: Persona) -> str:
+    """Who the person is, as a list, and how the person writes: the commands as they are."""
+    facts = {name.lower().replace("_", " "): value for name, value in persona.facts.items()}
+    known = {name: v for name, v in facts.items() if str(v).strip().lower() not in NOT_KNOWN}
+    lines = []
+    for label, names in DEMOGRAPHICS.items():
+        if values := [known[name] for name in names if name in known]:
+            lines.append(f"- {label}: {' / '.join(values)}")
+    about = set(map(": ".join, persona.facts.items()))
+    manner = "\n".join(line for line in persona.render().split("\n") if line not in about)
+    return f"Who this person is:\n{chr(10).join(lines) or NOBODY}\n\nHow this person writes:\n{manner}\n"
 
 
 def fill_template(persona: Persona, goal: str) -> str:

@@ -6,6 +6,7 @@ from collections import deque
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import make_conversation, with_models
@@ -282,15 +283,15 @@ def test_trace_shows_what_proves_the_finding_and_escapes_all_text():
 # --- directives --------------------------------------------------------------------------------
 
 
-def make_people(n, opens, later):
-    """Conversations of n users each: what a shouting user opens with and says later; and the others."""
-    texts = {"loud": (opens, later), "calm": ("tell me about dogs", "and cats")}
-    return [
-        make_conversation(opening, *[follow] * 3, user=f"{kind}{i}")
-        for kind, share in (("loud", 1), ("calm", 9))
-        for i in range(n * share)
-        for opening, follow in [texts[kind]]
+def make_people(n, loud, calm="tell me about dogs"):
+    """The halves of users of seven messages each: one in ten always writes as the loud do."""
+    texts = {"loud": (loud, 1), "calm": (calm, 9)}
+    talks = [
+        make_conversation(*[text] * 7, user=f"{kind}{i}")
+        for kind, (text, times) in texts.items()
+        for i in range(n * times)
     ]
+    return directives.split_traits(talks)
 
 
 def make_openings(texts, simulator="m"):
@@ -303,28 +304,44 @@ def make_openings(texts, simulator="m"):
 
 
 def test_a_directive_followed_as_people_do_is_one_and_a_caricature_is_more():
-    people = directives.measure_real_traits(
-        make_people(30, "give me that list of all the dogs!", "this is ridiculous!")
-    )
-    angry = people.loc["angry"]
+    people = make_people(30, "give me that list of all the dogs!")
+    angry = directives.measure_real_traits(people).loc["angry"]
     assert (angry["population"], angry["group"], angry["n_group"]) == (pytest.approx(0.1), 1, 30)
     assert angry["reach"] == pytest.approx(0.9) and angry["reach_low"] > 0.5
     all_angry = make_openings({"task_only": ["calm words"] * 10, "angry": ["now!"] * 10})
-    assert directives.measure_amplification(all_angry, people).loc[0, "amplification"] == pytest.approx(
-        1 / 0.9
-    )
-    people.loc["angry", "reach"] = 0.1
-    assert directives.measure_amplification(all_angry, people).loc[0, "amplification"] == pytest.approx(10)
+    row = directives.measure_amplification(all_angry, people).loc[0]
+    assert row["amplification"] == pytest.approx(1 / 0.9)
+    assert row["ci_low"] < 1 / 0.9 < row["ci_high"]  # of the real users, since all tasks are alike
 
 
-def test_people_who_do_not_open_otherwise_give_no_unit():
-    people = directives.measure_real_traits(make_people(30, "tell me about dogs", "this is ridiculous!"))
+def test_ratio_is_resampled_whole():
+    """Of moved and reach with known spreads: wider than by tasks alone, as the formula of a ratio says."""
+    rng = np.random.default_rng(0)
+    moved, reach = rng.normal(2, 1, 100), rng.normal(1, 0.1, 4000)
+    low, high = directives.resample_ratio(moved, reach, seed=0)
+    by_tasks = directives.resample_ratio(moved, np.ones(4000), seed=0)
+    expected = 2 * 1.96 * 2 * np.hypot(0.1 / 2, 0.1)  # relative errors of both, of a ratio of 2
+    assert high - low == pytest.approx(expected, rel=0.15) and high - low > 1.8 * (by_tasks[1] - by_tasks[0])
+
+
+def test_reach_is_measured_on_the_half_that_chose_nobody():
+    """Where messages differ by chance alone nobody has a trait: no reach, and no ratio."""
+    rng = np.random.default_rng(1)
+    talks = [make_conversation(*rng.choice(["now!", "tell me"], 8), user=f"u{i}") for i in range(300)]
+    halves = directives.split_traits(talks)
+    real = directives.measure_real_traits(halves).loc["angry"]
+    assert abs(real["reach"]) < 0.1 and real["reach_low"] < 0
+    angry = halves[halves["directive"] == "angry"]
+    chosen = angry["chosen_by"].to_numpy()
+    assert (
+        directives.measure_reach(chosen, chosen) > 0.2
+    )  # what choosing by the same half would have made of it
     tried = make_openings({"task_only": ["calm words"] * 5, "angry": ["now!"] * 5})
-    assert pd.isna(directives.measure_amplification(tried, people).loc[0, "amplification"])
+    assert pd.isna(directives.measure_amplification(tried, halves).loc[0, "amplification"])
 
 
 def test_spread_between_simulators_is_of_the_directive_and_of_the_profile():
-    people = directives.measure_real_traits(make_people(30, "give me that list!", "this is ridiculous!"))
+    people = directives.measure_real_traits(make_people(30, "give me that list!"))
     calm, loud = ["calm words"] * 4, ["now!"] * 4
     both = pd.concat(
         [
@@ -350,7 +367,8 @@ def test_where_only_reference_arms_were_run_every_table_is_empty_and_none_fails(
     ]
     table = scores.tabulate_runs(runs).assign(user_error=None, mechanism=None)
     traced = disclosure.trace_slots(runs, tasks)
-    people = directives.measure_real_traits(make_people(3, "give me that!", "this is ridiculous!"))
+    halves = make_people(3, "give me that!")
+    people = directives.measure_real_traits(halves)
     openings = directives.measure_openings([])
     made = [
         scores.describe_arms(runs),
@@ -360,7 +378,7 @@ def test_where_only_reference_arms_were_run_every_table_is_empty_and_none_fails(
         traced,
         disclosure.accumulate_disclosure(traced),
         openings,
-        directives.measure_amplification(openings, people),
+        directives.measure_amplification(openings, halves),
         directives.measure_simulator_spread(openings, people),
     ]
     assert all(result.empty for result in made)

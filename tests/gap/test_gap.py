@@ -10,7 +10,7 @@ import pytest
 from conftest import make_conversation, with_models
 
 from realusersim_nb.corpus import loading
-from realusersim_nb.gap import ablations, divergence, embeddings, facets, metrics
+from realusersim_nb.gap import ablations, calibration, divergence, embeddings, facets, metrics, mixtures
 from realusersim_nb.gap.behaviours import compare_all_behaviours, compare_behaviours, name_terms
 from realusersim_nb.gap.odd_one_out import (
     Answer,
@@ -23,29 +23,58 @@ from realusersim_nb.gap.odd_one_out import (
     tabulate_answers,
 )
 from realusersim_nb.llm.endpoints import EndpointError
+from realusersim_nb.style import ngrams
 from realusersim_nb.widgets.behaviours import browse_behaviours, find_odd_ones
 
 
 def test_divergences_of_a_hand_computed_example():
+    """Shares 5/8, 3/8, 0 and 1/8, 3/8, 4/8; with alpha = 1/3 they are 23, 17, 8 and 11, 17, 20 of 48."""
     real, simulated = np.array([5, 3, 0]), np.array([1, 3, 4])  # conversations in three clusters
-    p, q = (real + 1 / 3) / 9, (simulated + 1 / 3) / 9  # 16, 10, 1 and 4, 10, 13 of 27
-    divergences = divergence.compute_divergences(divergence.smooth(real), divergence.smooth(simulated))
-    assert divergences["kl_forward"] == pytest.approx((p * np.log(p / q)).sum())
-    assert divergences["kl_backward"] == pytest.approx((q * np.log(q / p)).sum())
-    m = (p + q) / 2
-    assert divergences["js"] == pytest.approx(((p * np.log(p / m)).sum() + (q * np.log(q / m)).sum()) / 2)
-    assert (divergences["kl_forward"], divergences["js"]) == (
-        pytest.approx(0.7265, abs=1e-4),
-        pytest.approx(0.1844, abs=1e-4),
+    divergences = divergence.compute_divergences(real, simulated)
+    p, q = np.array([23, 17, 8]) / 48, np.array([11, 17, 20]) / 48
+    assert (
+        divergences["kl_forward"]
+        == pytest.approx((p * np.log(p / q)).sum())
+        == pytest.approx(0.2007, abs=1e-4)
     )
+    assert (
+        divergences["kl_backward"]
+        == pytest.approx((q * np.log(q / p)).sum())
+        == pytest.approx(0.2128, abs=1e-4)
+    )
+    js = (5 * np.log(5 / 3) + 1 * np.log(1 / 3) + 4 * np.log(4 / 2)) / 8 / 2  # the middle is 3, 3, 2 of 8
+    assert divergences["js"] == pytest.approx(js)
 
 
-def test_identical_samples_have_zero_gap_and_disjoint_ones_ln_2():
+def test_identical_samples_have_zero_gap():
     counts = np.repeat([2000, 0], 5)
-    assert divergence.compute_divergences(divergence.smooth(counts), divergence.smooth(counts))["js"] == 0
-    assert divergence.compute_divergences(divergence.smooth(counts), divergence.smooth(counts[::-1]))[
-        "js"
-    ] == pytest.approx(np.log(2), abs=0.01)
+    assert set(divergence.compute_divergences(counts, counts).values()) == {0.0}
+
+
+def test_disjoint_samples_have_the_divergences_of_the_published_formula():
+    """At k = 500: point masses 3.108 both ways and ln 2; uniform halves 0.549, whatever the counts."""
+    one, halves = np.eye(500) * 70, np.repeat(np.eye(2) * 3, 250, axis=1)
+    for pair, kl in ((one[:2], 3.108), (halves, 0.549)):
+        for divergences in (divergence.compute_divergences(*pair), divergence.compute_divergences(*pair * 9)):
+            assert divergences["js"] == pytest.approx(np.log(2))
+            assert divergences["kl_forward"] == pytest.approx(kl, abs=5e-4)
+            assert divergences["kl_backward"] == pytest.approx(kl, abs=5e-4)
+
+
+def test_real_users_are_clustered_with_one_system_at_a_time():
+    """Two real behaviours; a system with a third takes a cluster only in its own pair."""
+    middles = {"real": [0, 1], "a": [0, 1], "b": [0, 2]}
+    rows = [(name, f"{name}{i}", m) for name, ms in middles.items() for i in range(20) for m in [ms[i % 2]]]
+    table = pd.DataFrame(rows, columns=["system", "conversation_id", "m"]).set_index(
+        ["system", "conversation_id"]
+    )
+    points = np.eye(3)[table["m"]] + np.random.default_rng(0).normal(0, 0.01, (60, 3))
+    pairs = divergence.cluster_pairs(points, table.index, k=3, seed=0)
+    assert list(pairs) == ["a", "b"] and set(pairs["a"].index.unique("system")) == {"real", "a"}
+    counted = divergence.count_clusters(pairs, k=3)
+    assert sorted(counted.loc["b"].to_numpy().tolist()) == [[0, 10], [10, 0], [10, 10]]
+    alone = divergence.cluster_pairs(points[:40], table.index[:40], k=3, seed=0)
+    assert alone["a"].equals(pairs["a"])
 
 
 def make_labels(systems):
@@ -63,16 +92,22 @@ def make_labels(systems):
     return table["label"], users
 
 
+def pair_up(labels):
+    """The labels of real users and each system, as if they had been clustered in pairs."""
+    systems = labels.index.unique("system").drop("real")
+    return {name: labels[labels.index.isin(["real", name], level="system")] for name in systems}
+
+
 def test_gap_has_an_interval_a_floor_and_both_sides_of_the_divergence():
     labels, users = make_labels({"real": [300] * 4, "alike": [75] * 4, "half": [150, 150, 0, 0]})
-    gaps = divergence.measure_gap(labels, users, k=4, seed=0)
+    gaps = divergence.measure_gap(pair_up(labels), users, k=4, seed=0)
     assert gaps.loc["alike", "js"] <= gaps.loc["alike", "floor_high"] < gaps.loc["half", "ci_low"]
     assert gaps.loc["half", "ci_low"] < gaps.loc["half", "js"] < gaps.loc["half", "ci_high"]
-    assert gaps.loc["half", "kl_forward"] > 2 * gaps.loc["half", "kl_backward"]  # real behaviour is missed
+    p, q = np.full(4, 1 / 4), np.array([3, 3, 1, 1]) / 8  # smoothed by alpha = 1/4
+    assert gaps.loc["half", "kl_forward"] == pytest.approx((p * np.log(p / q)).sum())
     assert gaps.loc["real_floor", "n"] == 300
-    as_many = divergence.measure_gap(*make_labels({"real": [75] * 4, "alike": [75] * 4}), k=4, seed=0).loc[
-        "alike"
-    ]
+    labels_alike, users_alike = make_labels({"real": [75] * 4, "alike": [75] * 4})
+    as_many = divergence.measure_gap(pair_up(labels_alike), users_alike, k=4, seed=0).loc["alike"]
     assert as_many["js"] <= as_many["floor_high"] and as_many["floor"] == pytest.approx(
         gaps.loc["alike", "floor"], rel=1
     )
@@ -92,23 +127,23 @@ def test_mixing_two_halves_of_the_real_population_comes_down_to_the_floor():
     labels, users = make_labels(
         {"real": [400] * 4, "left": [200, 200, 0, 0], "right": [0, 0, 200, 200], "odd": [50] * 4}
     )
-    mixtures = divergence.measure_mixtures(labels, users, k=4, seed=0).set_index("systems")
-    pair = mixtures.loc["left + right"]
+    mixed = mixtures.measure_mixtures(labels, users, k=4, seed=0).set_index("systems")
+    pair = mixed.loc["left + right"]
     assert pair["weights"] == "0.50 + 0.50" or abs(float(pair["weights"][:4]) - 0.5) < 0.05
     assert (
         pair["js"]
-        < divergence.measure_gap(labels, users, k=4, seed=0).loc["left", "floor_high"]
+        < divergence.measure_gap(pair_up(labels), users, k=4, seed=0).loc["left", "floor_high"]
         < pair["best_alone"]
     )
-    assert mixtures.index[0] in ("left + right", "left + odd", "right + odd", "left + right + odd")
+    assert mixed.index[0] in ("left + right", "left + odd", "right + odd", "left + right + odd")
 
 
 def measure_all(labels, users, *, seed):
     """What is measured of systems with a seed; the point of a conversation depends on its id alone."""
     points = np.array([np.random.default_rng(list(name.encode())).normal(size=2) for _, name in labels.index])
     return {
-        "gap": divergence.measure_gap(labels, users, k=3, seed=seed),
-        "mixtures": divergence.measure_mixtures(labels, users, k=3, seed=seed).set_index("systems"),
+        "gap": divergence.measure_gap(pair_up(labels), users, k=3, seed=seed),
+        "mixtures": mixtures.measure_mixtures(labels, users, k=3, seed=seed).set_index("systems"),
         "probe": metrics.measure_probe(points, users, seed=seed),
         "coverage": metrics.measure_coverage(points, users, seed=seed),
     }
@@ -150,11 +185,11 @@ def test_a_person_is_in_one_half_of_a_mixture_in_all_systems():
     index = pd.MultiIndex.from_product([systems, people], names=["system", "conversation_id"])
     users = pd.Series(index.get_level_values("conversation_id"), index)
     labels = pd.Series(np.tile(np.random.default_rng(0).permutation(40), 3) % 4, index)
-    halves = divergence.split_shares(labels, users, k=4, seed=3)
+    halves = mixtures.split_shares(labels, users, k=4, seed=3)
     for half in halves:
         assert (half["real"] == half["a"]).all() and (half["real"] == half["b"]).all()
     assert (halves[0]["real"] != halves[1]["real"]).any()
-    assert divergence.measure_mixtures(labels, users, k=4, seed=3)["js"].max() == pytest.approx(0, abs=1e-9)
+    assert mixtures.measure_mixtures(labels, users, k=4, seed=3)["js"].max() == pytest.approx(0, abs=1e-9)
 
 
 def population(n, text, user):
@@ -173,9 +208,10 @@ SYSTEMS = {
 def test_a_system_unlike_real_users_lies_above_the_floor_and_a_like_one_within(writer):
     listed = facets.list_systems(SYSTEMS, first=5)
     described = asyncio.run(facets.make_facets(writer, listed, models=None))
-    points = embeddings.reduce_dimensions(embeddings.embed_by_lsa(facets.join_facets(described)))
-    labels = pd.Series(divergence.cluster_embeddings(points, k=10, seed=0), described.index)
-    gaps = divergence.measure_gap(labels, described["user_id"], k=10, seed=0)
+    embedded = embeddings.embed_by_lsa(facets.join_facets(described))
+    points = embeddings.reduce_dimensions(embedded)
+    pairs = divergence.cluster_pairs(embedded, described.index, k=10, seed=0)
+    gaps = divergence.measure_gap(pairs, described["user_id"], k=10, seed=0)
     assert gaps.loc["alike", "js"] <= gaps.loc["alike", "floor_high"] or writer == "raw"
     assert gaps.loc["unlike", "js"] > 5 * gaps.loc["unlike", "floor_high"]
     probed = metrics.measure_probe(points, described["user_id"])
@@ -196,24 +232,59 @@ def test_terms_of_a_cluster_say_what_sets_it_apart():
     assert terms[0].startswith("b") and terms[1].startswith("c")
 
 
-def test_model_writes_six_facets_and_a_reading_that_fails_is_a_row(endpoint):
-    whole = dict.fromkeys(facets.ConversationFacets.model_fields, "a description of it")
-    acts = {
-        "messages": [{"damsl": "open question", "sgd": "request"}, {"damsl": "thanking", "sgd": "thank you"}]
-    }
-    replies = iter([whole, acts])
-    endpoint(lambda r: json.dumps(next(replies, "broken")))
-    listed = facets.list_systems(
-        {"real": population(1, CASUAL, "a"), "other": population(1, FORMAL, "b")}, first=2
-    )
+def test_a_term_that_is_rare_everywhere_does_not_come_first_in_a_name():
+    """``odd`` is in one cluster alone but seen once; ``often`` is seen in both, five times as often in one."""
+    texts = ["often common"] * 20 + ["odd common"] + ["common"] * 17 + ["often common"] * 4
+    terms = name_terms(texts, np.repeat([0, 1], 21))
+    assert terms[0].split(", ")[0] == "often" and terms[1].split(", ")[0] == "common"
+
+
+FACETS = {"UserFacets": ["requests", "context", "communication_style"], "ResponseFacets": ["responses"]}
+
+
+def answer_facets(request):
+    """A model that describes everything, but breaks at a message that says so."""
+    prompt, form = request["messages"][0]["content"], request["response_format"]["json_schema"]["name"]
+    if "BREAK" in prompt.split("The person's message:")[-1]:
+        return "broken"
+    if form == "UtteranceActs":
+        thanks = "thanks" in prompt.split("The person's message:")[1]
+        acts = ("thanking", "thank you") if thanks else ("open question", "request")
+        return json.dumps(dict(zip(("damsl", "sgd"), acts, strict=True)))
+    return json.dumps(dict.fromkeys(FACETS[form], "- points on it"))
+
+
+def test_model_sees_for_each_facet_what_the_paper_shows_it_and_a_missing_one_is_counted_and_left_out(
+    endpoint,
+):
+    mock = endpoint(answer_facets)
+    talks = [make_conversation("what is it", "thanks", "and more", user="a")]
+    systems = {"real": [*talks, make_conversation("BREAK", user="c")], "other": population(1, FORMAL, "b")}
+    listed = facets.list_systems(systems, first=2, writer="m")
     described = with_models(lambda m: facets.describe_with_model(m, "m", listed), max_concurrency=1)
     assert list(described.columns) == ["user_id", *facets.SIX, "error"]
     assert described.iloc[0][["damsl", "sgd"]].tolist() == ["open-question thanking", "request thank-you"]
+    prompts = [r["messages"][0]["content"] for r in mock.requests[:4]]
+    alone, responses, first, second = prompts
     assert (
-        described.iloc[0]["error"] is None
-        and "CallFailed" not in described.iloc[1]["error"]
-        and described.iloc[1]["requests"] == ""
+        "1. what is it\n2. thanks" in alone and "ok" not in alone.split("in order;")[1].split("They are")[0]
     )
+    assert "User: what is it\nAssistant: ok\nUser: thanks" in responses and "and more" not in "".join(prompts)
+    assert "Before this message:\n(nothing)" in first and "Assistant: ok" in second
+    assert all(r["temperature"] == 0.7 for r in mock.requests)
+    assert described.iloc[1]["error"] and described.iloc[1]["requests"] == ""
+    kept = facets.drop_failed(described)
+    assert len(kept) == 2 and facets.join_facets(kept)[0].startswith(
+        "requests:\n- points on it\nresponses:\n"
+    )
+    assert len(facets.drop_failed(pd.concat([kept, kept.iloc[[0]].assign(context="")]))) == 2
+
+
+def test_embeddings_are_cut_to_1024_dimensions_before_they_are_scaled():
+    rng = np.random.default_rng(0)
+    kept = rng.normal(size=(30, 1024)).astype(np.float32)
+    long = np.hstack([kept, 100 * rng.normal(size=(30, 200)).astype(np.float32)])
+    assert np.allclose(embeddings.reduce_dimensions(long), embeddings.reduce_dimensions(kept))
 
 
 def cluster_texts(systems, k):
@@ -271,6 +342,56 @@ def test_scores_beside_the_gap_have_known_ends():
     )
     probed = metrics.measure_probe(embedded, described["user_id"])
     assert probed.loc["unlike", "p_human"] < 0.2 < 0.8 < probed.loc["unlike", "p_human_real"]
+
+
+def test_mauve_and_frontier_integral_have_known_ends():
+    one, other = np.array([4, 6, 0, 0]), np.array([0, 0, 9, 1])
+    assert metrics.compute_frontier(one, 3 * one) == {
+        "mauve": pytest.approx(1),
+        "frontier_integral": pytest.approx(0),
+    }
+    disjoint = metrics.compute_frontier(
+        one, other
+    )  # the curve is w^5 over (1 - w)^5, which has an area of 1/252
+    assert disjoint == {"mauve": pytest.approx(1 / 252, abs=5e-4), "frontier_integral": pytest.approx(1)}
+    half = metrics.compute_frontier(np.array([1, 0]), np.array([1, 1]))  # 1 - 1/2 ln 2 / (1/2)
+    assert half["frontier_integral"] == pytest.approx(1 - np.log(2))
+    counted = divergence.count_clusters(
+        pair_up(make_labels({"real": [5, 5], "a": [5, 5], "b": [0, 9]})[0]), k=2
+    )
+    table = metrics.measure_frontier(counted)
+    assert table.index.tolist() == ["a", "b"] and table["mauve"].tolist() == sorted(table["mauve"])[::-1]
+    assert table.loc["a", "mauve"] == pytest.approx(1)
+
+
+def test_probe_on_masked_ngrams_knows_the_manner_and_not_the_subject(monkeypatch):
+    """All write the same words; one system puts capitals and stops in, the other only talks of other things."""
+    monkeypatch.setattr(ngrams, "COMMON", 5)  # of this small corpus: so, what, is, a, then
+    texts = {"real": "so what is a {} then", "tidy": "So what is a {} then.", "alike": "so what is a {} then"}
+    nouns = {"real": "dog", "tidy": "dog", "alike": "car"}
+    systems = {
+        name: [
+            make_conversation(text.format(f"{nouns[name]}{'x' * (i % 7)}"), user=f"{name}{i}")
+            for i in range(30)
+        ]
+        for name, text in texts.items()
+    }
+    listed = facets.list_systems(systems, first=3)
+    probed = metrics.measure_ngram_probe(listed, seed=0)
+    assert probed.loc["tidy", "accuracy"] > 0.95 and probed.loc["alike", "accuracy"] < 0.7
+
+
+def test_the_more_is_tidied_the_wider_the_gap_and_nothing_tidied_is_within_the_floor():
+    texts = [["how do i sort this", "ok thanks"], ["what is it", "no, again"], ["Explain this.", "and why"]]
+    people = [make_conversation(*texts[i % 3], user=f"u{i}") for i in range(240)]
+    table = calibration.calibrate_gap(people, k=10, first=5, seed=0, shares=(0, 0.5, 1))
+    js = table["js"]
+    assert js[0] <= table["floor_high"][0] < js[0.5] < js[1]
+    assert table["accuracy"][0] < 0.6 < table["accuracy"][1] and table["n"].eq(120).all()
+    assert calibration.tidy("how do i sort this") == "How do I sort this."
+    assert calibration.tidy("Why?") == "Why?" and calibration.tidy("see ```x``` ") == "See ```x``` "
+    nearest = calibration.place_gap(table, (js[0.5] + js[1]) / 2)
+    assert nearest == pytest.approx(0.75)
 
 
 def test_systems_keep_their_order_whatever_is_varied():

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from realusersim_nb import plots, profiles
+from realusersim_nb import plots, profiles, pt3
 from realusersim_nb.records import Profile
 
 
@@ -18,3 +18,48 @@ def test_power_of_judges_has_a_line_a_reader_and_a_dashed_one():
     power = power.assign(ci_low=power["auc"] - 0.1, ci_high=power["auc"] + 0.1, auc_topic=power["auc"] - 0.05)
     axes = plots.plot_power(power)
     assert len(axes.lines) == 5 and "120 users" in axes.get_title(loc="center")
+
+
+def list_marks(axes):
+    """What the hollow diamonds of a figure stand at, by row."""
+    marks = [
+        line for line in axes.lines if line.get_marker() == "D" and line.get_markerfacecolor() == "white"
+    ]
+    return {round(line.get_ydata()[0]): [float(x) for x in line.get_xdata()] for line in marks}
+
+
+def test_published_figures_stand_beside_ours_and_say_that_the_scale_is_another():
+    columns = {"ci_low": 0.1, "ci_high": 0.9, "n_cases": 4.0, "n": 4.0, "n_pairs": 4}
+    rates = pd.DataFrame({"arm": ["profile", "task_only"], "rate": 0.5, **columns}).set_index("arm")
+    axes = plots.plot_rates(rates, "rate", "n_cases", title="Fidelity", published=plots.FIDELITY)
+    assert list_marks(axes) == {0: [0.453], 1: [0.242]}
+    [legend] = axes.figure.legends
+    assert "another judge or corpus is another scale" in legend.get_texts()[0].get_text()
+    pairs = pd.DataFrame({"arm": ["profile"], "baseline": "task_only", "difference": -0.1, **columns})
+    axes = plots.plot_differences(pairs, title="Success", published=plots.AGENT_SHIFT)
+    assert list_marks(axes) == {0: [-0.035, -0.032]}
+    index = pd.MultiIndex.from_tuples([("facets", "a")], names=["by", "system"])
+    axes = plots.plot_probes(pd.DataFrame({"accuracy": 0.8, **columns}, index))
+    assert list_marks(axes) == {0: [0.909, 0.996]}
+    axes = plots.plot_annotators(pd.DataFrame({"rate": [0.4], **columns}, ["me"]))
+    assert list_marks(axes) == {0: [0.867]}
+    axes = plots.plot_rates(rates.rename(columns={"rate": "success"}), "success", "n", title="Success")
+    assert not list_marks(axes) and not axes.figure.legends
+    plots.mark_people(axes)
+    assert (
+        axes.lines[-1].get_xdata()[0] == 0.636
+        and "people" in axes.figure.legends[0].get_texts()[0].get_text()
+    )
+
+
+def test_published_dimensions_are_the_last_row_of_the_grid():
+    rates = pd.DataFrame({"judge": "m", "arm": "profile", "dimension": list(pt3.DIMENSIONS), "rate": 0.5})
+    axes = plots.plot_dimensions(rates, pt3.DIMENSIONS)
+    assert [text.get_text() for text in axes.texts][-5:] == ["39%", "26%", "93%", "36%", "32%"]
+    assert "another scale" in axes.get_yticklabels()[-1].get_text()
+
+
+def test_calibration_shows_gap_and_probe():
+    row = {"n": 9, "js": 0.1, "ci_low": 0.0, "ci_high": 0.2, "floor_high": 0.05, "accuracy": 0.6}
+    table = pd.DataFrame([row, row], pd.Index([0, 1], name="share"))
+    assert plots.plot_calibration(table).get_title() == "What a gap means (n = 9 a side)"

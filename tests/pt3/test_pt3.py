@@ -215,14 +215,51 @@ def test_one_call_judge_keeps_finding_raw_reply_order_and_hash_and_its_order_bia
     assert (table["agree"], table["more_matches"], table["n"]) == (0.0, -1.0, 15)
 
 
+RELEASED = JudgePrompt(system="Compare.", formatting="Give JSON.")
+
+
+def judge_as_released(endpoint, tmp_path, said):
+    """The requests and the judgement, where the formatter says this of the five keys."""
+    mock = endpoint(lambda r: json.dumps(said) if "response_format" in r else "They match.")
+    [judged] = judge_all(tmp_path, [under("profile", CASES[0], "sort it", 'by "name" ü')], prompt=RELEASED)
+    return mock.requests, judged
+
+
 def test_released_prompt_is_followed(endpoint, tmp_path):
-    mock = endpoint(lambda r: judging_by_eye(r) if "response_format" in r else "They match.")
-    prompt = JudgePrompt(system="Compare.", formatting="Give JSON.")
-    [judged] = judge_all(tmp_path, [under("profile", CASES[0])], prompt=prompt)
-    first, second = (r["messages"] for r in mock.requests)
-    assert first[0] == {"role": "system", "content": "Compare."} and "- sort a list" in first[1]["content"]
-    assert second[0]["content"] == "Give JSON." and second[1]["content"] == "They match."
-    assert judged.analysis == "They match." and all(judged.verdicts.values())
+    said = {key: {"is_matched": d != "D3"} for d, key in judges.RELEASED_KEYS.items()}
+    (first, second), judged = judge_as_released(endpoint, tmp_path, said)
+    system, asked = first["messages"]
+    assert system == {"role": "system", "content": "Compare."}
+    original = json.dumps(CASES[0].original.user_messages, indent=2)
+    assert asked["content"] == f'USER1:\n{original}\n\nUSER2:\n[\n  "sort it",\n  "by \\"name\\" ü"\n]'
+    assert [m["content"] for m in second["messages"]] == ["Give JSON.", "They match."]
+    assert [(r["max_tokens"], r["temperature"]) for r in (first, second)] == [(4096, 0.001), (1024, 0.001)]
+    asked_for = second["response_format"]["json_schema"]["schema"]
+    assert asked_for["required"] == list(judges.RELEASED_KEYS.values())
+    assert judged.analysis == "They match." and judged.verdicts == dict.fromkeys(judges.DIMENSIONS, True) | {
+        "D3": False
+    }
+
+
+def test_missing_or_non_boolean_key_of_the_released_formatter_is_unscored_and_never_no_match(
+    endpoint, tmp_path
+):
+    keys = list(judges.RELEASED_KEYS.values())
+    said = {
+        keys[0]: {"is_matched": True},
+        keys[1]: {"is_matched": "true"},
+        keys[2]: True,
+        keys[3]: {"is_matched": 0},
+    }
+    _, judged = judge_as_released(endpoint, tmp_path, said)
+    assert judged.verdicts == {"D1": True} and judged.error is None
+    table = tabulate_verdicts([judged]).set_index("dimension")["match"]
+    assert table["D1"] == 1 and table[["D2", "D3", "D4", "D5"]].isna().all()
+
+
+def test_formatter_without_any_key_is_a_failed_judgement(endpoint, tmp_path):
+    _, judged = judge_as_released(endpoint, tmp_path, {"D1": True})
+    assert judged.verdicts is None and judged.error == "none of the five keys is a boolean"
 
 
 def test_kappa_is_0_by_chance_and_undefined_where_both_always_agree():
