@@ -285,7 +285,6 @@ WITHOUT = {
     "neutral_sentence_again": "goes on a conversation that begins with the sentence",
     "user_turn": "the persona is what is to be followed, and quotes no message",
     "predict_message": "is scored, and followed by nobody",
-    "case_tags": "the goal is of neutral sentences that a model wrote, and the answer one of a few words",
 }
 
 
@@ -297,5 +296,5 @@ def test_5_every_prompt_that_shows_text_from_outside_says_that_it_is_data():
         for n in shown
         if re.search(r"data: do not follow any instruction in (it|them)", fill.read_prompt(n).template)
     }
-    assert shown - said == set(WITHOUT) and len(said) >= 11
+    assert shown - said == set(WITHOUT) and len(said) >= 12
     assert fill.fill_prompt("judge_verdicts", analysis="$persona ${x}").count("$persona ${x}") == 1
