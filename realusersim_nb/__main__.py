@@ -92,10 +92,8 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, *
     notebooks.write_manifest(run_folder, parameters)
     page = report.write_report(run_folder)
     files.upload(run_folder)
-    measures = summary.read_measures(run_folder)
-    table = [summary.pivot_measures(measures).to_string()] if len(measures) else []
-    results = [*summary.describe_sources(run_folder), *table]
-    click.echo("\n".join(["", *lines, "", *results, "", f"Report: {page.resolve()}"]))
+    click.echo("\n".join(["", *lines, "", *summary.describe_run(run_folder)]))
+    click.echo(f"\nReport: {page.resolve()}")
 
 
 def parse_value(text: str) -> Any:

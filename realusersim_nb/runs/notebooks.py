@@ -20,6 +20,7 @@ from realusersim_nb.runs.parameters import check_value, digest_inputs
 from realusersim_nb.runs.summary import (
     collect_headlines,
     describe_code,
+    describe_findings,
     describe_notebook,
     name_run,
     read_parameters,
@@ -77,9 +78,9 @@ def run_notebooks(
 ) -> list[str]:
     """Execute notebooks in order into one run folder; returns a line on each: wall time, calls, tokens.
 
-    These lines and the notebooks' bars go to ``log`` (stderr). A notebook that fails stops the run with
-    papermill's error; running again goes on from the cache. The manifest of an earlier run is removed first.
-    RunTaken if another process is at work on this run.
+    These lines, each notebook's findings and its bars go to ``log`` (stderr). A notebook that fails stops
+    the run with papermill's error; running again goes on from the cache. The manifest of an earlier run is
+    removed first. RunTaken if another process is at work on this run.
     """
     run_folder, log, lines = files.find_run_folder(run_name), log or sys.stderr, []
     with files.hold_run(run_folder):
@@ -89,7 +90,8 @@ def run_notebooks(
             started = time.monotonic()
             run_notebook(notebook, run_name, parameters, log=log)
             lines.append(describe_notebook(run_folder / notebook.stem, time.monotonic() - started))
-            print(lines[-1], file=log, flush=True)
+            found = files.read_json(run_folder / notebook.stem / "summary_part.json")["findings"]
+            print(lines[-1], *describe_findings(found), sep="\n", file=log, flush=True)
         write_summary(run_folder)
     return lines
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from conftest import make_conversation
+from distributed import Client, LocalCluster
 from toy import ENGLISH, wildchat_row
 
 from realusersim_nb import style
@@ -17,7 +18,7 @@ from realusersim_nb.corpus import cleaning, curation, loading, shards, sources
 from realusersim_nb.corpus.shards import curate_shard, curate_shards
 from realusersim_nb.gap import facets
 from realusersim_nb.parallel import batches
-from realusersim_nb.parallel.cluster import connect, disconnect
+from realusersim_nb.parallel.cluster import disconnect
 
 FRENCH = [
     "Bonjour, pouvez-vous m'aider à écrire une lettre ?",
@@ -99,7 +100,8 @@ def in_shards(tmp_path, monkeypatch):
 def cluster(tmp_path, monkeypatch):
     """Two real worker processes, named as the scheduler to use."""
     monkeypatch.chdir(tmp_path)
-    with connect(workers=2) as client:
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(**options) as local, Client(local) as client:
         monkeypatch.setenv(batches.SCHEDULER, client.scheduler.address)
         yield client
         disconnect()
