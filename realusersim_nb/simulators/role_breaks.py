@@ -30,7 +30,9 @@ RECITED_WORDS = 8  # in a row, of the instructions or of an example
 WHOLE_WORDS = 4  # of a message that as a whole is an example, or an earlier message
 SAME_OPENING = 3  # words of the goal's sentence at the head of a message: it was not put into their words
 MAX_WORDS = 1000  # of one message
-PROMPTS = ["user_turn", "user_plan", "user_roles", "user_roles_manner", "persona_demonstrations"]
+PROMPTS = (
+    "user_turn user_turn_replied user_plan user_roles user_roles_manner persona_demonstrations"
+).split()
 ASSISTANT = re.compile(
     r"\bas an? (ai|artificial intelligence|large language model|language model)\b"
     r"|\b(how|what) (can|may) i (help|assist|do for)\b( you)?"

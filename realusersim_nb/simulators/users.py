@@ -137,15 +137,21 @@ def fill_template(persona: Persona, goal: str) -> str:
 
 
 def make_turn_prompt(persona: Persona, wanted: str, messages: list[Message]) -> list[dict]:
-    """What the person wants as the last turn of a chat, after the demonstrations as turns before it."""
+    """What the person wants as the last turn of a chat, after the demonstrations as turns before it.
+
+    The assistant's last reply stands before all turns: in the last one, a small model answers it or goes on
+    with it, instead of writing as the user.
+    """
     system = fill_prompt("user_turn", persona=persona.render_instructions())
     turns = [(shown.wanted, shown.typed) for shown in persona.demonstrations or read_shots()]
-    before = [m.content for m in messages[-1:] if m.role == "assistant" and len(messages) > 1]
-    replied = "".join(f'The assistant has replied: "{cut_at_word(text, SHOWN_CHARS)}"\n' for text in before)
+    for message in messages[-1:]:
+        if message.role == "assistant" and len(messages) > 1:
+            reply = cut_at_word(message.content, SHOWN_CHARS)
+            system += "\n\n" + fill_prompt("user_turn_replied", replied=reply)
     chat = [
         {"role": role, "content": text} for turn in turns for role, text in zip(SWAPPED, turn, strict=True)
     ]
-    return [{"role": "system", "content": system}, *chat, {"role": "user", "content": replied + wanted}]
+    return [{"role": "system", "content": system}, *chat, {"role": "user", "content": wanted}]
 
 
 def read_shots() -> list[Demonstration]:

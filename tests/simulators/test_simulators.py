@@ -89,8 +89,8 @@ def test_demonstrations_are_turns_of_a_chat_before_what_is_wanted():
     assert [m["role"] for m in plain] == ["system", *["user", "assistant"] * 3, "user"]
     assert plain[2]["content"] == "What is the capital of Peru?" and "- Be a." in plain[0]["content"]
     talk = make_conversation("hi").messages
-    last = make_turn_prompt(persona, "The user wants a list.", talk)[-1]["content"]
-    assert last == 'The assistant has replied: "ok"\nThe user wants a list.'
+    first, *_, last = make_turn_prompt(persona, "The user wants a list.", talk)
+    assert last["content"] == "The user wants a list." and first["content"].endswith(': "ok"')
 
 
 def test_demonstrations_are_the_users_messages_with_a_neutral_sentence_each(endpoint, tmp_path):
@@ -235,7 +235,7 @@ def test_steps_are_asked_one_by_one_and_then_the_user_closes(endpoint, tmp_path)
     )
     assert (transcript.user_messages, transcript.ended_by) == (["tea now", "ts a cup"], "close")
     assert all("response_format" not in r for r in mock.requests)
-    assert "The assistant has replied" in mock.requests[2]["messages"][-1]["content"]
+    assert "has just written this" in mock.requests[2]["messages"][0]["content"]
 
 
 def test_message_with_a_role_break_is_drawn_again(endpoint, tmp_path):
