@@ -71,12 +71,13 @@ async def vary_choices(
     """
     rows = draw_rows(described.index, seed=choices.seed)
     described, embeddings, seed = described.iloc[rows], embeddings[rows], choices.seed
-    users, k = described["user_id"], choices.k
+    users, k, sizes = described["user_id"], choices.k, described.groupby(level="system").size()
+    least = sizes[facets.REAL] + sizes.drop(facets.REAL).min()  # that are clustered together
     if k > len(rows) // 10:
-        k = min(k, choose_k(described.groupby(level="system").size()))
+        k = min(k, choose_k(sizes))
     base = replace(choices, k=k)
     plan = [("", BASE, {}), *(("seed", str(other), {"seed": other}) for other in range(seed + 1, seed + 6))]
-    plan += [("k", str(n), {"k": n}) for n in (k // 2, 2 * k) if 2 <= n <= len(rows)]
+    plan += [("k", str(n), {"k": n}) for n in (k // 2, 2 * k) if 2 <= n <= least]
     plan += [("clusterer", name, {"clusterer": name}) for name in CLUSTERERS if name != KMEANS]
     gaps = {}
     for choice, variant, changed in show_bar(plan, "other choices", leave=False):

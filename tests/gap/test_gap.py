@@ -578,7 +578,7 @@ def test_gpt_4o_as_an_airline_customer_is_far_above_the_floor_and_the_terms_say_
     real = loading.load_corpus(str(SHARED / "realsim"), skip_steps=["assistant is GPT-4o"]).conversations
     systems = {"real": real, **loading.read_systems({"gpt4o": str(SHARED / "taubench")})}
     labels, _, described, texts, _ = cluster_texts(systems, k=10)
-    gap = divergence.measure_gap(labels, described["user_id"], k=10, seed=0).loc["gpt4o"]
+    gap = divergence.measure_gap(pair_up(labels), described["user_id"], k=10, seed=0).loc["gpt4o"]
     assert gap["ci_low"] > 10 * gap["floor_high"]
     compared = compare_all_behaviours(labels, texts, k=10).loc["gpt4o"]
     terms = compared.groupby("kind")["terms"].agg(" ".join)

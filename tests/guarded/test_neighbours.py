@@ -25,17 +25,17 @@ from realusersim_nb.text import hide_credentials
 PACKAGE = Path(files.__file__).parent
 
 
-def list_listening(_item=None) -> list[tuple[str, int]]:
-    """Where this process, its parent and their children listen."""
-    team = [psutil.Process(), psutil.Process().parent()]
-    team += psutil.Process().parent().children(recursive=True)
+def list_listening(pid: int) -> list[tuple[str, int]]:
+    """Where a process and those below it listen."""
+    team = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     addresses = [c.laddr for p in team for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
     return sorted({(a.ip, a.port) for a in addresses})
 
 
 def test_9_workers_of_this_machine_listen_on_nothing():
-    before = {*list_listening()}
-    [[(_, inside)]] = [some for some in run_here(list_listening, [0], workers=2, each=60) if some]
+    pid = os.getpid()
+    before = {*list_listening(pid)}
+    [[(_, inside)]] = [some for some in run_here(list_listening, [pid], workers=2, each=60) if some]
     assert not {tuple(each) for each in inside} - before
     code = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
     assert "LocalCluster" not in code and "0.0.0.0" not in code

@@ -105,7 +105,8 @@ def cache(tmp_path_factory):
 def test_any_answer_is_a_reply_that_can_be_kept_or_a_failure(cache, text, number):
     about = {"key": f"k{number}", "model": "m"}
     with cache.engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM replies")
+        for table in ("replies", "checks"):
+            connection.exec_driver_sql(f"DELETE FROM {table}")
     other = replies.Reply(key="other", model="m", text="red")
     try:
         reply = answers.read_completion(text, about, 7)
