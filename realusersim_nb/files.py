@@ -115,9 +115,10 @@ def hold_run(run_folder: Path) -> Iterator[None]:
 
 
 def describe_process(pid: int) -> dict[str, Any]:
-    """A process by its id, host and start, which no later one shares; without a start if there is none."""
+    """A process by its id, host and start, which no later one shares; empty if it has ended."""
     try:
-        began = psutil.Process(pid).create_time()
+        process = psutil.Process(pid)
+        began = process.status() != psutil.STATUS_ZOMBIE and process.create_time()
     except psutil.Error:
         began = None
     return {"pid": pid, "host": platform.node(), "began": began} if began else {}

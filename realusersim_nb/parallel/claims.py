@@ -26,8 +26,14 @@ INSERT = {"sqlite": sqlite_insert, "postgresql": postgresql_insert}
 
 
 def name_process(pid: int, mark: str = "") -> str:
-    """A name that no other process ever has: host, id, start, and a mark of its own."""
-    began = psutil.Process(pid).create_time()
+    """A name that no other process ever has: host, id, start, and a mark of its own.
+
+    psutil.NoSuchProcess if it has ended.
+    """
+    process = psutil.Process(pid)
+    if process.status() == psutil.STATUS_ZOMBIE:
+        raise psutil.NoSuchProcess(pid)
+    began = process.create_time()
     return f"{platform.node()} {pid} {began} {mark or uuid.uuid4().hex[:8]}"
 
 

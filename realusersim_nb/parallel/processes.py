@@ -34,6 +34,8 @@ def run_here(work: Callable, items: Iterable[Item], *, workers: int, each: float
                 else:
                     ended.append((item, result))
                 if isinstance(result, Death):
+                    worker.process.kill()
+                    worker.process.join()  # until then the system lists it as if it were alive
                     team[team.index(worker)] = Worker(work)
             yield ended
     finally:
