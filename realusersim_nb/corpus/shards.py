@@ -23,6 +23,7 @@ from realusersim_nb.corpus.curation import Funnel, hash_text
 from realusersim_nb.corpus.sources import Shard, read_shard
 from realusersim_nb.parallel.bars import show_bar
 from realusersim_nb.parallel.batches import open_pool
+from realusersim_nb.parallel.processes import watch_parent
 from realusersim_nb.records import Conversation
 from realusersim_nb.text import name_file
 
@@ -53,7 +54,8 @@ def curate_shards(
     work = partial(curate_shard, name=name, skip_steps=tuple(skip_steps))
     if todo:
         n, spawn = min(workers or os.cpu_count() or 1, len(todo)), get_context("spawn")
-        with ProcessPoolExecutor(n, mp_context=spawn) if n > 1 else nullcontext() as processes:
+        options = {"mp_context": spawn, "initializer": watch_parent}
+        with ProcessPoolExecutor(n, **options) if n > 1 else nullcontext() as processes:
             pool = open_pool() or processes
             results = pool.map(work, todo) if pool else map(work, todo)
             list(show_bar(results, "curating", len(todo), unit="shard"))

@@ -83,10 +83,15 @@ def end_with_parent() -> None:
     os._exit(1)
 
 
+def watch_parent() -> None:
+    """From now on this process ends with its parent."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
 def serve(pipe: connection.Connection, work: Callable) -> None:
     """Work until the process at the other end has ended, and no longer; Ctrl-C is for that process alone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    watch_parent()
     while True:
         try:
             item = pipe.recv()

@@ -221,3 +221,25 @@ def test_15_damaged_cache_and_folder_that_cannot_be_written_are_sentences(tmp_pa
         temporary.write_text("half")
         raise OSError(28, "disk full")
     assert json.loads(whole.read_text()) == {"a": 1} and [p.name for p in tmp_path.glob(".*")] == []
+
+
+POOL = """
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from realusersim_nb.parallel.processes import watch_parent
+if __name__ == "__main__":
+    with ProcessPoolExecutor(2, get_context("spawn"), watch_parent) as pool:
+        list(pool.map(time.sleep, [0, 0]))
+        print("at work", flush=True)
+        list(pool.map(time.sleep, [100, 100]))
+"""
+
+
+def test_14_workers_of_a_pool_end_with_the_process_that_was_killed(tmp_path):
+    (tmp_path / "pool.py").write_text(POOL, encoding="utf-8")
+    with subprocess.Popen([sys.executable, "pool.py"], cwd=tmp_path, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout.readline() == b"at work\n"
+        workers = psutil.Process(owner.pid).children(recursive=True)
+        owner.kill()
+    assert len(workers) >= 2 and psutil.wait_procs(workers, timeout=30)[1] == []

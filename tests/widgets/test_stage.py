@@ -78,7 +78,9 @@ def test_stage_plays_every_arm_from_recorded_replies(tmp_path):
     pages = with_models(work, cache=kept, llm_mode="record" if RECORDING else "replay")
     for arm, (page, verdicts) in pages.items():
         assert f"<b>{arm}</b><p" in page and "nobody has written yet" not in page.lower()
-        assert "You: <b>somebody else</b>" in verdicts and "The judge (embedded)" in verdicts
+        assert "The judge gives no verdict: role break" in verdicts or (
+            "You: <b>somebody else</b>" in verdicts and "The judge (embedded)" in verdicts
+        )
 
 
 CASE = records.Case(
