@@ -90,8 +90,8 @@ def run_notebooks(
             started = time.monotonic()
             run_notebook(notebook, run_name, parameters, log=log)
             lines.append(describe_notebook(run_folder / notebook.stem, time.monotonic() - started))
-            found = files.read_json(run_folder / notebook.stem / "summary_part.json")["findings"]
-            print(lines[-1], *describe_findings(found), sep="\n", file=log, flush=True)
+            findings = files.read_json(run_folder / notebook.stem / "summary_part.json")["findings"]
+            print(lines[-1], *describe_findings(findings), sep="\n", file=log, flush=True)
         write_summary(run_folder)
     return lines
 
