@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -57,8 +59,9 @@ def wait_for_address(log: Path) -> str:
     """Where the server answers, from its log."""
     for _ in range(300):
         if address := re.search(r"http://(?:localhost|127\.0\.0\.1):\d+/", log.read_text(encoding="utf-8")):
-            urllib.request.urlopen(f"{address[0]}api").close()
-            return address[0]
+            with suppress(urllib.error.URLError):  # the address is in the log before anybody listens there
+                urllib.request.urlopen(f"{address[0]}api").close()
+                return address[0]
         time.sleep(0.2)
     raise AssertionError(log.read_text(encoding="utf-8"))
 
