@@ -39,12 +39,14 @@ ASSISTANT = re.compile(
     r"|\bi('d| would) be (happy|glad) to (help|assist)\b"
     r"|\b(i hope (this|that) helps|let me know if (you|there)|feel free to (ask|reach|contact|let))\b"
     r"|^\W*(sure|certainly|of course|absolutely|great|got it)\b[^.?\n]{0,20}[,!.:]+ "
-    r"(here|below|how about|i can|i will|i'll|i'd|let me|to )"
+    r"(here|below|how about|i can|i will|i'll|i'd (be|suggest|recommend)|let me|to )(?![^.?\n]*\b(my|me)\b)"
     r"|^\W*(here('s| is| are)|below (is|are)|the following (is|are)) (?!my\b)[^?\n]{0,120}:"
     r"|\bi('m| am) sorry,? but i('m| am)? (can't|cannot|can not|unable|not able)\b"
     r"|^\W*(you can|to [a-z]+[^.?\n]{0,80}, you (can|need|should|will))\b"
-    r"|^\W*i (understand|see) (that )?(you|your)\b"
-    r"|^\W*(certainly|of course|absolutely|acknowledged)\b|\bwhat would you like\b",
+    r"|^\W*i (understand|see) (that )?you(('re| are)? (want|need|looking|asking|interested|having)"
+    r"|r (concern|frustration|question|request|situation)s?)\b"
+    r"|^\W*(certainly|of course|absolutely|acknowledged)\b(?![^?\n]*\b(i|i'\w+|my|me)\b)"
+    r"|\bwhat would you like\b",
     re.IGNORECASE,
 )
 ABOUT_ITSELF = re.compile(

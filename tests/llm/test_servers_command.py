@@ -129,6 +129,7 @@ def test_run_ends_as_it_should_with_every_server_and_completes_once_they_are_men
     folder, all_servers = place
     *stops, last = [name for name in STOPPED if "key" not in name] + [n for n in STOPPED if "key" in n]
     done = call(folder, "run", "07", cases=FINISHED, stops=stops, last=last)
+    assert "notebook stopped: " in done.stderr and re.search(STOPPED[last], done.stderr), done.stderr
     asked = read_rows(folder)
     unexpected = {name: servers.list_unexpected(CASES[name], *asked[name]) for name in FINISHED}
     assert {name: wrong for name, wrong in unexpected.items() if wrong} == {}
