@@ -7,7 +7,9 @@ import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import pytest
+from hostile import CHROMIUM
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from playwright.sync_api import sync_playwright
 
 from realusersim_nb import files
 from realusersim_nb.runs import findings, folders, notebooks, report
@@ -130,3 +132,24 @@ def test_pipe_gets_one_line_a_bar():
     for piece in ("\rpoints:   0%|", "| 0/2", "\rpoints:  50%| 1/2", "\rpoints: 100%| 2/2\n", "\n", "begun"):
         lines.write(piece)
     assert stream.getvalue() == "points: 100%| 2/2\n"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)")
+def test_page_fits_a_telephone_and_prints_on_two_sheets(run_folder):
+    axes = plt.subplots(figsize=(6.4, 4))[1]
+    run = folders.Run("small", "01_one")
+    for i in range(5):
+        run.save_figure(axes, f"wide{i}")
+        words = SHOWN | {"limit": "anything else " * 9}
+        run.add_finding("A long word_without_a_break " * 6, 0.5, n=24, figure=f"wide{i}", **words)
+    run.finish()
+    page = report.write_report(run.run_folder)
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        tab = browser.new_page(viewport={"width": 390, "height": 800})
+        tab.goto(page.as_uri())
+        images = tab.evaluate("[...document.images].map(image => image.getBoundingClientRect().right)")
+        width, sheets = tab.evaluate("document.documentElement.scrollWidth"), tab.pdf(format="A4")
+        browser.close()
+    assert width == 390 and len(images) == 5 and max(images) <= 390
+    assert len(re.findall(rb"/Type\s*/Page\b(?!s)", sheets)) == 2
