@@ -23,7 +23,7 @@ from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.replies import write_replies
 from realusersim_nb.llm.usage import format_cost
 from realusersim_nb.parallel import batches
-from realusersim_nb.runs import estimate, leaderboard, notebooks, report, summary, sweeps
+from realusersim_nb.runs import estimate, findings, leaderboard, notebooks, report, summary, sweeps
 from realusersim_nb.text import check_name, guard_terminal, parse_yaml, show_plainly
 
 FILE = click.Path(path_type=Path)
@@ -92,8 +92,9 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, *
     notebooks.write_manifest(run_folder, parameters)
     page = report.write_report(run_folder)
     files.upload(run_folder)
-    click.echo("\n".join(["", *lines, "", *summary.describe_run(run_folder)]))
-    click.echo(f"\nReport: {page.resolve()}")
+    click.echo("\n".join(["", *lines, "", *summary.describe_sources(run_folder)]))
+    click.echo("\n".join([*summary.describe_measures(run_folder), "", f"Report: {page.resolve()}"]))
+    click.echo("\n".join(["", *findings.describe_outcome(summary.read_summary(run_folder)["findings"])]))
 
 
 def parse_value(text: str) -> Any:

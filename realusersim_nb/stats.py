@@ -130,3 +130,10 @@ def compute_permutation_p(gaps: pd.Series | np.ndarray, *, seed: int = 0) -> flo
         return 1.0 if len(gaps) else NAN
     result = permutation_test((gaps,), np.mean, permutation_type="samples", n_resamples=10_000, rng=seed)
     return float(result.pvalue)
+
+
+def describe_power(least: float) -> str:
+    """What a paired difference of shares does not show: less than the ``least`` (0..1) that it can detect."""
+    return (
+        f"differences below {100 * least:.0f} points" if least == least else "any difference: no pair differs"
+    )

@@ -47,13 +47,19 @@ def compare_success(runs: pd.DataFrame, value: str = "success", *, seed: int = 0
 
 def describe_pair(pair: dict, domain: str) -> dict:
     """A row of ``compare_success`` as a finding (see ``Run.add_finding``)."""
+    given, baseline = (conditions.describe_arm(pair[name]) for name in ("arm", "baseline"))
     sentence = (
-        f"agent success in {domain}: {pair['arm']} less {pair['baseline']} is "
-        f"{100 * pair['difference']:+.0f} points; differences below {pair['min_detectable']:.0%} could not "
-        "be seen"
+        f"In {domain}, the agent's success with users given {given} differs by "
+        f"{100 * pair['difference']:+.0f} points from its success with users given {baseline}"
     )
-    figures = {"value": pair["difference"], "n": pair["n_pairs"]}
-    return {"sentence": sentence, **figures, **{name: pair[name] for name in ("ci_low", "ci_high", "p")}}
+    words = {"limit": stats.describe_power(pair["min_detectable"]), "figure": "pairs"}
+    figures = {"value": pair["difference"], "n": pair["n_pairs"], "unit": "points", "counted": "tasks"}
+    return {
+        "sentence": sentence,
+        **words,
+        **figures,
+        **{name: pair[name] for name in ("ci_low", "ci_high", "p")},
+    }
 
 
 def drop_repeats(runs: pd.DataFrame) -> pd.DataFrame:

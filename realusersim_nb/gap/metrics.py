@@ -26,6 +26,7 @@ from sklearn.preprocessing import normalize
 from realusersim_nb import stats
 from realusersim_nb.gap.divergence import share
 from realusersim_nb.gap.facets import REAL
+from realusersim_nb.simulators.conditions import describe_system
 from realusersim_nb.style.ngrams import find_common_words, list_ngrams
 
 PROBE = LogisticRegression(max_iter=1000, class_weight="balanced")
@@ -75,11 +76,12 @@ def probe_systems(
 def describe_probe(system: str, row: pd.Series) -> dict:
     """A row of ``measure_ngram_probe`` as a finding (see ``Run.add_finding``)."""
     sentence = (
-        f"a probe on masked n-grams classifies {row['accuracy']:.0%} of conversations of {system} and of "
-        "unseen real users correctly (chance 50 %); it goes by how they write, not by what about, and does "
-        "not say how they differ"
+        f"A classifier that sees how people write and not what about labels {row['accuracy']:.0%} of "
+        f"conversations of {describe_system(system)} and of unseen real users correctly (chance 50 %)"
     )
-    return {"sentence": sentence, "value": row["accuracy"], **row[["ci_low", "ci_high", "n"]]}
+    words = {"limit": "in what they differ, or that people would notice", "figure": "probe"}
+    words |= {"unit": "%", "counted": "conversations"}
+    return {"sentence": sentence, "value": row["accuracy"], **row[["ci_low", "ci_high", "n"]], **words}
 
 
 def evaluate_probe(

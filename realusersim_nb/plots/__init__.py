@@ -30,6 +30,7 @@ from realusersim_nb.plots.profiles import (
     plot_coverage,
     plot_funnel,
     plot_holding,
+    plot_identification,
     plot_reliability,
     plot_spread,
     plot_topics,
@@ -42,7 +43,8 @@ __all__ = ["plot_amplification", "plot_disclosure", "plot_mechanisms"]
 __all__ += ["plot_agreement", "plot_board", "plot_ceiling", "plot_settings", "plot_sizes"]
 __all__ += ["plot_differences", "plot_dimensions", "plot_formalism", "plot_power", "plot_rates"]
 __all__ += ["plot_behaviours", "plot_between", "plot_conversation_map", "plot_facets", "plot_gaps"]
-__all__ += ["plot_coverage", "plot_funnel", "plot_holding", "plot_reliability"]
+__all__ += ["plot_coverage", "plot_funnel", "plot_holding", "plot_identification"]
+__all__ += ["plot_reliability"]
 __all__ += ["plot_annotators", "plot_calibration", "plot_probes", "plot_shifts", "plot_spread"]
 __all__ += ["AGENT_SHIFT", "FIDELITY", "mark_people"]
 __all__ += ["find_styles", "plot_topics", "plot_user_map", "set_style"]

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from realusersim_nb.plots.published import DIMENSIONS, mark_published, show_scale
 from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_styles, make_rows
-from realusersim_nb.simulators.conditions import REFERENCE_ARMS, sort_arms
+from realusersim_nb.simulators.conditions import REFERENCE_ARMS, describe_arm, sort_arms
 from realusersim_nb.text import show_name
 
 
@@ -58,17 +58,17 @@ def plot_dimensions(rates: pd.DataFrame, names: dict[str, str]) -> Axes:
 
 
 def plot_differences(
-    pairs: pd.DataFrame, *, title: str, published: tuple[float, float] | None = None
+    pairs: pd.DataFrame, *, title: str, unit: str = "rate", published: tuple[float, float] | None = None
 ) -> Axes:
     """Paired differences with their intervals, and a line at zero.
 
-    Columns ``arm, baseline, difference, ci_low, ci_high, n_pairs``, and ``judge`` if there are several.
+    Columns ``arm, baseline, difference, ci_low, ci_high, n_pairs``, and ``judge``; ``unit`` of differences.
     ``published``: the range of ``profile`` less ``task_only`` elsewhere.
     """
-    labels = [f"{p.arm} - {p.baseline} (n = {p.n_pairs})" for p in pairs.itertuples()]
-    if "judge" in pairs:
-        labels = [f"{judge}: {label}" for judge, label in zip(pairs["judge"], labels, strict=True)]
-    [axes] = make_rows(labels, title=title, xlabel="difference of the rates, 95 % interval", height=0.36)
+    [axes] = make_rows(
+        [""] * len(pairs), title=title, xlabel=f"difference of the {unit}, 95 % interval", height=0.5
+    )
+    axes.set_yticklabels([label_pair(pair) for pair in pairs.to_dict("records")], fontsize=8)
     axes.axvline(0, color="black", lw=1)
     for y, (_, pair) in enumerate(pairs.iterrows()):
         style = (GREY, "s") if pair["arm"] in REFERENCE_ARMS else (BLUE, "o")
@@ -77,6 +77,16 @@ def plot_differences(
             mark_published(axes, published, y)
     show_scale(axes)
     return axes
+
+
+def label_pair(pair: dict) -> str:
+    """Two lines: what was given to the users of an arm, less what to those of its baseline."""
+    judge = f"{pair['judge']}: " if "judge" in pair else ""
+    lines = (
+        f"{judge}{describe_arm(pair['arm'])}",
+        f"less {describe_arm(pair['baseline'])} (n = {pair['n_pairs']})",
+    )
+    return "\n".join(map(show_name, lines))
 
 
 def plot_power(power: pd.DataFrame) -> Axes:

@@ -13,6 +13,7 @@ from realusersim_nb.gap.facets import REAL
 from realusersim_nb.plots.published import ODD_ONE_OUT, PROBE, mark_published, show_scale
 from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_styles, make_rows
 from realusersim_nb.simulators.conditions import sort_arms
+from realusersim_nb.style import label_feature
 from realusersim_nb.text import show_name
 
 DOTS = 2000  # of each system on the map
@@ -37,7 +38,8 @@ def plot_behaviours(compared: pd.DataFrame, *, system: str, most: int = 12) -> A
     """Shares of real and simulated conversations in the clusters that differ most, by kind and terms."""
     order = (compared["real"] - compared["simulated"]).abs().sort_values(ascending=False).index[:most]
     shown = compared.loc[order].sort_values("real", ascending=False)
-    labels = [f"{row.kind}: {', '.join(row.terms.split(', ')[:3])}" for row in shown.itertuples()]
+    terms = [", ".join(map(label_feature, row.split(", ")[:3])) for row in shown["terms"]]
+    labels = [f"{kind}: {named}" for kind, named in zip(shown["kind"], terms, strict=True)]
     title = f"What {system} captures, misses and invents"
     [axes] = make_rows(labels, title=title, xlabel="share of conversations", height=0.3)
     places = range(len(shown))
@@ -66,7 +68,8 @@ def plot_shifts(features: pd.DataFrame) -> Axes:
     shown = features[features["system"] != REAL].set_index("feature")
     order = list(shown["shift"].abs().groupby("feature").max().sort_values(ascending=False).index)
     xlabel = "real users = 0; standard deviations of real conversations"
-    [axes] = make_rows(order, title="What is different about them", xlabel=xlabel, height=0.3)
+    labels = [label_feature(name) for name in order]
+    [axes] = make_rows(labels, title="What is different about them", xlabel=xlabel, height=0.3)
     return draw_systems(axes, shown, "shift", rows=order)
 
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, make_rows
 from realusersim_nb.records import Dimension
-from realusersim_nb.style import COMPARED, FEATURES
+from realusersim_nb.style import COMPARED, FEATURES, label_feature
 
 COUNTS = [feature.name for feature in FEATURES if feature.is_count]
 
@@ -50,7 +50,12 @@ def plot_reliability(curve: pd.DataFrame) -> Axes:
         axes.plot(line["n_messages"], line["r"], color=BLUE, alpha=0.3, lw=1)
     for feature, last in ends[ends.index.isin(COMPARED)].iterrows():
         height = max(last["r"], height + 0.045)  # names one above the other
-        axes.annotate(feature, (last["n_messages"], last["r"]), (last["n_messages"] * 1.25, height), **style)
+        axes.annotate(
+            label_feature(feature),
+            (last["n_messages"], last["r"]),
+            (last["n_messages"] * 1.25, height),
+            **style,
+        )
     median = curve.groupby("n_messages").agg(r=("r", "median"), n=("n_users", "median"))
     axes.plot(median.index, median["r"], "o-", color="black", lw=2, label="median feature")
     labels = [f"{m}\n({n:,.0f})" for m, n in median["n"].items()]
@@ -60,6 +65,20 @@ def plot_reliability(curve: pd.DataFrame) -> Axes:
     axes.set(xlabel="messages in each half (users)", ylabel="Spearman r of the two halves", ylim=(-0.05, 1.1))
     axes.legend(loc="upper left", fontsize=8)
     axes.margins(x=0.2)
+    return axes
+
+
+def plot_identification(attribution: pd.DataFrame, n_candidates: int) -> Axes:
+    """Share of unseen messages attributed to their writer, beside chance (``profiles.identify_users``)."""
+    rows = attribution.reset_index().query("split == 'matched positions' and strangers == 'drawn by chance'")
+    labels = [f"{row.by}, first {row.top} (n = {row.n_users:,})" for row in rows.itertuples()]
+    title = f"Do habits identify the writer among {n_candidates} people?"
+    [axes] = make_rows(labels, title=title, xlabel="share of users, 95 % interval", height=0.4)
+    for y, (_, row) in enumerate(rows.iterrows()):
+        draw_row(axes, y, row, "rate", text=f"{row['rate']:.0%}")
+    axes.plot(rows["chance"], range(len(rows)), "|", color=GREY, ms=14, mew=2, label="chance")
+    axes.set(xlim=(-0.03, 1.03))
+    axes.figure.legend(loc="outside lower center", fontsize=8)
     return axes
 
 
@@ -99,7 +118,8 @@ def plot_spread(users: pd.DataFrame, shuffled: pd.DataFrame) -> Axes:
     )
     width = spread["ci_high"] - spread["ci_low"]
     spread = spread.assign(width=width).sort_values(["width", "median"], ascending=False)
-    [axes] = make_rows(list(spread.index), title=title, xlabel="share of a user's messages", height=0.27)
+    labels = [label_feature(name) for name in spread.index]
+    [axes] = make_rows(labels, title=title, xlabel="share of a user's messages", height=0.27)
     for y, (feature, row) in enumerate(spread.iterrows()):
         axes.plot(chance.loc[feature, ["ci_low", "ci_high"]], [y, y], color=GREY, lw=9, alpha=0.35)
         draw_row(axes, y, row, "median")
@@ -112,7 +132,7 @@ def plot_user_map(points: pd.DataFrame, values: pd.Series, *, title: str) -> Axe
     """Users on a map (columns x, y), shaded by one figure of theirs; near means alike."""
     axes = plt.subplots(figsize=(WIDTH, 4.5))[1]
     shaded = axes.scatter(points["x"], points["y"], c=values.loc[points.index], cmap="viridis", s=9, lw=0)
-    axes.figure.colorbar(shaded, ax=axes, label=values.name)
+    axes.figure.colorbar(shaded, ax=axes, label=label_feature(str(values.name)))
     axes.set(xticks=[], yticks=[], xlabel="first component", ylabel="second component")
     axes.set_title(f"{title} (n = {len(points):,} users)")
     return axes

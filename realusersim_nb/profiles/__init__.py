@@ -11,6 +11,7 @@ from realusersim_nb.profiles.persona import make_persona, render_profile, tabula
 from realusersim_nb.profiles.population import (
     collect_words,
     count_demographics,
+    describe_holding,
     describe_identification,
     find_topics,
     map_users,
@@ -45,6 +46,6 @@ __all__ += ["draw_released_cases", "export_profiles", "find_judge_prompt", "writ
 __all__ += ["attribute_authorship", "compare_features", "compare_texts", "find_copies", "identify_users"]
 __all__ += ["measure_false_discovery"]
 __all__ += ["measure_holding", "measure_sides", "measure_split_half", "shuffle_users", "tabulate_holding"]
-__all__ += ["describe_identification"]
+__all__ += ["describe_holding", "describe_identification"]
 __all__ += ["describe_features", "measure_conversations", "measure_messages", "summarise_users"]
 __all__ += ["tabulate_checks", "typed_text"]

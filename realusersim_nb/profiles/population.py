@@ -120,12 +120,32 @@ def count_demographics(profiles: list[Profile]) -> pd.DataFrame:
     return table.reindex(columns=["extracted", "inferred"], fill_value=0)
 
 
+def describe_holding(holding: pd.DataFrame, all_unseen: pd.DataFrame, fresh: pd.DataFrame) -> dict:
+    """The row ``all`` of ``reliability.tabulate_holding`` as a finding; ``holding`` has its users."""
+    row, rest = all_unseen.loc["all"], fresh.loc["all"]
+    sentence = (
+        f"{row['rate']:.0%} of a profile's commands hold in conversations that it was not made from; "
+        f"in a stranger's messages {row['stranger']:.0%} do"
+    )
+    limit = (
+        f"habits alone: without messages that repeat known ones, such as templates, {rest['rate']:.0%} hold"
+    )
+    words = {"limit": limit, "figure": "holding", "unit": "%", "counted": "people"}
+    ends = {name: row[name] for name in ("ci_low", "ci_high")}
+    return {"sentence": sentence, "value": row["rate"], "n": holding["user_id"].nunique(), **ends, **words}
+
+
 def describe_identification(row: dict, n_candidates: int) -> dict:
     """A row of ``reliability.identify_users`` as a finding (see ``Run.add_finding``)."""
     sentence = (
-        f"{row['by']} give {row['rate']:.0%} of users' unseen messages to their writer, among {n_candidates} "
-        f"people {row['strangers']} ({row['split']}; chance {row['chance']:.0%}); it does not show that a "
-        "model can write like that"
+        f"Habits of writing identify people: {row['by']} attribute {row['rate']:.0%} of users' unseen "
+        f"messages to their writer, among {n_candidates} people (chance {row['chance']:.0%})"
     )
+    words = {
+        "limit": "that a model can write like that",
+        "figure": "identification",
+        "unit": "%",
+        "counted": "people",
+    }
     ends = {name: row[name] for name in ("ci_low", "ci_high")}
-    return {"sentence": sentence, "value": row["rate"], "n": row["n_users"], **ends}
+    return {"sentence": sentence, "value": row["rate"], "n": row["n_users"], **ends, **words}

@@ -5,42 +5,50 @@ from typing import Any
 
 import pandas as pd
 
-from realusersim_nb.pt3.scores import OTHER, SAME
-from realusersim_nb.stats import compare_paired, estimate_rate
+from realusersim_nb.pt3.scores import SAME
+from realusersim_nb.simulators.conditions import describe_arm
+from realusersim_nb.stats import compare_paired, describe_power, estimate_rate
 
 Row = dict[Hashable, Any]
+POINTS = {"unit": "points", "counted": "people"}
 
 
 def describe_gain(gain: Row, model: str) -> dict[str, Any]:
     """A row of ``likelihood.compare_fit``: how much better an arm predicts real messages than another."""
     size, word = abs(gain["difference"]), "fewer" if gain["difference"] < 0 else "more"
     sentence = (
-        f"{model} needs {size:.2f} bits per token {word} for real messages under {gain['arm']} than under "
-        f"{gain['baseline']}, with what they ask for given in both ({gain['better']:.0%} of people predicted "
-        "better); this does not show how it writes itself"
+        f"Given {describe_arm(gain['arm'])}, {model} needs {size:.2f} bits per token {word} for a real "
+        f"message than given {describe_arm(gain['baseline'])} (fewer for {gain['better']:.0%} of people)"
     )
-    return {"sentence": sentence, **list_figures(gain, "p_holm")}
+    words = {
+        "limit": "how the model writes",
+        "figure": "predictive_gains",
+        "unit": "bits per token",
+        "counted": "people",
+    }
+    return {"sentence": sentence, **words, **list_figures(gain, "p_holm")}
 
 
 def describe_pair(pair: Row) -> dict[str, Any]:
     """A row of ``scores.compare_fidelity``: an arm's fidelity index less another's."""
-    limit = f"differences below {pair['min_detectable']:.0%} could not be seen"
-    if pair["arm"] == SAME:
-        limit = f"what a judge finds between two real conversations of one person, and of two ({OTHER})"
+    limit = "anything of simulated users: both are real, it is the judge's validity"
+    if pair["arm"] != SAME:
+        limit = describe_power(pair["min_detectable"])
     sentence = (
-        f"fidelity by {pair['judge']}: {pair['arm']} less {pair['baseline']} is "
-        f"{100 * pair['difference']:+.0f} points; {limit}"
+        f"The fidelity index (judge: {pair['judge']}) with {describe_arm(pair['arm'])} differs by "
+        f"{100 * pair['difference']:+.0f} points from that with {describe_arm(pair['baseline'])}"
     )
-    return {"sentence": sentence, **list_figures(pair, "p")}
+    return {"sentence": sentence, "limit": limit, "figure": "pairs", **POINTS, **list_figures(pair, "p")}
 
 
 def describe_ceiling(row: Row) -> dict[str, Any]:
     """A row of ``formalism.compare_formalism``: beside the real users of the same cases."""
     sentence = (
-        f"{row['feature']}: {row['share']:.0%} of the messages under {row['arm']}, {row['real']:.0%} of "
-        "those of the same people themselves; one feature of manner, of one model"
+        f"Of the messages simulated with {describe_arm(row['arm'])}, {row['share']:.0%} have the feature "
+        f"'{row['feature']}', of the same people's real messages {row['real']:.0%}"
     )
-    return {"sentence": sentence, **list_figures(row, "p")}
+    words = {"limit": "other features, or other models", "figure": "formalism"}
+    return {"sentence": sentence, **words, **POINTS, **list_figures(row, "p")}
 
 
 def describe_attribution(table: pd.DataFrame, n_candidates: int, *, seed: int) -> dict[str, Any]:
@@ -48,12 +56,12 @@ def describe_attribution(table: pd.DataFrame, n_candidates: int, *, seed: int) -
     scored = table.dropna(subset="first")
     rate = estimate_rate(scored["first"], scored["user_id"], seed=seed)
     sentence = (
-        f"among the demonstrations of {n_candidates} people, the writer's make a real message likeliest in "
-        f"{rate['rate']:.0%} of cases (chance {1 / n_candidates:.0%}, place {table['place'].mean():.2f}); "
-        "it does not show how a simulated message would be attributed"
+        f"Among the earlier messages of {n_candidates} people, the writer's make a real message likeliest in "
+        f"{rate['rate']:.0%} of cases (chance {1 / n_candidates:.0%}, mean place {table['place'].mean():.2f})"
     )
+    words = {"limit": "how a simulated message would be attributed", "unit": "%", "counted": "messages"}
     figures = {"value": rate["rate"], "ci_low": rate["ci_low"], "ci_high": rate["ci_high"], "n": rate["n"]}
-    return {"sentence": sentence, **figures}
+    return {"sentence": sentence, **words, **figures}
 
 
 def describe_givings(table: pd.DataFrame, arm: str, *, seed: int) -> dict[str, Any]:
@@ -61,11 +69,11 @@ def describe_givings(table: pd.DataFrame, arm: str, *, seed: int) -> dict[str, A
     pair = compare_paired(table, "first", arm=arm, baseline="task_only", pair_by="user_id", seed=seed)
     rates, n = table.groupby("arm")["first"].mean(), table["user_id"].nunique()
     sentence = (
-        f"among {n} people, masked n-grams give {rates[arm]:.0%} of users simulated under {arm} to their "
-        f"person, {rates['task_only']:.0%} under task_only, {rates['real']:.0%} of real ones; of one model, "
-        "and the neutral sentence tells length and subject in all arms"
+        f"Among {n} people, masked n-grams attribute {rates[arm]:.0%} of users simulated with "
+        f"{describe_arm(arm)} to their person, {rates['task_only']:.0%} with {describe_arm('task_only')}, "
+        f"{rates['real']:.0%} of real users"
     )
-    return {"sentence": sentence, **list_figures(pair, "p")}
+    return {"sentence": sentence, "limit": "other models", **POINTS, **list_figures(pair, "p")}
 
 
 def list_figures(row: Row, p: str) -> dict[str, float]:

@@ -13,7 +13,7 @@ from realusersim_nb import stats, style
 from realusersim_nb.records import Conversation
 
 GREETS = re.compile(rf"\W*({style.GREETING})\b", re.IGNORECASE)
-SHARES = {"starts_lower": "starts lower-case", "ends_stop": "ends in . ? !"}
+SHARES = {"starts_lower": "starts in lower case", "ends_stop": "ends in a stop"}
 SHARES |= {"please": "please", "thanks": "thanks", "greets": "opens with a greeting"}
 
 

@@ -31,6 +31,7 @@ from realusersim_nb.runs.summary import describe_code, read_parameters, write_su
 from realusersim_nb.text import write_csv
 
 LEAST = 10  # users or tasks of a finding
+WORDS = ("limit", "figure", "unit", "counted")  # of a finding
 COUNTS = ["prompt_tokens", "completion_tokens"]
 R = TypeVar("R", bound=BaseModel)
 
@@ -86,10 +87,10 @@ class Run:
                 style.to_latex(path, hrules=True)
 
     def save_figure(self, axes: Axes, name: str) -> None:
-        """Write a figure as png, svg and pdf: the same figure makes the same bytes."""
-        for kind, undated in {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}.items():
+        """Write a figure as png and svg, as wide as its labels need: the same figure makes the same bytes."""
+        for kind, undated in {"png": {}, "svg": {"Date": None}}.items():
             with replace_whole(self.folder / f"{name}.{kind}") as path, rc_context({"svg.hashsalt": name}):
-                axes.figure.savefig(path, format=kind, metadata=undated)
+                axes.figure.savefig(path, format=kind, metadata=undated, bbox_inches="tight")
 
     def save_records(self, name: str, records: Iterable[BaseModel], *, made_from: dict | None = None) -> None:
         """Write records as ``<name>.jsonl``; ``made_from`` notes what they depend on, beside our code."""
@@ -135,15 +136,19 @@ class Run:
         ci_high: float | None = None,
         n: int,
         p: float | None = None,
+        **words: str,
     ) -> None:
-        """Add a result to ``findings`` in the run's summary: one sentence (what, and what it does not show),
-        its value, 95 % interval, number of units and p. Of fewer than ten units, or without a value, none is.
+        """Add a result to ``findings`` in the run's summary: one sentence, its value, 95 % interval, number
+        of units and p. Of fewer than ten units, or without a value, none is.
+
+        ``words``: ``limit`` (what it does not show), ``figure`` (the saved figure that shows it), ``unit`` of
+        the value (``%`` of a share, ``points`` of a difference of shares), ``counted`` (what n counts).
         """
         figures = {"value": value, "ci_low": ci_low, "ci_high": ci_high, "p": p}
         shown = {name: None if pd.isna(figure) else float(figure) for name, figure in figures.items()}
         if shown["value"] is not None and n >= LEAST:
             about = {"notebook": self.folder.name, "sentence": sentence, "n": int(n)}
-            self.findings.append(about | shown)
+            self.findings.append(about | shown | dict.fromkeys(WORDS, "") | words)
 
     def finish(self, models: Models | None = None, **headlines: dict) -> None:
         """Save this notebook's headlines, its calls and where they come from, and write the run's summary.

@@ -15,12 +15,12 @@ from nbformat.validator import ValidationError
 
 from realusersim_nb import errors, files
 from realusersim_nb.errors import InputError, MissingFileError, StudyError
+from realusersim_nb.runs.findings import describe_findings
 from realusersim_nb.runs.kernel import take_kernel
 from realusersim_nb.runs.parameters import check_value, digest_inputs
 from realusersim_nb.runs.summary import (
     collect_headlines,
     describe_code,
-    describe_findings,
     describe_notebook,
     name_run,
     read_parameters,
@@ -83,6 +83,7 @@ def run_notebooks(
     removed first. RunTaken if another process is at work on this run.
     """
     run_folder, log, lines = files.find_run_folder(run_name), log or sys.stderr, []
+    log = log if log.isatty() else WholeLines(log)
     with files.hold_run(run_folder):
         (run_folder / "manifest.json").unlink(missing_ok=True)
         for notebook in chosen:
@@ -135,6 +136,23 @@ def overwrite(line: str) -> str:
     """A line as a terminal shows it after each carriage return began it anew."""
     states = re.sub(r"\x1b\[\w", "", line).split("\r")
     return next(filter(None, reversed(states)), "")
+
+
+class WholeLines:
+    """A text stream for a file or a pipe: of each bar it passes on the last state, as one line."""
+
+    def __init__(self, stream: TextIO):
+        self.stream, self.begun = stream, ""
+
+    def write(self, text: str) -> None:
+        """Pass on the lines that end in ``text``, without empty ones."""
+        *ended, self.begun = (self.begun + text).split("\n")
+        lines = [overwrite(line) for line in ended]
+        self.stream.write("".join(f"{line}\n" for line in lines if line.strip()))
+
+    def flush(self) -> None:
+        """Flush the stream; a line that is begun waits for its end."""
+        self.stream.flush()
 
 
 def is_user_error(error: Exception) -> bool:

@@ -1,69 +1,158 @@
-"""One HTML page of a run or a sweep: the headline numbers, then every executed notebook with its code folded.
+"""The page of a run or a sweep, ``report.html``: findings first, then what was studied, then links.
 
-The page contains its figures and needs no network; the files that a cell saved are linked under it, by paths
-beside the page. Its form is ``templates/report.html``, which extends nbconvert's.
+It has no code: each executed notebook is a page beside it (``pages``). Of a run it shows up to five
+findings, each with its figure, n, interval and what it does not show; of a sweep the leaderboard. It contains
+its figures and needs no network. Its form is ``templates/report.html``.
 """
 
+import base64
 import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import nbformat
 import pandas as pd
-from nbconvert import HTMLExporter
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from realusersim_nb import files
-from realusersim_nb.runs import summary
+from realusersim_nb.llm.usage import format_cost
+from realusersim_nb.runs import findings, summary
 from realusersim_nb.runs.notebooks import read_executed
+from realusersim_nb.runs.pages import read_glossary, write_page
 
-TEMPLATE = Path(__file__).parent / "templates" / "report.html"
-GLOSSARY = "docs/glossary.md"
-SAVED = re.compile(r"save_(table|figure|records)\((?:[^()]|\([^()]*\))*?\"(\w+)\"")
-SUFFIXES = {"table": ["csv"], "figure": ["svg", "pdf"], "records": ["jsonl"]}
+TEMPLATES = Environment(
+    loader=PackageLoader("realusersim_nb.runs"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+)
+BOARD = "06_compare_simulators"
+LEADERS = 10  # rows of a leaderboard on the page
+ROLES = ("simulator", "agent", "extractor", "judge")  # parameters whose models the page names
+RECORDS = ("manifest.json", "summary.json", "replies.jsonl.gz", "sweep.csv")
+Link = dict[str, Any]
 
 
 def write_report(run_folder: Path) -> Path:
-    """Write ``report.html`` of a run or sweep; returns its path."""
-    name, contents = summary.name_run(run_folder), []
-    page = nbformat.v4.new_notebook(metadata={"title": f"RealUserSim: {name}"})
-    for path in sorted(run_folder.glob("[0-9][0-9]_*.ipynb")):
-        cells = read_executed(path).cells
-        contents.append((path.stem, cells[0].source.splitlines()[0].lstrip("# ")))
-        cells[0].metadata["anchor"] = path.stem
-        for cell in cells:
-            cell.metadata |= {"notebook": f"./{quote(path.name)}", "saved": list_saved(cell.source, path)}
-            cell.source = cell.source.replace(f"(../{GLOSSARY})", "(#glossary)")
-        page.cells += cells
-    front = {"name": name, "contents": contents} | read_front(run_folder)
-    options = {"exclude_input_prompt": True, "exclude_output_prompt": True}
-    exporter = HTMLExporter(template_file=str(TEMPLATE), **options)
-    html, _ = exporter.from_notebook_node(page, resources={"report": front})
+    """Write ``report.html`` of a run or sweep and a page for each of its notebooks; returns its path."""
+    glossary, pages = read_glossary(), []
+    for notebook in sorted(run_folder.glob("[0-9][0-9]_*.ipynb")):
+        page = write_page(notebook, glossary=glossary)
+        pages.append(link_file(page, run_folder) | read_heading(notebook) | {"files": list_files(notebook)})
+    headlines, sweep = summary.read_summary(run_folder), run_folder / "sweep.parquet"
+    every = headlines.get("findings", [])
+    shown = findings.choose_findings(every)
+    table = files.read_table(sweep) if sweep.exists() else None
+    values = {
+        "name": summary.name_run(run_folder),
+        "findings": [show_finding(one, run_folder) for one in shown],
+        "n_more": len(every) - len(shown),
+        "strip": describe_study(run_folder, headlines) if table is None else describe_sweep(table),
+        "notes": [
+            f"Left out: {n}, of another corpus ({c})." for n, c in headlines.get("left_out", {}).items()
+        ],
+        "pages": pages,
+        "records": [
+            link_file(run_folder / name, run_folder) for name in RECORDS if (run_folder / name).exists()
+        ],
+        "board": None if table is None else read_board(run_folder),
+        "runs": [] if table is None else list_runs(table, run_folder),
+    }
     with files.replace_whole(run_folder / "report.html") as temporary:
-        temporary.write_text(html, encoding="utf-8")
+        temporary.write_text(TEMPLATES.get_template("report.html").render(values), encoding="utf-8")
     return run_folder / "report.html"
 
 
-def list_saved(code: str, notebook: Path) -> list[str]:
-    """The files that a cell of an executed notebook saved, as paths beside the page."""
-    names = [f"{name}.{suffix}" for kind, name in SAVED.findall(code) for suffix in SUFFIXES[kind]]
-    return [
-        f"./{quote(notebook.stem)}/{name}" for name in names if (notebook.with_suffix("") / name).exists()
-    ]
+def read_heading(notebook: Path) -> dict[str, str]:
+    """The title of a notebook and the question it asks, from its first cell."""
+    text = read_executed(notebook).cells[0].source
+    asked = re.search(r"^\*\*Question\.\*\*\s*(.+)$", text, re.MULTILINE)
+    return {
+        "title": text.splitlines()[0].lstrip("# "),
+        "question": asked[1].replace("*", "") if asked else "",
+    }
 
 
-def read_front(run_folder: Path) -> dict[str, Any]:
-    """What the page shows before and after the notebooks (see the template)."""
-    glossary, sweep = files.project_folder() / GLOSSARY, run_folder / "sweep.parquet"
-    front = {"manifest": summary.read_manifest(run_folder), "sweep": None, "glossary": ""}
-    if glossary.exists():
-        text = glossary.read_text(encoding="utf-8").partition("\n")[2]
-        front["glossary"] = re.sub(r"\[([^]]+)\]\((?!http)[^)]+\)", r"\1", text)  # links are to other files
-    if sweep.exists():
-        return front | {"sweep": list_runs(files.read_table(sweep), run_folder)}
-    measures = summary.read_measures(run_folder)
-    table = summary.pivot_measures(measures).to_html() if len(measures) else ""
-    return front | {"sources": summary.describe_sources(run_folder), "measures": table}
+def link_file(path: Path, run_folder: Path) -> Link:
+    """A file of a run as ``link`` (a path beside the page, never an address), ``name`` and ``size``."""
+    name = path.relative_to(run_folder).as_posix()
+    return {"link": f"./{quote(name)}", "name": path.name, "size": describe_size(path.stat().st_size)}
+
+
+def describe_size(n_bytes: int) -> str:
+    """A size as people read it: ``3.4 MB``."""
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{max(n_bytes / 1e3, 1):.0f} kB"
+
+
+def list_files(notebook: Path) -> list[Link]:
+    """The tables and records of a notebook's folder; figures are on its page."""
+    paths = [path for kind in ("csv", "jsonl") for path in sorted(notebook.with_suffix("").glob(f"*.{kind}"))]
+    return [link_file(path, notebook.parent) for path in paths]
+
+
+def show_finding(finding: findings.Finding, run_folder: Path) -> dict[str, Any]:
+    """A finding as the page shows it: sentence, figures, limits, its figure and where there is more of it."""
+    notebook, figure = finding["notebook"], finding.get("figure") or ""
+    return {
+        "sentence": finding["sentence"].strip().removesuffix("."),
+        "figures": findings.describe_figures(finding),
+        "limits": findings.list_limits(finding),
+        "image": embed_image(run_folder / notebook / f"{figure}.png") if figure else "",
+        "page": f"./{quote(notebook)}.html",
+        "notebook": notebook,
+    }
+
+
+def embed_image(path: Path) -> str:
+    """A PNG file as a data address; empty if there is none."""
+    if not path.exists():
+        return ""
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def describe_study(run_folder: Path, headlines: dict[str, Any]) -> dict[str, str]:
+    """The study in a line: people, conversations, models, cost, time, date and commit, as far as known."""
+    corpus, calls = headlines.get("corpus") or {}, headlines["calls"]
+    made = summary.read_manifest(run_folder) or {}
+    strip = {
+        "people": f"{corpus['users']:,}" if corpus else "",
+        "conversations": f"{corpus['conversations']:,} of {corpus['name']}" if corpus else "",
+        "models": ", ".join(list_models(made)),
+        "calls": f"{calls['live']:,} made, {calls['cached']:,} from the cache, {calls['failed']:,} failed",
+        "cost": format_cost(calls["cost_usd"]),
+        "time": f"{headlines.get('wall_seconds', 0) / 60:.1f} minutes",
+        "date": str(made.get("finished") or "")[:10],
+        "commit": str(made.get("git_commit") or "")[:12],
+    }
+    return {name: value for name, value in strip.items() if value} | (
+        {} if made else {"state": "not complete"}
+    )
+
+
+def describe_sweep(table: pd.DataFrame) -> dict[str, str]:
+    """A sweep in a line: its runs by state, and what they took together."""
+    usage = table.reindex(columns=["calls", "cached", "cost_usd", "wall_seconds"]).sum(skipna=False)
+    return {
+        "runs": ", ".join(
+            f"{n} {state}" for state, n in table.get("state", pd.Series()).value_counts().items()
+        ),
+        "calls": f"{usage['calls']:,.0f} made, {usage['cached']:,.0f} from the cache",
+        "cost": format_cost(usage["cost_usd"]),
+        "time": f"{usage['wall_seconds'] / 60:.1f} minutes",
+    }
+
+
+def list_models(manifest: dict[str, Any]) -> list[str]:
+    """The models that a run names in its parameters, in the order of notebooks and roles, each once."""
+    given = [parameters.get(role) for parameters in manifest.get("parameters", {}).values() for role in ROLES]
+    names = [name for one in given for name in (one if isinstance(one, list) else [one])]
+    return list(dict.fromkeys(str(name) for name in names if name and name != "measured"))
+
+
+def read_board(sweep_folder: Path) -> dict[str, Any]:
+    """A sweep's leaderboard: its figure, and as HTML a table of its first rows; both may be empty."""
+    path = sweep_folder / BOARD / "leaderboard.parquet"
+    table = files.read_table(path).head(LEADERS) if path.exists() else pd.DataFrame()
+    shown = table.drop(columns=[name for name in table if name.endswith(("_low", "_high"))])
+    html = shown.round(3).convert_dtypes().to_html(index=False, na_rep="", border=0) if len(shown) else ""
+    return {"image": embed_image(path.with_suffix(".png")), "table": html, "n": len(shown)}
 
 
 def list_runs(table: pd.DataFrame, sweep_folder: Path) -> list[dict[str, Any]]:

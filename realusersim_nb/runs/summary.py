@@ -6,7 +6,6 @@ import json
 import platform
 import shutil
 import subprocess
-import textwrap
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from realusersim_nb.errors import MissingFileError
 from realusersim_nb.llm.usage import CALLS_FILE, format_cost, sum_calls
 from realusersim_nb.prompts.fill import hash_prompts
 from realusersim_nb.simulators.conditions import find_position
-from realusersim_nb.text import show_plainly
+from realusersim_nb.text import show_name
 
 VALUES = dict.fromkeys(["rate", "success", "js"], "value")
 ABOUT = ("calls", "last_start", "wall_seconds", "finished", "findings")  # of a notebook, beside its headlines
@@ -245,31 +244,17 @@ def describe_notebook(folder: Path, seconds: float) -> str:
     """One line on an executed notebook: wall time, and calls, tokens and cost of this start."""
     calls = files.read_json(folder / "summary_part.json")["last_start"]
     tokens, cost = calls["prompt_tokens"] + calls["completion_tokens"], format_cost(calls["cost_usd"])
+    failed = f", {calls['failed']:,} failed" if calls["failed"] else ""
     return (
-        f"{folder.name:<24} {int(seconds) // 60}:{int(seconds) % 60:02d} min   {calls['live']:>4} calls "
-        f"({calls['cached']} cached, {calls['failed']} failed)   {tokens:>7,} tokens   {cost}"
+        f"{folder.name:<22} {int(seconds) // 60:>3}:{int(seconds) % 60:02d} min {calls['live']:>6,} calls, "
+        f"{calls['cached']:,} cached{failed}, {tokens:,} tokens, {cost}"
     )
 
 
-def describe_run(run_folder: Path) -> list[str]:
-    """What a run was made from, its measures as a table, and its findings, as lines."""
-    measures = read_measures(run_folder)
-    table = [pivot_measures(measures).to_string()] if len(measures) else []
-    findings = describe_findings(collect_headlines(run_folder)["findings"])
-    return [*describe_sources(run_folder), *table, "", *findings]
-
-
-def describe_findings(findings: list[dict[str, Any]]) -> list[str]:
-    """Findings as lines of at most 80 columns: sentence, value, interval, n and p as far as they have one."""
-    return [textwrap.fill(describe_finding(one), 80, subsequent_indent="  ") for one in findings]
-
-
-def describe_finding(finding: dict[str, Any]) -> str:
-    """A finding in one line."""
-    figures = [f"{finding['value']:.2f}"]
-    if finding["ci_low"] is not None:
-        figures.append(f"95 % interval {finding['ci_low']:.2f} to {finding['ci_high']:.2f}")
-    figures.append(f"n = {finding['n']:,}")
-    if (p := finding["p"]) is not None:
-        figures.append("p < 0.001" if p < 0.001 else f"p = {p:.3f}")
-    return f"* {show_plainly(finding['sentence'])} ({', '.join(figures)})."
+def describe_measures(run_folder: Path) -> list[str]:
+    """What a run measured of each arm, as lines: a measure, then its arms."""
+    lines = []
+    for measure, rows in read_measures(run_folder).groupby("measure", sort=False):
+        arms = [f"  {show_name(row.arm):<24} {describe_measure(row)}" for row in rows.itertuples()]
+        lines += [show_name(measure), *arms]
+    return lines

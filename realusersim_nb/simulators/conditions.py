@@ -65,6 +65,21 @@ ARMS: dict[str, Arm] = {
 """The persona of each arm, from the user's profile and somebody else's; in the order of figures."""
 PROMPT = "prompt:"  # before the path of a simulator prompt of the reader's own, which makes an arm
 REFERENCE_ARMS = ["same_user", "oracle", "other_user", "do_nothing", "real_floor"]
+IN_WORDS = {
+    "demonstrations": "the person's earlier messages",
+    "profile_demonstrations": "the person's profile and earlier messages",
+    "calibrated_demonstrations": "the person's earlier messages (calibrated)",
+    "shuffled_demonstrations": "somebody else's messages",
+    "profile": "the person's profile",
+    "profile_no_examples": "the person's profile without examples",
+    "shuffled_profile": "somebody else's profile",
+    "placebo": "neutral text of the same length",
+    "directive": "a hand-written directive",
+    "task_only": "nothing about the person",
+    "same_user": "the real person",
+    "other_user": "a real stranger",
+}
+"""What the model is given in each arm, or who is in its place, for sentences."""
 ARM_ORDER = ["same_user", "oracle", *ARMS, "stock", "other_user", "do_nothing", "real", "real_floor"]
 
 
@@ -115,6 +130,16 @@ def write_personas(arm: str, cases: list[Case], profiles: dict[str, Profile], *,
     others = assign_others([case.user_id for case in cases], seed=seed)
     pairs = [(profiles.get(c.case_id) or profiles[c.user_id], profiles[others[c.user_id]]) for c in cases]
     return [find_arm(arm)(profile, other) for profile, other in pairs]
+
+
+def describe_arm(name: str) -> str:
+    """What a simulated user is given under an arm, in words."""
+    return IN_WORDS.get(name, f"the arm {name}")
+
+
+def describe_system(name: str) -> str:
+    """A population of conversations in words: users simulated under an arm, or a name from outside."""
+    return f"users given {IN_WORDS[name]}" if name in IN_WORDS else name
 
 
 def find_position(name: str) -> int:

@@ -13,6 +13,7 @@ from realusersim_nb.style.features import (
     starts_lower,
     typed_text,
 )
+from realusersim_nb.style.labels import label_feature
 from realusersim_nb.style.tables import (
     average_groups,
     compute_percentiles,
@@ -24,6 +25,7 @@ from realusersim_nb.style.tables import (
 )
 
 __all__ = ["GREETING", "Measure", "has", "opens_with"]
+__all__ += ["label_feature"]
 __all__ += ["BY_NAME", "COMPARED", "FEATURES", "Feature", "Place", "asks_again", "is_question"]
 __all__ += ["repeats", "starts_lower", "typed_text"]
 __all__ += [

@@ -49,7 +49,7 @@ def render_widgets(text: str) -> str:
 
 
 def write_hostile_report(folder, text: str) -> str:
-    """The page of a run whose notebook, results and manifest have this text everywhere."""
+    """The pages of a run whose notebook, results and manifest have this text everywhere."""
     table = pd.DataFrame({text: [text]}, index=[text])
     html = new_output("display_data", {"text/html": table.to_html()})
     outputs = [
@@ -64,12 +64,16 @@ def write_hostile_report(folder, text: str) -> str:
         "cost_usd": None
     }
     rate = {"rate": 0.5, "ci_low": 0.1, "ci_high": 0.9, "n_cases": 10, "n_failed": 0}
+    numbers = {"value": 0.5, "ci_low": -0.1, "ci_high": 0.9, "n": 10, "p": 0.5}
     corpus = {"name": text, "conversations": 1, "users": 1}
     results = {
         "calls": calls,
         "corpus": corpus,
         "fidelity_by_judge": {text: {text: rate}},
         "left_out": {text: text},
+        "findings": [
+            dict.fromkeys(["notebook", "sentence", "limit", "figure", "unit", "counted"], text) | numbers
+        ],
     }
     files.write_json(folder / "summary.json", results)
     made = {"parameters": {"01": {"corpus": text}}, "prompts": {text: text}, "versions": {"pandas": text}}
@@ -79,7 +83,8 @@ def write_hostile_report(folder, text: str) -> str:
     pd.DataFrame({"run": [text], "simulator": [text], "error": [text], "tags": [""]}).to_parquet(
         folder / "sweep.parquet"
     )
-    return first + report.write_report(folder).read_text(encoding="utf-8")
+    second = report.write_report(folder).read_text(encoding="utf-8")
+    return first + second + (folder / "01_extract_profiles.html").read_text(encoding="utf-8")
 
 
 def test_1_no_page_runs_or_fetches_anything_whatever_is_shown(tmp_path, monkeypatch):
@@ -87,7 +92,7 @@ def test_1_no_page_runs_or_fetches_anything_whatever_is_shown(tmp_path, monkeypa
     pages = [render_widgets(text) for text in [*TEXTS, WHOLE]]
     pages += [write_hostile_report(tmp_path / str(i), text) for i, text in enumerate([TEXTS[0], WHOLE])]
     assert [Inspector(html).found for html in pages] == [[]] * len(pages)
-    assert pages[-1].count("script-src") == 0 and pages[-1].count("default-src 'none'") == 2
+    assert pages[-1].count("script-src") == 0 and pages[-1].count("default-src 'none'") == 3
     assert page.describe_evidence({"percentile": "0.9", "value": True, "feature": "f", "n": 1}).startswith(
         "(f 1,"
     )
@@ -99,7 +104,7 @@ def test_1_no_dialog_opens_in_a_browser_and_a_report_stops_a_script_that_stands_
     script = "<script>alert(1)</script><img src=x onerror=alert(2)>"
     pages = {
         "widgets": "".join(map(render_widgets, TEXTS)),
-        "report": hostile.replace("<main>", f"<main>{script}"),
+        "report": hostile.replace("<h2>Findings", f"{script}<h2>Findings"),
     }
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])

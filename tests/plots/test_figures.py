@@ -68,3 +68,25 @@ def test_calibration_shows_gap_and_probe():
     row = {"n": 9, "js": 0.1, "ci_low": 0.0, "ci_high": 0.2, "floor_high": 0.05, "accuracy": 0.6}
     table = pd.DataFrame([row, row], pd.Index([0, 1], name="share"))
     assert read_title(plots.plot_calibration(table)) == "What a gap means (n = 9 a side)"
+
+
+def list_labels(axes):
+    """The labels of a figure's rows."""
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+def test_labels_are_words_and_not_names_of_columns():
+    pair = {"arm": "profile", "baseline": "task_only", "difference": 0.1, "ci_low": 0, "ci_high": 0.2}
+    axes = plots.plot_differences(pd.DataFrame([pair | {"n_pairs": 9}]), title="Gain", unit="bits")
+    assert list_labels(axes) == ["the person's profile\nless nothing about the person (n = 9)"]
+    assert axes.get_xlabel() == "difference of the bits, 95 % interval"
+    shifts = pd.DataFrame({"system": ["task_only"], "feature": ["starts_lower"], "shift": [0.5]})
+    assert list_labels(plots.plot_shifts(shifts)) == ["starts in lower case"]
+
+
+def test_identification_stands_beside_chance():
+    rows = {"split": "matched positions", "by": "features", "strangers": "drawn by chance", "top": [1, 5]}
+    rates = {"rate": [0.4, 0.7], "ci_low": 0.3, "ci_high": 0.8, "chance": [0.02, 0.1], "n_users": 1200}
+    axes = plots.plot_identification(pd.DataFrame(rows | rates).set_index(["split", "by"]), 50)
+    assert list_labels(axes) == ["features, first 1 (n = 1,200)", "features, first 5 (n = 1,200)"]
+    assert list(axes.lines[-1].get_xdata()) == [0.02, 0.1] and "50 people" in read_title(axes)

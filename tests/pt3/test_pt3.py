@@ -352,9 +352,9 @@ def test_formal_users_differ_from_real_ones_in_the_table():
     table = formalism.measure_formalism({"formal": formal, "real": CONVERSATIONS})
     wide = formalism.pivot_formalism(table)
     assert wide.loc[
-        "formal", ["starts lower-case", "ends in . ? !", "please", "thanks", "opens with a greeting"]
+        "formal", ["starts in lower case", "ends in a stop", "please", "thanks", "opens with a greeting"]
     ].tolist() == [0, 1, 0.5, 0.5, 0.5]
-    assert wide.loc["real", "starts lower-case"] == 1 and wide.loc["real", "users"] == 3
+    assert wide.loc["real", "starts in lower case"] == 1 and wide.loc["real", "users"] == 3
     fidelity.plot_formalism(table)
 
 
@@ -402,9 +402,12 @@ def test_grounded_arms_are_compared_with_none_and_with_their_control():
 def test_formal_users_are_compared_with_the_real_ones_by_user():
     formal = [under("task_only", case, "Please sort it.", "Thank you.") for case in CASES]
     rows = {row["feature"]: row for row in formalism.compare_formalism(formal, CONVERSATIONS)}
-    row = rows["starts lower-case"]
+    row = rows["starts in lower case"]
     assert (row["share"], row["real"], row["difference"], row["n_pairs"]) == (0, 1, -1, 3)
     finding = findings.describe_ceiling(row)
     assert (
-        finding["value"] == -1 and "0% of the messages under task_only, 100% of those" in finding["sentence"]
+        finding["value"] == -1
+        and finding["sentence"]
+        == "Of the messages simulated with nothing about the person, 0% have the feature "
+        "'starts in lower case', of the same people's real messages 100%"
     )

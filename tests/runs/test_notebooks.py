@@ -23,7 +23,7 @@ from benchmarks.endpoint import fill
 from realusersim_nb import files
 from realusersim_nb.llm import cache
 from realusersim_nb.records import AgentRun, Case, Conversation, Judgement, Profile
-from realusersim_nb.runs import estimate, notebooks
+from realusersim_nb.runs import estimate, notebooks, summary
 from realusersim_nb.runs.summary import pivot_measures, read_manifest, read_measures
 
 ROOT = Path(__file__).parents[2]
@@ -177,24 +177,35 @@ def test_no_profile_was_made_from_the_case_it_is_used_on(run_folder):
         assert case.case_id not in sources[case.user_id]
 
 
-def test_report_holds_the_numbers_and_the_figures_but_no_code_or_widget(run_folder):
-    report = (run_folder / "report.html").read_text(encoding="utf-8")
+def read_pages(run_folder):
+    """The pages of all notebooks, by their numbers."""
+    return {path.name[:2]: path.read_text(encoding="utf-8") for path in run_folder.glob("[0-9]*.html")}
+
+
+def test_pages_hold_the_numbers_and_the_figures_but_no_widget(run_folder):
+    pages = read_pages(run_folder)
     texts = pivot_measures(read_measures(run_folder))
     scored, failed = map(
         int,
         re.search(r"n = (\d)(?:, (\d) failed)?", texts.loc["profile", "fidelity by embedded"]).groups("0"),
     )
     assert scored + failed == 2  # cases: one with a role break is none of the scored
-    assert all(f"<td>{text}</td>" in report for text in texts.to_numpy().ravel() if text)
-    assert re.search(r"=== the raw reply ===\s*\{", report)  # a model's real reply, not an empty line
-    assert report.count("data:image/png;base64") >= 8
-    assert "import pandas" not in report and "widget-view+json" not in report
+    every = "".join(pages.values())
+    assert re.search(r"=== the raw reply ===\s*\{", every)  # a model's real reply, not an empty line
+    assert every.count("data:image/png;base64") >= 8
+    assert not [number for number, page in pages.items() if "widget-view+json" in page]
 
 
-def test_runner_prints_a_line_a_notebook_and_where_the_report_is(run_folder):
-    printed = (run_folder.parent.parent / "printed.txt").read_text(encoding="utf-8")
-    assert all(f"{number:02d}_" in printed for number in range(7))
-    assert "tokens" in printed and str(run_folder / "report.html") in printed
+def test_runner_prints_a_line_a_notebook_where_the_report_is_and_last_the_findings(run_folder):
+    *lines, report, _, last = (
+        (run_folder.parent.parent / "printed.txt").read_text(encoding="utf-8").splitlines()
+    )
+    printed = "\n".join(lines)
+    assert all(f"{number:02d}_" in printed for number in range(7)) and "tokens" in printed
+    assert report == f"Report: {run_folder / 'report.html'}" and "at least ten" in last
+    assert max(map(len, lines)) <= 100
+    measures = read_measures(run_folder)
+    assert all(summary.describe_measure(row) in printed for row in measures.itertuples())
 
 
 def test_a_notebook_runs_on_its_own_with_plain_papermill_and_finds_the_same(run_folder, workplace):
@@ -252,8 +263,8 @@ def test_gap_is_the_published_formula_of_the_saved_histograms(run_folder):
         assert row["n"] == n_simulated
 
 
-def test_numbers_on_the_report_are_those_of_the_tables_which_it_links(run_folder):
-    page = (run_folder / "report.html").read_text(encoding="utf-8")
+def test_numbers_of_arms_are_those_of_the_tables_and_the_report_links_every_table(run_folder):
+    page = (run_folder / "06_compare_simulators.html").read_text(encoding="utf-8")
     fidelity = pd.read_parquet(run_folder / "03_benchmark_fidelity/fidelity.parquet")
     success = pd.read_parquet(run_folder / "04_stress_test_agents/success.parquet").rename(
         columns={"success": "rate", "n_runs": "n_cases"}
@@ -262,10 +273,12 @@ def test_numbers_on_the_report_are_those_of_the_tables_which_it_links(run_folder
         assert f"{row.rate:.0%} (" in page and f"n = {row.n_cases}" in page
     for row in pd.read_parquet(run_folder / "05_measure_gap/gap.parquet").itertuples():
         assert f"JS {row.js:.3f} (floor to {row.floor_high:.3f}, n = {row.n})" in page
-    links = re.findall(r'href="([^"#]+)"', page)
-    assert len(links) > 40 and not [
-        link for link in links if not link.startswith("http") and not (run_folder / link).exists()
-    ]
+    report = (run_folder / "report.html").read_text(encoding="utf-8")
+    links = re.findall(r'href="([^"#]+)"', report)
+    assert {f"./{path.relative_to(run_folder).as_posix()}" for path in run_folder.glob("*/*.csv")} <= set(
+        links
+    )
+    assert not [link for link in links if not link.startswith("http") and not (run_folder / link).exists()]
 
 
 def test_nothing_but_bars_is_written_beside_the_outputs(run_folder):
@@ -298,11 +311,13 @@ def test_executed_notebook_exports_with_what_its_widgets_would_show(run_folder):
         assert {"slides": "messages read</b>", "html": "of users, "}[kind] in page
 
 
-def test_report_needs_no_network_and_holds_code_folded_and_what_made_the_run(run_folder):
-    page = (run_folder / "report.html").read_text(encoding="utf-8")
-    assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"https?:", page)
-    assert 'href="#glossary"' in page and "<strong>arm</strong>, or condition: what" in page
-    assert "<summary>code</summary>" in page and "What made this run" in page and "judge_analysis.md" in page
+def test_pages_need_no_network_and_hold_code_folded(run_folder):
+    pages = read_pages(run_folder) | {"": (run_folder / "report.html").read_text(encoding="utf-8")}
+    for number, page in pages.items():
+        assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"https?:", page), number
+        assert ("<summary>code</summary>" in page) == bool(number), number
+    assert 'href="#glossary"' in pages["00"] and "<strong>arm</strong>, or condition: what" in pages["00"]
+    assert 'href="./manifest.json"' in pages[""] and len(pages) == 8
 
 
 def answer_any(request):

@@ -104,7 +104,7 @@ class TestNotebookForm:
         ]
         assert max(len(c.source.splitlines()) for c in code) <= 10
         assert "**Question.**" in cells[0].source
-        assert any("What we found, and its limits" in c.source for c in cells)
+        assert any("Findings and limits" in c.source for c in cells)
 
 
 def test_parameter_files_fit_the_notebooks():
@@ -219,13 +219,7 @@ def test_tables_and_figures_leave_no_half_files(tmp_path, monkeypatch):
     run.save_table(table, "scores")
     run.save_figure(table.plot(), "scores")
     run.save_table(table.rename(index={"profile": "task_only & 5 %"}), "latex", latex=True)
-    assert sorted(p.suffix for p in run.folder.glob("scores*")) == [
-        ".csv",
-        ".parquet",
-        ".pdf",
-        ".png",
-        ".svg",
-    ]
+    assert sorted(p.suffix for p in run.folder.glob("scores*")) == [".csv", ".parquet", ".png", ".svg"]
     assert r"task\_only \& 5 \%" in (run.folder / "latex.tex").read_text(encoding="utf-8") and not list(
         run.folder.glob(".*")
     )
@@ -305,6 +299,7 @@ def test_findings_of_all_notebooks_are_in_the_summary(tmp_path, monkeypatch):
         run.finish()
     summary = json.loads((tmp_path / "outputs/r/summary.json").read_text(encoding="utf-8"))
     figures = {"value": 0.5, "ci_low": 0.4, "ci_high": None, "n": 24, "p": None}
+    figures |= dict.fromkeys(("limit", "figure", "unit", "counted"), "")
     assert summary["findings"] == [
         {"notebook": notebook, "sentence": f"seen in {notebook}"} | figures
         for notebook in ("02_two", "03_three")

@@ -66,3 +66,10 @@ def test_percentiles_are_middle_ranks():
     talks = [make_conversation("a " * n, user=str(n)) for n in (1, 2, 3, 4)]
     users = style.summarise_users(style.measure_conversations(talks))
     assert style.compute_percentiles(users, users)["words"].tolist() == [0.125, 0.375, 0.625, 0.875]
+
+
+def test_features_are_labelled_by_words_and_other_names_stay_as_they_are():
+    labels = {feature.name: style.label_feature(feature.name) for feature in style.FEATURES}
+    assert not [label for label in labels.values() if "_" in label] and len({*labels.values()}) == len(labels)
+    assert style.label_feature("starts_lower:always") == "starts in lower case: always"
+    assert style.label_feature("a_system: b") == "a_system: b"

@@ -170,7 +170,7 @@ def test_first_notebook_runs_from_recorded_replies_where_no_model_is_installed(t
     surroundings = os.environ | {"PYTHONPATH": str(tmp_path), "REALUSERSIM_HOME": str(tmp_path / "home")}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=surroundings)
     assert done.returncode == 0, done.stderr[-3000:]
-    page = (tmp_path / "outputs/recorded/report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "outputs/recorded/00_start_here.html").read_text(encoding="utf-8")
     assert "No model here" in page and "recorded from the embedded model" in page
     calls = json.loads((tmp_path / "outputs/recorded/summary.json").read_text(encoding="utf-8"))["calls"]
     assert calls["live"] == calls["failed"] == 0 and calls["cached"] >= 4

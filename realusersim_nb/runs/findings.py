@@ -1,0 +1,82 @@
+"""The findings of a run as text: which come first, and each with its figures.
+
+A finding is what ``Run.add_finding`` wrote: ``{"notebook": "03_...", "sentence": "Given the person's ...",
+"value": -0.29, "ci_low": -0.42, "ci_high": -0.17, "n": 40, "p": 0.001, "limit": "how the model writes",
+"figure": "predictive_gains", "unit": "bits per token", "counted": "people"}``. Runs of earlier versions
+have no ``limit, figure, unit, counted``.
+"""
+
+import textwrap
+from itertools import zip_longest
+from typing import Any
+
+from realusersim_nb.text import show_plainly
+
+Finding = dict[str, Any]
+MOST = 5  # findings that a page or a terminal begins with
+WIDTH = 80  # columns of a terminal
+SCALES = {"%": 100, "points": 100}  # units of shares, which are kept as 0..1
+
+
+def choose_findings(findings: list[Finding], most: int = MOST) -> list[Finding]:
+    """The findings that stand for a run: the first of each notebook, then the second, and so on up to
+    ``most``, in their order; of those that one figure shows only the first.
+    """
+    first = {(one["notebook"], one.get("figure") or one["sentence"]): one for one in reversed(findings)}
+    kept = [one for one in findings if any(one is other for other in first.values())]
+    by_notebook: dict[str, list[Finding]] = {}
+    for one in kept:
+        by_notebook.setdefault(one["notebook"], []).append(one)
+    ranked = [one for turn in zip_longest(*by_notebook.values()) for one in turn if one]
+    return [one for one in kept if any(one is other for other in ranked[:most])]
+
+
+def describe_findings(findings: list[Finding]) -> list[str]:
+    """Findings as lines of at most 80 columns: sentence, figures, and what each does not show."""
+    return [
+        textwrap.fill(f"* {describe_finding(one)}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+        for one in findings
+    ]
+
+
+def describe_outcome(findings: list[Finding]) -> list[str]:
+    """The end of a run in a terminal: its first findings, each in lines of at most 80 columns."""
+    shown = choose_findings(findings)
+    if not shown:
+        return ["No finding: it takes at least ten people or tasks."]
+    rest = len(findings) - len(shown)
+    more = [f"{rest} more findings are in summary.json."] if rest else []
+    return [*more, "Findings:", *describe_findings(shown)]
+
+
+def describe_finding(finding: Finding) -> str:
+    """A finding as one paragraph."""
+    return " ".join(
+        [f"{show_plainly(finding['sentence'])} ({describe_figures(finding)}).", *list_limits(finding)]
+    )
+
+
+def describe_figures(finding: Finding) -> str:
+    """Its value, interval, n and p, as far as it has them: ``58 %, 95 % interval 55 to 61, n = 1,200``."""
+    unit = finding.get("unit") or ""
+    places = 0 if unit in SCALES else 2
+    sign = "" if unit == "%" else "+"
+    value, low, high = (
+        None if finding[name] is None else f"{finding[name] * SCALES.get(unit, 1):{sign}.{places}f}"
+        for name in ("value", "ci_low", "ci_high")
+    )
+    figures = [f"{value} {unit}".strip()]
+    if low is not None:
+        figures.append(f"95 % interval {low} to {high}")
+    figures.append(f"n = {finding['n']:,} {finding.get('counted') or ''}".strip())
+    if (p := finding["p"]) is not None:
+        figures.append("p < 0.001" if p < 0.001 else f"p = {p:.3f}")
+    return ", ".join(figures)
+
+
+def list_limits(finding: Finding) -> list[str]:
+    """What it does not show, as sentences."""
+    holds_zero = finding["ci_low"] is not None and finding["ci_low"] <= 0 <= finding["ci_high"]
+    unclear = ["The interval includes 0: no difference is shown."] if holds_zero else []
+    limit = show_plainly(finding.get("limit") or "")
+    return unclear + ([f"It does not show {limit}."] if limit else [])

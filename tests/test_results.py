@@ -1,0 +1,67 @@
+"""The numbers of README.md are those of docs/results.json, which ``docs/results.py`` writes from runs."""
+
+import json
+import re
+import runpy
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = json.loads((ROOT / "docs" / "results.json").read_text(encoding="utf-8"))
+SCRIPT = runpy.run_path(str(ROOT / "docs" / "results.py"))
+NUMBER = re.compile(r"(?<![\w.,-])\d[\d,]*(?:\.\d+)?(?![\w-])")
+
+
+def write_as_readme(name, entry):
+    """The numbers of a result as README writes them: shares as per cents, bits with two places."""
+    values = [entry[key] for key in ("value", "ci_low", "ci_high", "chance", "stranger") if key in entry]
+    if name.startswith("bits"):
+        return {f"{abs(value):.2f}" for value in values} | {f"{entry['n']:,}"}
+    return {f"{100 * value:.0f}" for value in values} | {f"{entry['n']:,}"}
+
+
+def read_numbers(text):
+    """The numbers in prose, without those of notebooks, of names in code, and of the level of intervals."""
+    text = re.sub(r"`[^`]*`|[Nn]otebook \d\d|95 % interval|n, 95 %|p < 0\.001|GPT-4o", " ", text)
+    return {number.rstrip(",") for number in NUMBER.findall(text)}
+
+
+def test_numbers_of_the_readme_are_results_of_runs():
+    caption = re.search(r"\*A profile's rules(.+?)\*\n", README, re.DOTALL)[1]
+    seen = README.split("## What you will see")[1].split("\n## ")[0]
+    known = set().union(*(write_as_readme(*item) for item in RESULTS.items())) | {"50"}  # chance of a probe
+    assert len(read_numbers(caption)) >= 8 and read_numbers(caption) - known == set()
+    assert len(read_numbers(seen)) >= 20 and read_numbers(seen) - known == set()
+
+
+def test_every_result_names_its_table_and_command_and_is_in_the_readme():
+    numbers = read_numbers(README)
+    assert set(RESULTS) == set(SCRIPT["ROWS"])
+    for name, entry in RESULTS.items():
+        assert entry["table"].endswith(".csv") and entry["command"] in README, name
+        value = abs(entry["value"])
+        assert (f"{value:.2f}" if name.startswith("bits") else f"{100 * value:.0f}") in numbers, name
+
+
+def test_result_is_read_from_its_row_and_others_stay(tmp_path):
+    folder = tmp_path / "run" / "05_measure_gap"
+    folder.mkdir(parents=True)
+    rows = {"by": ["facets", "masked n-grams"], "system": "gpt4o", "accuracy": [0.5, 0.9], "n": 20}
+    pd.DataFrame(rows | {"ci_low": 0.8, "ci_high": 1.0}).to_parquet(folder / "probe.parquet")
+    (tmp_path / "results.json").write_text('{"writer by features": {"value": 0.4}}')
+    results = SCRIPT["write_results"]({"gpt4o": tmp_path / "run"}, tmp_path / "results.json")
+    probe = results["probe of GPT-4o"]
+    assert (probe["value"], probe["ci_low"], probe["n"]) == (0.9, 0.8, 20)
+    assert results["writer by features"] == {"value": 0.4}
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+
+
+def test_result_without_its_row_is_an_error_that_names_the_table(tmp_path):
+    folder = tmp_path / "05_measure_gap"
+    folder.mkdir()
+    pd.DataFrame({"by": ["facets"], "system": ["gpt4o"]}).to_parquet(folder / "probe.parquet")
+    with pytest.raises(ValueError, match="probe: 0 rows"):
+        SCRIPT["write_results"]({"gpt4o": tmp_path}, tmp_path / "results.json")
