@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 from contextlib import asynccontextmanager
 
@@ -14,32 +11,22 @@ import openai
 import pytest
 from aiohttp import web
 from conftest import MockEndpoint
+from served import KEY, PROFILES, start_server
 
 from realusersim_nb.corpus import describe_corpus, load_corpus, read_transcripts
 from realusersim_nb.errors import InputError
 from realusersim_nb.files import read_records, write_lines
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.models import Models
-from realusersim_nb.records import Command, Conversation, Demonstration, Message, Profile
+from realusersim_nb.records import Conversation, Message
 from realusersim_nb.simulators.serving.access import Access, is_local, read_token
 from realusersim_nb.simulators.serving.requests import ChatRequest, read_dialogue
 from realusersim_nb.simulators.serving.routes import UserServer
 from realusersim_nb.simulators.serving.transcripts import Transcripts
 from realusersim_nb.simulators.serving.users import ServedUsers, load_profiles
 
-KEY = "sk-upstream-0123456789"
 SCENARIO = {"role": "system", "content": "You are a customer. Cancel order #W1."}
 GREETING = {"role": "user", "content": "Hi! How can I help you today?"}
-
-
-def make_profile(user_id, **more):
-    rule = f"Begin as {user_id} does."
-    commands = [Command(dimension=d, command=rule) for d in ("formality", "punctuation", "filler/hesitation")]
-    return Profile(user_id=user_id, commands=commands, **more)
-
-
-SHOWN = Demonstration(wanted="The user wants a tent.", typed="need tent asap thx")
-PROFILES = [make_profile(f"u{i}") for i in range(40)] + [make_profile("shown", demonstrations=[SHOWN])]
 
 
 @asynccontextmanager
@@ -367,16 +354,6 @@ def test_dialogue_of_parts_and_several_prompts():
     rows = [SCENARIO, {"role": "developer", "content": "Be brief."}, {"role": "user", "content": parts}]
     dialogue = read_dialogue(ChatRequest(model="user:draw", messages=rows))
     assert dialogue.system == f"{SCENARIO['content']}\n\nBe brief." and dialogue.replied == "Hi!"
-
-
-def start_server(folder, url):
-    """The command, and the address that it prints."""
-    command = [sys.executable, "-m", "realusersim_nb", "serve", "--profiles", folder / "profiles.jsonl"]
-    command += ["--model", "big", "--port", "0", "--out", folder / "served.jsonl"]
-    environment = {**os.environ, "OPENAI_BASE_URL": url, "OPENAI_API_KEY": KEY, "PYTHONUNBUFFERED": "1"}
-    environment["REALUSERSIM_CACHE"] = str(folder / "replies.sqlite")
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    return process, process.stdout.readline().split("served at ")[1].split(" (")[0]
 
 
 def test_server_killed_in_mid_conversation_pays_nothing_twice_and_keeps_the_transcript(tmp_path):

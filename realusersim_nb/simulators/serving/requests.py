@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from realusersim_nb.errors import InputError
 from realusersim_nb.llm.replies import clean, read_text
@@ -21,17 +21,9 @@ from realusersim_nb.simulators.users import PRIMER, ROLE_TOKENS, SWAPPED
 from realusersim_nb.text import parse_json
 
 SYSTEM = ("system", "developer")
+ROLES = (*SYSTEM, "user", "assistant", "tool", "function")
 PASSED_ON = """tools tool_choice parallel_tool_calls response_format stop top_p presence_penalty
     frequency_penalty""".split()
-
-
-class ChatMessage(BaseModel):
-    """A message; what it has besides role and content (calls of tools, their ids) is kept."""
-
-    model_config = ConfigDict(extra="allow")
-
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Any = None
 
 
 class ResponseFormat(BaseModel):
@@ -46,7 +38,7 @@ class ChatRequest(BaseModel):
     """The fields of a chat completion that are read; ``model`` names the user. Others are not passed on."""
 
     model: str
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[dict[str, Any]] = Field(min_length=1)
     stream: bool | None = None
     stream_options: dict | None = None
     n: Literal[1] | None = None
@@ -62,6 +54,13 @@ class ChatRequest(BaseModel):
     top_p: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+
+    @field_validator("messages")
+    def check_roles(cls, messages: list[dict]) -> list[dict]:
+        """The messages, each of a role that there is."""
+        if odd := [m.get("role") for m in messages if m.get("role") not in ROLES]:
+            raise ValueError(f"the role {odd[0]!r} is none of {', '.join(ROLES)}")
+        return messages
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -82,7 +81,8 @@ class ChatRequest(BaseModel):
 def read_request(body: str) -> ChatRequest:
     """The request in a body; InputError names the first field that is wrong."""
     try:
-        return ChatRequest.model_validate(clean(parse_json(body)))
+        content = parse_json(body)
+        return ChatRequest.model_validate(clean(content) if "\\u" in body else content)
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"])) or "the body"
@@ -121,7 +121,7 @@ class Dialogue:
 
 def read_dialogue(request: ChatRequest) -> Dialogue:
     """The dialogue of a request, in whichever roles it came."""
-    rows = [m.model_dump(exclude_none=True) for m in request.messages]
+    rows = [{name: value for name, value in m.items() if value is not None} for m in request.messages]
     rows = [row | {"content": read_text(row.get("content"))} for row in rows]
     system = "\n\n".join(row["content"] for row in rows if row["role"] in SYSTEM)
     turns = [row for row in rows if row["role"] not in SYSTEM]
@@ -129,7 +129,7 @@ def read_dialogue(request: ChatRequest) -> Dialogue:
         spoken = [row for row in turns if row["role"] in SWAPPED and row["content"]]
         turns = [{"role": SWAPPED[row["role"]], "content": row["content"]} for row in spoken]
     texts = [(SWAPPED[row["role"]], strip_marks(row["content"])) for row in turns if row["role"] in SWAPPED]
-    messages = [Message(role=role, content=text) for role, text in texts if text]
+    messages = [Message.model_construct(role=role, content=text) for role, text in texts if text]
     first = next((n for n, m in enumerate(messages) if m.role == "user"), len(messages))
     greeting = [m.content for m in messages[: min(first, 1)]]
     return Dialogue(system, turns, messages, digest([system, greeting, request.seed]))
