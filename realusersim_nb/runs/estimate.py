@@ -122,7 +122,8 @@ def plan_agent_runs(p: dict) -> Iterator[Planned]:
     from realusersim_nb.agents.environment import load_tasks  # here: it needs the extra agents
 
     simulated = {arm for arm in p["arms"] if arm not in get_args(AgentReferenceArm)}
-    n_runs = len(load_tasks(p["domain"], p["n_tasks"], seed=p["seed"])) * p["n_trials"]
+    drawn = {name: p[name] for name in ("domain", "n_tasks", "spoken_only")}
+    n_runs = len(load_tasks(**drawn, seed=p["seed"])) * p["n_trials"]
     steps = len(simulated) * n_runs * ceil(p["max_steps"] / 2)
     opened = {"task_only", "profile", *p["directives"]} - simulated if p["directives"] else set()
     written = steps + (len(opened) * n_runs + VISIT if simulated else 0)

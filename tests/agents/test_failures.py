@@ -209,27 +209,6 @@ def test_model_reads_failed_runs_without_errors_and_must_quote(endpoint):
     assert len(asked) == 2 and "1. Person: yusuf rossi" in asked[0]
 
 
-def test_success_without_user_errors_and_their_counts():
-    runs = pd.DataFrame(
-        {
-            "arm": ["profile"] * 4,
-            "simulator": "m",
-            "task_id": list("abcd"),
-            "trial": 0,
-            "success": [1.0, 0.0, 0.0, None],
-            "user_error": [None, "hallucinated", None, None],
-        }
-    )
-    result = user_errors.score_without_user_errors(runs).loc["profile"]
-    assert (result["success"], result["n_runs"], result["n_failed"]) == (pytest.approx(1 / 3), 3, 1)
-    assert (result["without"], result["n_without"]) == (0.5, 2)
-    assert user_errors.count_user_errors(runs).loc["profile", ["n", "hallucinated", "any"]].tolist() == [
-        3,
-        1,
-        1,
-    ]
-
-
 # --- rates, disclosure, traces -----------------------------------------------------------------
 
 
