@@ -43,6 +43,9 @@ ErrorKind = Literal[
 ]
 SIMILAR = 0.75  # ratio from which one identifier is taken for a slip of the other
 CONDITION = re.compile(r"(?i)\b(if|unless|until|once|only when|only after)\b")
+VAGUE = set(
+    "hello need needs want help please thanks thank sure okay question problem issue forget wait done".split()
+)
 BLANK = re.compile(r"(?i)\[(?:your|my|provide|insert|enter|user|customer|order|reservation)\b[^\]]*\]")
 RULES = "rules"  # the detector that is no model
 OUT_OF_ROLE = ("recites its prompt", "answers as the assistant")
@@ -130,11 +133,18 @@ def check_role(run: AgentRun, texts: Texts) -> RuleFindings:
 
 
 def check_goal(task: Task, texts: Texts) -> RuleFindings:
-    """A user who in the whole conversation uses no word of the scenario (of four letters or more)."""
-    words = {word for word in split_words("\n".join(disclosure.describe_scenario(task))) if len(word) > 3}
-    words -= ENGLISH_STOP_WORDS
-    if texts and not any(words & set(split_words(text)) for _, text in texts):
+    """A user who asks for something, but in the whole conversation uses no word of the scenario.
+
+    Words are of four letters or more; who has only said that they need help has not asked for anything yet.
+    """
+    stated = list_content_words("\n".join(text for _, text in texts))
+    if stated and not stated & list_content_words("\n".join(disclosure.describe_scenario(task))):
         yield "off_goal", *texts[0], "no message holds a word of the scenario"
+
+
+def list_content_words(text: str) -> set[str]:
+    """The words of a text that say what it is about."""
+    return {word for word in split_words(text) if len(word) > 3} - ENGLISH_STOP_WORDS - VAGUE
 
 
 def check_early(task: Task, texts: Texts) -> RuleFindings:
