@@ -24,6 +24,7 @@ from realusersim_nb.llm.replies import write_replies
 from realusersim_nb.llm.usage import format_cost
 from realusersim_nb.parallel import batches
 from realusersim_nb.runs import estimate, findings, leaderboard, notebooks, report, summary, sweeps
+from realusersim_nb.simulators import serving
 from realusersim_nb.text import check_name, guard_terminal, parse_yaml, show_plainly
 
 FILE = click.Path(path_type=Path)
@@ -85,7 +86,7 @@ def run(numbers: tuple, typed: tuple, file: Path | None, run_name: str | None, *
     filled = {path.stem: notebooks.fill_parameters(path, parameters) for path in chosen}
     estimate.check_addresses(filled)
     if how["dry_run"]:
-        click.echo(describe_estimate(estimate.estimate_run(filled)))
+        click.echo(estimate.describe_estimate(estimate.estimate_run(filled)))
         return
     use_scheduler(how["scheduler"])
     lines = notebooks.run_notebooks(chosen, parameters, run_name=run_name)
@@ -112,25 +113,6 @@ def use_scheduler(address: str | None) -> None:
         batches.open_pool()
 
 
-def describe_estimate(table: pd.DataFrame) -> str:
-    """What a run will cost at most, one line a notebook and model."""
-    if table.empty:
-        return "These notebooks call no model."
-    by_model = table.drop(columns="asked").groupby(["notebook", "model"], sort=False)
-    sums = by_model.agg(lambda column: column.sum(skipna=False)).reset_index()
-    return render_estimate(sums)
-
-
-def render_estimate(table: pd.DataFrame) -> str:
-    """A table of two columns of names and others of numbers, with a total; ``?`` is not known."""
-    shown = table.copy()
-    shown.loc[len(shown)] = ["total", "", *table.iloc[:, 2:].sum(skipna=False)]
-    for name in table.columns[2:]:
-        form = {"cost_usd": "${:,.2f}", "minutes": "{:,.1f}"}.get(name, "{:,.0f}").format
-        shown[name] = [form(value) if pd.notna(value) else "?" for value in shown[name]]
-    return f"At most, if nothing is in the cache yet, one after the other:\n{shown.to_string(index=False)}"
-
-
 @cli.command()
 @click.argument("file", type=FILE, metavar="SWEEP.yaml")
 @click.option("--dry-run", is_flag=True, help="Only list the runs and what they take.")
@@ -146,7 +128,7 @@ def sweep(file: Path, dry_run: bool, only: str | None, retry_failed: bool, **whe
     everything = sweeps.plan_runs(described, file.stem)
     runs = sweeps.choose_runs(everything, only)
     if dry_run:
-        click.echo(render_estimate(estimate.estimate_runs(runs)))
+        click.echo(estimate.render_estimate(estimate.estimate_runs(runs)))
         return 0
     states = sweeps.find_states(runs)
     wanted = ["new", "begun"] + ["failed"] * retry_failed
@@ -231,6 +213,19 @@ def look(corpus: str, named: tuple) -> None:
     """Describe what is read of a corpus. Prints three conversations; -c is kept beside the corpus."""
     columns = {name: parse_value(text) if name in ("users", "assistants") else text for name, text in named}
     click.echo(loading.describe_corpus(corpus, columns=columns))
+
+
+@cli.command()
+@click.option("--profiles", type=FILE, required=True, metavar="FILE", help="profiles.jsonl of notebook 01.")
+@click.option("--model", required=True, metavar="NAME", help="The model that writes as them.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Any but this machine's needs a token.")
+@click.option("--port", default=8770, show_default=True, help="0: a free one.")
+@click.option("--token-env", metavar="VAR", help="Variable with the token that callers send as API key.")
+@click.option("--out", type=FILE, metavar="FILE.jsonl", help="Transcripts (default: outputs/served.jsonl).")
+def serve(profiles: Path, model: str, out: Path | None, **where: Any) -> None:
+    """Serve users to any harness. An OpenAI-compatible endpoint with models user:ID, user:draw."""
+    out = out or files.outputs_folder() / "served.jsonl"
+    asyncio.run(serving.serve_users(profiles, model, out=out, announce=click.echo, **where))
 
 
 @cli.command()

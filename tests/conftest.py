@@ -117,7 +117,8 @@ def make_answer(answer, authorization: str) -> tuple[int, dict, dict]:
     if isinstance(answer, dict):
         choice |= answer
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
-    return 200, headers, {"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}
+    about = {"id": "x", "object": "chat.completion", "model": "mock"}
+    return 200, headers, about | {"choices": [choice], "usage": usage}
 
 
 def split_answer(body: dict) -> bytes:

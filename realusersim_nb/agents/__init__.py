@@ -10,6 +10,7 @@ import os
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("LOGURU_AUTOINIT", "False")
 
+from realusersim_nb.agents.attribution import attribute_runs, count_blames, score_valid
 from realusersim_nb.agents.directives import (
     TRAIT_QUANTILE,
     TRAITS,
@@ -32,6 +33,7 @@ from realusersim_nb.agents.scores import (
     describe_arms,
     describe_pair,
     drop_repeats,
+    measure_flips,
     measure_pass_k,
     pool_runs,
     score_success,
@@ -42,4 +44,5 @@ __all__ = ["TRAITS", "TRAIT_QUANTILE", "measure_amplification", "measure_opening
 __all__ += ["measure_real_traits", "measure_simulator_spread", "measure_traits", "split_traits"]
 __all__ += ["accumulate_disclosure", "describe_scenario", "list_required_slots", "trace_slots"]
 __all__ += ["adjust_for_covariates", "compare_success", "describe_arms", "describe_pair", "drop_repeats"]
-__all__ += ["measure_pass_k", "pool_runs", "score_success", "tabulate_runs"]
+__all__ += ["attribute_runs", "count_blames", "score_valid"]
+__all__ += ["measure_flips", "measure_pass_k", "pool_runs", "score_success", "tabulate_runs"]

@@ -27,13 +27,29 @@ except ImportError as error:
     raise MissingExtraError("tau2-bench", extra="agents") from error
 
 
-def load_tasks(domain: Domain, n_tasks: int | None = None, *, seed: int = 0) -> list[Task]:
-    """A seeded draw of a domain's base tasks (None: all). InputError for an unknown domain."""
+def load_tasks(
+    domain: Domain, n_tasks: int | None = None, *, spoken_only: bool = False, seed: int = 0
+) -> list[Task]:
+    """A seeded draw of a domain's base tasks (None: all), of all or of those in which the user has to speak.
+
+    InputError for an unknown domain.
+    """
     if domain not in get_args(Domain):
         raise InputError(f"domain {domain!r} does not exist: expected one of {', '.join(get_args(Domain))}.")
     split = None if domain == "mock" else "base"
-    tasks = pd.Series(registry.get_tasks_loader(domain)(split), dtype=object)
+    known = registry.get_tasks_loader(domain)(split)
+    tasks = pd.Series([task for task in known if not spoken_only or is_spoken(task)], dtype=object)
     return tasks.sample(min(n_tasks or len(tasks), len(tasks)), random_state=seed).sort_index().tolist()
+
+
+def is_spoken(task: Task) -> bool:
+    """Whether the manner of a task's user can act: the user opens the conversation, wants something done, and
+    so speaks at least twice.
+
+    Where messages of the past are given, all has been asked for; where no action is gold, silence succeeds.
+    """
+    start, criteria = task.initial_state, task.evaluation_criteria
+    return not (start and start.message_history) and bool(criteria and criteria.actions)
 
 
 @cache

@@ -28,6 +28,7 @@ import pandas as pd
 from realusersim_nb import stats
 from realusersim_nb.agents import disclosure, scores
 from realusersim_nb.records import AgentRun
+from realusersim_nb.simulators.endings import ASKS, NO, YES
 
 if TYPE_CHECKING:
     from tau2.data_model.tasks import Action, Task
@@ -36,15 +37,6 @@ Mechanism = Literal["late", "misread", "unconfirmed", "other"]
 NEVER = "was never given"  # ends the detail of a value that the user did not state
 HAND_OVER = "transfer_to_human_agents"
 AGENT_SOURCES = ("user", "tool")  # messages from which an agent can know a value
-ASKS = re.compile(  # whether to do it, not which or what
-    r"(?i)\b(confirm|proceed|go ahead|shall i|should i)\b|\(yes\b|\b(like|want) me to\b"
-    r"|\bis (this|that|it) (correct|right|ok(ay)?)\b"
-)
-YES = re.compile(
-    r"(?i)\b(yes|yeah|yep|yup|ya|yea|ok|okay|sure|correct|confirm(ed)?|go ahead|do it|please do|proceed"
-    r"|sounds good|that's right|thats right|fine|absolutely|definitely|exactly)\b|^\W*y\W*$"
-)
-NO = re.compile(r"(?i)\b(no|nope|not|don'?t|wait|never|wrong)\b")
 ENDS = re.compile(  # the agent states that it is done, will not do it, or hands over
     r"(?i)\b(cannot|can't|can not|unable|not able|not possible|not allowed|transfer(red|ring)?)\b"
     r"|\b(is|are|has been|have been|been|i've|i have|successfully|now)\s+(\w+\s+)?(done|cancell?ed|completed?"

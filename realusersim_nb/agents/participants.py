@@ -32,6 +32,7 @@ from realusersim_nb.llm.client import leave_if_stopped
 from realusersim_nb.llm.replies import ToolReply
 from realusersim_nb.prompts.fill import fill_prompt
 from realusersim_nb.records import Message
+from realusersim_nb.simulators.endings import hold_stop
 from realusersim_nb.simulators.users import split_close
 
 Ask = Callable[..., Any]
@@ -39,7 +40,10 @@ YOUR_TURN, DONE = "Please do the next step.", "That is all."
 
 
 class SimulatedUser(UserSimulator):
-    """A user whose messages ``write`` gives, from the goal, the context and the messages so far."""
+    """A user whose messages ``write`` gives, from the goal, the context and the messages so far.
+
+    It stays as long as it says yes to what is still to be done (``simulators.endings``).
+    """
 
     def __init__(self, goal: str, context: str, write: Ask):
         super().__init__(instructions=goal)
@@ -49,7 +53,8 @@ class SimulatedUser(UserSimulator):
         state.messages.append(message)
         so_far = [Message(role=m.role, content=m.content) for m in state.messages]
         text, closes = split_close(self.write(goal=self.goal, context=self.context, messages=so_far))
-        state.messages.append(UserMessage(role="user", content=f"{text} {STOP}".strip() if closes else text))
+        text = hold_stop(f"{text} {STOP}".strip(), message.content or "") if closes else text
+        state.messages.append(UserMessage(role="user", content=text))
         return state.messages[-1], state
 
 
@@ -69,8 +74,10 @@ class StockUser(UserSimulator):
     def generate_next_message(self, message: Any, state: UserState) -> tuple[UserMessage, UserState]:
         state.messages.extend(unpack(message))
         reply = self.ask(to_litellm_messages(state.system_messages + state.flip_roles()), self.offered)
-        calls = make_calls(reply, "user")
-        state.messages.append(UserMessage(role="user", content=reply.text or None, tool_calls=calls))
+        calls, text = make_calls(reply, "user"), reply.text
+        if self.persona is not None:  # without one, it is as tau2 ships it
+            text = hold_stop(text, str(state.messages[-1].content or ""))
+        state.messages.append(UserMessage(role="user", content=text or None, tool_calls=calls))
         return state.messages[-1], state
 
 

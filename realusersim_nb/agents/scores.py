@@ -8,9 +8,9 @@ import statsmodels.formula.api as smf
 from scipy.special import comb
 
 from realusersim_nb import stats
-from realusersim_nb.corpus.layouts.datasets import END_MARKS
 from realusersim_nb.records import AgentRun
 from realusersim_nb.simulators import conditions
+from realusersim_nb.simulators.endings import strip_marks
 
 Domain = Literal["mock", "airline", "retail", "telecom"]  # of tau2-bench
 AgentReferenceArm = Literal["oracle", "do_nothing"]
@@ -103,17 +103,42 @@ def adjust_for_covariates(runs: pd.DataFrame, covariates: list[str]) -> pd.DataF
 def measure_pass_k(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """pass^k of each arm: the chance that k runs of a task all succeed (tau-bench, arXiv 2406.12045).
 
-    One row an arm and k, up to the fewest scored trials of a task: ``pass_k`` (0..1, mean over tasks of
-    C(successes, k) / C(trials, k)) with its 95 % interval by task, and ``n`` tasks.
+    One row an arm and k, up to the most scored trials of a task: ``pass_k`` (0..1, mean over the tasks with
+    at least k scored runs of C(successes, k) / C(scored, k)) with its 95 % interval by task, ``n`` such
+    tasks, ``n_fewer``: tasks with fewer than k scored runs, which are left out, and ``n_incomplete``: tasks,
+    of those that count, with runs that could not be scored. Arms without a scored run have no rows.
     """
     rows = []
-    for arm, scored in runs.dropna(subset="success").groupby("arm", sort=False):
-        tasks = scored.groupby("task_id")["success"].agg(["sum", "count"]).astype(int)
-        for k in range(1, tasks["count"].min() + 1):
-            chances = comb(tasks["sum"], k) / comb(tasks["count"], k)
-            rate = stats.estimate_rate(pd.Series(chances), pd.Series(tasks.index), seed=seed)
-            rows.append({"arm": arm, "k": k, "pass_k": rate.pop("rate"), **rate})
-    return pd.DataFrame(rows, columns="arm k pass_k ci_low ci_high n".split())
+    for arm, made in runs.groupby("arm", sort=False):
+        success = made["success"].astype(float).groupby(made["task_id"])
+        tasks = success.agg(["sum", "count", "size"]).astype(int)
+        for k in range(1, tasks["count"].max() + 1):
+            counted = tasks[tasks["count"] >= k]
+            chances = comb(counted["sum"], k) / comb(counted["count"], k)
+            rate = stats.estimate_rate(pd.Series(chances), pd.Series(counted.index), seed=seed)
+            lacking = {"n_fewer": len(tasks) - len(counted)}
+            lacking["n_incomplete"] = int((counted["count"] < counted["size"]).sum())
+            rows.append({"arm": arm, "k": k, "pass_k": rate.pop("rate"), **rate, **lacking})
+    return pd.DataFrame(rows, columns="arm k pass_k ci_low ci_high n n_fewer n_incomplete".split())
+
+
+def measure_flips(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """How often two trials of a task under one arm differ in their verdict: the floor of every difference.
+
+    One row an arm of simulated users: ``flips`` (0..1, mean over tasks of the share of their pairs of scored
+    trials that differ) with its 95 % interval by task, ``n`` tasks with two scored trials or more. No rows
+    with one trial.
+    """
+    rows = []
+    scored = runs.dropna(subset=["simulator", "success"])
+    for arm, made in scored.groupby("arm", sort=False):
+        tasks = made["success"].astype(float).groupby(made["task_id"]).agg(["sum", "count"])
+        tasks = tasks[tasks["count"] > 1]
+        if len(tasks):
+            flips = tasks["sum"] * (tasks["count"] - tasks["sum"]) / comb(tasks["count"], 2)
+            rate = stats.estimate_rate(flips, pd.Series(tasks.index), seed=seed)
+            rows.append({"arm": arm, "flips": rate.pop("rate"), **rate})
+    return pd.DataFrame(rows, columns="arm flips ci_low ci_high n".split())
 
 
 def tabulate_runs(runs: list[AgentRun]) -> pd.DataFrame:
@@ -136,9 +161,7 @@ def describe_arms(runs: list[AgentRun]) -> pd.DataFrame:
 
 def list_user_texts(run: AgentRun) -> list[tuple[int, str]]:
     """The user's texts with the index of their message, without tau2's marks of the end."""
-    texts = {
-        i: END_MARKS.sub("", m["content"]).strip() for i, m in enumerate(run.messages) if is_user_text(m)
-    }
+    texts = {i: strip_marks(m["content"]) for i, m in enumerate(run.messages) if is_user_text(m)}
     return [(i, text) for i, text in texts.items() if text]
 
 

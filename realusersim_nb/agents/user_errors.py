@@ -18,7 +18,8 @@ import pandas as pd
 from pydantic import BaseModel, Field
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from realusersim_nb.agents import disclosure, scores
+from realusersim_nb.agents import disclosure
+from realusersim_nb.agents.attribution import Effect, judge_effect
 from realusersim_nb.agents.failures import NEVER, find_mechanisms
 from realusersim_nb.agents.scores import is_user_text, list_user_texts
 from realusersim_nb.llm.errors import CallFailed, list_results
@@ -42,12 +43,18 @@ ErrorKind = Literal[
 ]
 SIMILAR = 0.75  # ratio from which one identifier is taken for a slip of the other
 CONDITION = re.compile(r"(?i)\b(if|unless|until|once|only when|only after)\b")
+VAGUE = set(
+    "hello need needs want help please thanks thank sure okay question problem issue forget wait done".split()
+)
 BLANK = re.compile(r"(?i)\[(?:your|my|provide|insert|enter|user|customer|order|reservation)\b[^\]]*\]")
+RULES = "rules"  # the detector that is no model
 OUT_OF_ROLE = ("recites its prompt", "answers as the assistant")
 
 
 class UserError(Record):
-    """One error of a run's user, and the message (index) that shows it; ``unread``: a reading that failed."""
+    """One error of a run's user, the message (index) that shows it, and what it did to the run
+    (``attribution``); ``unread``: a reading that failed.
+    """
 
     task_id: str
     trial: int
@@ -56,8 +63,9 @@ class UserError(Record):
     turn: int = 0
     quote: str = ""
     reason: str = ""
-    detected_by: str = "rules"
+    detected_by: str = RULES
     proven: bool = True
+    effect: Effect = "unclear"
 
 
 class Reading(BaseModel):
@@ -88,7 +96,9 @@ def find_by_rule(run: AgentRun, task: Task) -> list[UserError]:
 
 def make_error(run: AgentRun, **fields: Any) -> UserError:
     """An error of this run's user."""
-    return UserError(task_id=run.task_id, trial=run.trial, arm=run.arm, **fields)
+    error = UserError(task_id=run.task_id, trial=run.trial, arm=run.arm, **fields)
+    shown = error.model_dump(include={"kind", "turn", "quote"})
+    return error.model_copy(update={"effect": judge_effect(run, **shown, by_rule=error.detected_by == RULES)})
 
 
 def check_facts(run: AgentRun, task: Task, texts: Texts) -> RuleFindings:
@@ -123,11 +133,18 @@ def check_role(run: AgentRun, texts: Texts) -> RuleFindings:
 
 
 def check_goal(task: Task, texts: Texts) -> RuleFindings:
-    """A user who in the whole conversation uses no word of the scenario (of four letters or more)."""
-    words = {word for word in split_words("\n".join(disclosure.describe_scenario(task))) if len(word) > 3}
-    words -= ENGLISH_STOP_WORDS
-    if texts and not any(words & set(split_words(text)) for _, text in texts):
+    """A user who asks for something, but in the whole conversation uses no word of the scenario.
+
+    Words are of four letters or more; who has only said that they need help has not asked for anything yet.
+    """
+    stated = list_content_words("\n".join(text for _, text in texts))
+    if stated and not stated & list_content_words("\n".join(disclosure.describe_scenario(task))):
         yield "off_goal", *texts[0], "no message holds a word of the scenario"
+
+
+def list_content_words(text: str) -> set[str]:
+    """The words of a text that say what it is about."""
+    return {word for word in split_words(text) if len(word) > 3} - ENGLISH_STOP_WORDS - VAGUE
 
 
 def check_early(task: Task, texts: Texts) -> RuleFindings:
@@ -199,20 +216,17 @@ def name_errors(errors: list[UserError], runs: list[AgentRun]) -> list[ErrorKind
     return [first.get((run.task_id, run.trial, run.arm)) for run in runs]
 
 
+def count_effects(errors: list[UserError]) -> pd.DataFrame:
+    """How many proven errors of each kind did what: one row a kind (index), one column an effect."""
+    proven = pd.DataFrame([(e.kind, e.effect) for e in errors if e.proven], columns=["kind", "effect"])
+    counts = pd.crosstab(proven["kind"], proven["effect"]).rename_axis(columns=None)
+    kinds = pd.Index(get_args(ErrorKind), name="kind")
+    return counts.reindex(index=kinds, columns=list(get_args(Effect)), fill_value=0)
+
+
 def count_user_errors(runs: pd.DataFrame) -> pd.DataFrame:
     """By arm: how many of ``n`` scored runs have each kind of ``user_error`` (a column), and ``any``."""
     scored, kinds = runs.dropna(subset="success"), list(get_args(ErrorKind))
     counts = pd.crosstab(scored["arm"], scored["user_error"].fillna("none")).rename_axis(columns=None)
     counts = counts.reindex(index=scored["arm"].unique(), columns=kinds, fill_value=0)
     return counts.assign(any=counts.sum(axis=1), n=scored["arm"].value_counts())[["n", *kinds, "any"]]
-
-
-def score_without_user_errors(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
-    """Success of each arm (``scores.score_success``), and of the runs whose user made no error.
-
-    The latter as ``without, without_low, without_high, n_without``: an upper limit, since most errors are
-    searched for, and some can only be seen, in runs that failed.
-    """
-    kept = scores.score_success(runs[runs["user_error"].isna()], seed=seed)
-    names = {"success": "without", "ci_low": "without_low", "ci_high": "without_high", "n_runs": "n_without"}
-    return scores.score_success(runs, seed=seed).join(kept.drop(columns="n_failed").rename(columns=names))

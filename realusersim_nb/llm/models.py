@@ -115,7 +115,15 @@ class Models:
         self, model: str, messages: Prompt, tools: list[dict], **sampling: float
     ) -> ToolReply:
         """The reply of a model that may call ``tools`` (in OpenAI's form; there may be none) or not."""
-        return await self._ask(model, messages, parse_tool_calls, tools=tools, **sampling)
+        fields = {"tools": tools} if tools else {}
+        return await self._ask(model, messages, parse_tool_calls, fields=fields, **sampling)
+
+    async def pass_on(
+        self, model: str, messages: Prompt, fields: dict, **sampling: float
+    ) -> tuple[ToolReply, Reply]:
+        """The reply, read and as it came, to somebody else's request: its other ``fields`` go along."""
+        options = {"fields": fields, **sampling}
+        return await self._ask(model, messages, lambda reply: (parse_tool_calls(reply), reply), **options)
 
     async def _ask(
         self,
@@ -124,14 +132,13 @@ class Models:
         parse: Callable[[Reply], R],
         *,
         schema: type[BaseModel] | None = None,
-        tools: list[dict] | None = None,
+        fields: dict | None = None,
         sample: int = 0,
         **sampling: float,
     ) -> R:
         connection = self._connect(model)
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        request = make_request(connection.endpoint, messages, **sampling)
-        request |= {"tools": tools} if tools else {}
+        request = make_request(connection.endpoint, messages, **sampling) | (fields or {})
         try:
             for tries in range(connection.endpoint.second_tries + 1):
                 asked = add_schema(request, schema, connection.endpoint.structured) if schema else request

@@ -122,7 +122,8 @@ def plan_agent_runs(p: dict) -> Iterator[Planned]:
     from realusersim_nb.agents.environment import load_tasks  # here: it needs the extra agents
 
     simulated = {arm for arm in p["arms"] if arm not in get_args(AgentReferenceArm)}
-    n_runs = len(load_tasks(p["domain"], p["n_tasks"], seed=p["seed"])) * p["n_trials"]
+    drawn = {name: p[name] for name in ("domain", "n_tasks", "spoken_only")}
+    n_runs = len(load_tasks(**drawn, seed=p["seed"])) * p["n_trials"]
     steps = len(simulated) * n_runs * ceil(p["max_steps"] / 2)
     opened = {"task_only", "profile", *p["directives"]} - simulated if p["directives"] else set()
     written = steps + (len(opened) * n_runs + VISIT if simulated else 0)
@@ -194,3 +195,22 @@ def check_keys(runs: list[PlannedRun]) -> None:
     for model in dict.fromkeys(model for run in runs for model in estimate_planned_run(run)["model"]):
         if (endpoint := endpoints.find_endpoint(model)) is not endpoints.EMBEDDED:
             endpoints.find_key(endpoint)
+
+
+def describe_estimate(table: pd.DataFrame) -> str:
+    """What a run will cost at most, one line a notebook and model."""
+    if table.empty:
+        return "These notebooks call no model."
+    by_model = table.drop(columns="asked").groupby(["notebook", "model"], sort=False)
+    sums = by_model.agg(lambda column: column.sum(skipna=False)).reset_index()
+    return render_estimate(sums)
+
+
+def render_estimate(table: pd.DataFrame) -> str:
+    """A table of two columns of names and others of numbers, with a total; ``?`` is not known."""
+    shown = table.copy()
+    shown.loc[len(shown)] = ["total", "", *table.iloc[:, 2:].sum(skipna=False)]
+    for name in table.columns[2:]:
+        form = {"cost_usd": "${:,.2f}", "minutes": "{:,.1f}"}.get(name, "{:,.0f}").format
+        shown[name] = [form(value) if pd.notna(value) else "?" for value in shown[name]]
+    return f"At most, if nothing is in the cache yet, one after the other:\n{shown.to_string(index=False)}"

@@ -83,6 +83,7 @@ KINDS: dict[str, Kind] = {
     "n_demonstrations": whole_number(1),
     "scorer": MODEL_OR_NULL,
     "n_tasks": whole_number(1, null=True),
+    "spoken_only": make_kind("true or false", bool),
     "n_trials": whole_number(1),
     "extractor": EXTRACTOR,
     "profile_messages": whole_number(1, null=True),

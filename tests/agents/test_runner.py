@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import with_models
+from tau2.data_model.message import AssistantMessage
 from toy import fill
 
 from realusersim_nb.agents import environment, participants, runner
 from realusersim_nb.agents.scores import (
     adjust_for_covariates,
     compare_success,
+    measure_flips,
     measure_pass_k,
     pool_runs,
     score_success,
@@ -67,6 +69,18 @@ def test_oracle_solves_every_task_and_doing_nothing_few(domain, n, idle, tmp_pat
     }
     # no run changed what another reads
     assert environment.read_database(domain) == environment.registry.get_env_constructor(domain)().tools.db
+
+
+def test_spoken_tasks_are_those_in_which_manner_can_act(tmp_path):
+    """Without two whose user has asked for all before, and one at which silence succeeds."""
+    tasks = environment.load_tasks("mock", spoken_only=True)
+    assert {task.id for task in environment.load_tasks("mock")} - {task.id for task in tasks} == {
+        "update_task_with_message_history",
+        "update_task_with_history_and_env_assertions",
+        "create_task_1_nl_eval",
+    }
+    runs = tabulate_runs(run(["oracle", "do_nothing"], tasks, tmp_path))
+    assert runs.groupby("arm")["success"].sum().to_dict() == {"oracle": 6, "do_nothing": 0}
 
 
 def test_changes_say_what_is_there_and_what_should_be():
@@ -239,6 +253,34 @@ def test_user_never_leaves_before_having_asked(endpoint, tmp_path):
     assert [m["content"] for m in result.messages if m["role"] == "user"] == ["task please", "###STOP###"]
 
 
+@pytest.mark.parametrize(("arm", "stays"), [("task_only", True), ("stock", False)])
+def test_user_does_not_leave_in_the_turn_that_says_yes(endpoint, tmp_path, arm, stays):
+    """In tau2's format: the mark goes, its text stays, and the agent can act; tau2's user as shipped leaves."""
+
+    def reply(request):
+        if asks_agent(request):
+            question = {"action": "reply", "message": "I will create it. Shall I go ahead?"}
+            return json.dumps({"customer_wants": "x", "step": question})
+        asked = "Shall I go ahead?" in str(request["messages"][-1])
+        return "yes, please do ###STOP###" if asked else "create the task 'Important Meeting' for user_1"
+
+    endpoint(reply)
+    [played] = run([arm], create_task_1(), tmp_path, turn_format="roles")
+    texts = [m["content"] for m in played.messages if m["role"] == "user"]
+    assert texts[1] == ("yes, please do" if stays else "yes, please do ###STOP###")
+    assert (len(texts) > 2, played.ended_by == "user_stop") == (stays, not stays)
+
+
+def test_user_of_ours_stays_too_and_leaves_once_it_is_done():
+    answers = iter(["a task please", "yes /close", "thanks, bye /close"])
+    user = participants.SimulatedUser("A task.", "", lambda **turn: next(answers))
+    state, texts = user.get_init_state(), []
+    for said in ("Hi!", "Shall I create it?", "It has been created."):
+        message, state = user.generate_next_message(AssistantMessage(role="assistant", content=said), state)
+        texts.append(message.content)
+    assert texts == ["a task please", "yes", "thanks, bye ###STOP###"]
+
+
 def test_reply_that_breaks_a_run_is_a_row_with_its_reason(endpoint, tmp_path):
     endpoint(lambda request: "not json")
     result = run(["task_only", "oracle"], create_task_1(), tmp_path)
@@ -264,6 +306,21 @@ def test_pass_k_of_a_hand_computed_example_and_the_tasks_that_three_points_need(
     ]
     table = measure_pass_k(pd.DataFrame(rows)).set_index("k")["pass_k"]
     assert table.round(4).to_dict() == {1: 0.75, 2: 0.5833, 3: 0.5, 4: 0.5}
+    lacking = [{**r, "success": None if r["task_id"] == "b" and r["trial"] else r["success"]} for r in rows]
+    table = measure_pass_k(pd.DataFrame(lacking)).set_index("k")  # b has one scored run, a success
+    assert table["pass_k"].tolist() == [1, 1, 1, 1]
+    assert table[["n", "n_fewer", "n_incomplete"]].to_numpy().tolist() == [
+        [2, 0, 1],
+        [1, 1, 0],
+        [1, 1, 0],
+        [1, 1, 0],
+    ]
+    flips = measure_flips(pd.DataFrame(rows).assign(simulator="m")).loc[0]
+    assert (flips["flips"], flips["n"]) == (
+        pytest.approx((0 + 4 / 6) / 2),
+        2,
+    )  # of b four of six pairs differ
+    assert measure_flips(pd.DataFrame(rows[::4]).assign(simulator="m")).empty
     rows += [{**row, "arm": "profile", "success": float(row["task_id"] == "a")} for row in rows]
     rows += [{**row, "task_id": "c"} for row in rows if row["task_id"] == "b"]
     pair = compare_success(pd.DataFrame(rows)).loc[0]

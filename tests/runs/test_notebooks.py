@@ -383,6 +383,7 @@ OTHER = {
     "n_demonstrations": 2,
     "scorer": "simulator-model",
     "n_tasks": 1,
+    "spoken_only": True,
     "n_trials": 2,
     "extractor": "hybrid:writer-model",
     "profile_messages": 6,

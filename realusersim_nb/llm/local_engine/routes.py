@@ -2,7 +2,6 @@
 
 import codecs
 import json
-import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from functools import cached_property
@@ -12,6 +11,14 @@ import openvino_genai as genai
 from aiohttp import web
 
 from realusersim_nb.llm.local_engine.engine import CONTEXT, Engine, Vocabulary
+from realusersim_nb.llm.local_engine.protocol import (
+    answer_fault,
+    answer_health,
+    count_usage,
+    describe_answer,
+    open_stream,
+    send_event,
+)
 
 SAMPLING = {"top_k": 40, "top_p": 0.95, "min_p": 0.05}  # where a request names none
 PADDING = 8  # tokens after a scored text: steps of fewer than 7 round in another way
@@ -47,7 +54,7 @@ class Server:
         tools = body.get("tools")
         ids = self.vocabulary.encode(self.vocabulary.fill_template(body["messages"], tools))
         config = self.read_config(body, ids, constrain_reply(body, tools))
-        about = self.describe("chat.completion")
+        about = describe_answer("chat.completion", self.model)
         if body.get("stream"):
             if tools:
                 raise ValueError("replies that may call tools are not streamed")
@@ -64,23 +71,16 @@ class Server:
         self, request: web.Request, about: dict, ids: list[int], config: genai.GenerationConfig
     ) -> web.StreamResponse:
         """The reply as server-sent events, with the usage in the last one."""
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-
-        async def send(event: dict | str) -> None:
-            await response.write(
-                f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n".encode()
-            )
-
+        response = await open_stream(request)
         about |= {"object": "chat.completion.chunk"}
         shown, usage = "", {}
         async for text, reason, used in self.read_texts(ids, config):
             usage = used
             choice = {"index": 0, "delta": {"content": text[len(shown) :]}, "finish_reason": reason or None}
             shown = text
-            await send(about | {"choices": [choice]})
-        await send(about | {"choices": [], "usage": usage})
-        await send("[DONE]")
+            await send_event(response, about | {"choices": [choice]})
+        await send_event(response, about | {"choices": [], "usage": usage})
+        await send_event(response, "[DONE]")
         return response
 
     async def complete_text(self, request: web.Request) -> web.Response:
@@ -107,7 +107,7 @@ class Server:
             "finish_reason": reason,
         }
         usage = count_usage(len(ids), len(tokens) - len(ids) * bool(body.get("echo")))
-        answer = self.describe("text_completion") | {"choices": [choice], "usage": usage}
+        answer = describe_answer("text_completion", self.model) | {"choices": [choice], "usage": usage}
         return web.json_response(answer)
 
     async def score_prompt(self, ids: list[int]) -> list[float | None]:
@@ -117,10 +117,6 @@ class Server:
         async for _, some, _ in self.scorer.run(ids + [ids[0]] * PADDING, config):
             scores += some
         return [None, *scores[1 : len(ids)]]
-
-    def describe(self, kind: str) -> dict:
-        """The fields that every answer begins with."""
-        return {"id": uuid.uuid4().hex, "object": kind, "created": int(time.time()), "model": self.model}
 
     def read_config(
         self, body: dict, ids: list[int], constraint: dict | None = None
@@ -208,11 +204,6 @@ def describe_tokens(pieces: list[bytes], scores: list[float | None]) -> dict:
     return {"tokens": tokens, "text_offset": offsets, "token_logprobs": scores, "top_logprobs": top}
 
 
-def count_usage(prompt: int, completion: int) -> dict:
-    """The tokens of a call."""
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-
-
 def cut_at(text: str, stops: set[str]) -> str:
     """The text before the first of the strings that end it."""
     return text[: min((text.find(stop) for stop in stops if stop in text), default=len(text))]
@@ -224,10 +215,4 @@ async def answer_errors(request: web.Request, handler: Callable) -> web.StreamRe
     try:
         return await handler(request)
     except (ValueError, KeyError, TypeError) as error:
-        fault = {"message": f"{type(error).__name__}: {error}", "type": "invalid_request_error", "code": 400}
-        return web.json_response({"error": fault}, status=400)
-
-
-async def answer_health(_: web.Request) -> web.Response:
-    """That the server is up."""
-    return web.json_response({"status": "ok"})
+        return answer_fault(f"{type(error).__name__}: {error}", 400)
