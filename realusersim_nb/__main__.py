@@ -13,7 +13,7 @@ import yaml
 from papermill import PapermillExecutionError
 from tqdm import tqdm
 
-from realusersim_nb import files
+from realusersim_nb import files, meter
 from realusersim_nb.corpus import loading
 from realusersim_nb.corpus.layouts.columns import Columns
 from realusersim_nb.errors import MissingFileError, StudyError
@@ -24,7 +24,8 @@ from realusersim_nb.llm.replies import write_replies
 from realusersim_nb.llm.usage import format_cost
 from realusersim_nb.parallel import batches
 from realusersim_nb.runs import estimate, leaderboard, notebooks, report, summary, sweeps
-from realusersim_nb.text import check_name, guard_terminal, parse_yaml, show_plainly
+from realusersim_nb.runs.smoke import check_installation
+from realusersim_nb.text import check_name, guard_terminal, name_file, parse_yaml, show_plainly
 
 FILE = click.Path(path_type=Path)
 SCHEDULER = click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
@@ -230,6 +231,42 @@ def look(corpus: str, named: tuple) -> None:
     """Describe what is read of a corpus. Prints three conversations; -c is kept beside the corpus."""
     columns = {name: parse_value(text) if name in ("users", "assistants") else text for name, text in named}
     click.echo(loading.describe_corpus(corpus, columns=columns))
+
+
+@cli.command()
+@click.argument("transcripts", nargs=-1, required=True, metavar="FILE...")
+@click.option("--against", default=meter.PEOPLE, show_default=True, help="People: a corpus, by name or path.")
+@click.option("--out", type=FILE, metavar="DIR", help="Where the page goes (default: outputs/measure/NAME).")
+@click.option("--max-auc", type=float, metavar="X", help="Status 1 if a classifier does better than this.")
+@click.option(
+    "--max-excess-js", type=float, metavar="X", help="Status 1 if a facet's JS is further above people's."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
+@click.option("--seed", default=0, show_default=True)
+def measure(
+    transcripts: tuple, against: str, out: Path | None, as_json: bool, seed: int, **limits: Any
+) -> int:
+    """How unlike people are the users of these transcripts? Calls no model; makes one page."""
+    measured = meter.measure(*transcripts, against=against, seed=seed)
+    out = out or files.outputs_folder() / "measure" / name_file(Path(transcripts[0]).stem)
+    page = meter.save_measurement(measured, out)
+    click.echo(meter.encode_measurement(measured) if as_json else meter.describe_in_lines(measured))
+    exceeded = meter.list_exceeded(measured, **limits)
+    click.echo(f"Page: {page.resolve()}", err=as_json)
+    for line in exceeded:
+        click.echo(f"realusersim_nb: {show_plainly(line)}", err=True)
+    return int(bool(exceeded))
+
+
+@cli.command()
+def smoke() -> int:
+    """Check the installation, offline and in seconds. Status 1 if something is missing."""
+    rows = asyncio.run(check_installation())
+    for what, is_well, how in rows:
+        click.echo(f"{'ok     ' if is_well else 'MISSING'}  {what:<16} {how}")
+    is_well = all(row[1] for row in rows)
+    click.echo("Next: make lab, or make run" if is_well else "Next: make setup")
+    return int(not is_well)
 
 
 @cli.command()

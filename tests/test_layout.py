@@ -28,7 +28,8 @@ LEVELS = [
     {"simulators"},
     {"pt3", "agents", "gap"},
     {"runs"},
-    {"plots", "widgets"},
+    {"plots", "widgets", "meter"},
+    {"api"},
     {"__main__"},
 ]
 """A room or module imports from the levels above it, and the small modules of the first level from each other."""
