@@ -1,7 +1,7 @@
 """How unlike people simulated users are: everything that is measured of transcripts, and what is claimed.
 
-All tests of one file (the probe, each trait, each facet, diversity) are corrected together (Holm), against
-what people differ from people and what the subject alone does; a claim is what is left at 5 %.
+Everything is tested against what people differ from people and what the subject alone does. The probe is one
+family of tests and all else (traits, facets, diversity) another, corrected by Holm; both share the 5 %.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from realusersim_nb.meter.subjects import find_subjects
 from realusersim_nb.meter.traits import measure_traits
 from realusersim_nb.text import show_name
 
-ALPHA = 0.05
+ALPHA, FAMILIES = 0.05, 2
 
 
 @dataclass
@@ -83,16 +83,15 @@ def compare_system(people: Side, system: Side, *, seed: int = 0) -> Comparison:
 
 def correct_tests(compared: Comparison) -> None:
     """Holm's correction over all tests of a system: ``p_holm`` in its tables; NaN where there is no test."""
-    p_probe = compared.probed.p if compared.probed else np.nan
-    p = np.r_[p_probe, compared.diversity["p"], compared.facets["p"], compared.traits["p"]].astype(float)
+    p = np.r_[compared.diversity["p"], compared.facets["p"], compared.traits["p"]].astype(float)
     corrected, known = np.full(len(p), np.nan), np.isfinite(p)
     if known.any() and not compared.is_small:
-        corrected[known] = multipletests(p[known], ALPHA, "holm")[1]
-    if compared.probed:
-        compared.probed.p_holm = corrected[0]
-    compared.diversity["p_holm"] = corrected[1]
+        corrected[known] = np.minimum(FAMILIES * multipletests(p[known], ALPHA, "holm")[1], 1)
+    if compared.probed and not compared.is_small:
+        compared.probed.p_holm = min(FAMILIES * compared.probed.p, 1.0)
+    compared.diversity["p_holm"] = corrected[0]
     n = len(compared.facets)
-    compared.facets["p_holm"], compared.traits["p_holm"] = corrected[2 : 2 + n], corrected[2 + n :]
+    compared.facets["p_holm"], compared.traits["p_holm"] = corrected[1 : 1 + n], corrected[1 + n :]
     order = compared.traits.assign(
         claimed=compared.traits["p_holm"] < ALPHA, size=compared.traits["effect"].abs()
     )

@@ -27,7 +27,7 @@ from realusersim_nb.style.ngrams import find_common_words, list_ngrams
 MOST = 600  # conversations a side
 REPEATS = 12  # of people against people
 DRAWS = 400  # of users, for the interval
-EDGE = 0.001  # an AUC of 1 is taken for less, since one conversation may change it
+RARE = 3  # conversations of both sides, below which an n-gram is left out
 
 
 @dataclass
@@ -53,10 +53,14 @@ class Probed:
     p_holm: float = float("nan")
 
 
-def count_ngrams(*sides: Side) -> list[csr_matrix]:
-    """Counts of masked n-grams of several sides; the common words are those of the first."""
-    common = find_common_words(text for messages in sides[0].messages for text in messages)
-    counter = CountVectorizer(analyzer=partial(list_ngrams, common=common), min_df=3, dtype=np.float32)
+def count_ngrams(people: Side, *sides: Side) -> list[csr_matrix]:
+    """Counts of masked n-grams of several sides, ``people`` last; the common words are people's.
+
+    No n-gram is left out here, since one that is rare on a small side would be.
+    """
+    common = find_common_words(text for messages in people.messages for text in messages)
+    counter = CountVectorizer(analyzer=partial(list_ngrams, common=common), dtype=np.float32)
+    sides = *sides, people
     counts = counter.fit_transform([messages for side in sides for messages in side.messages]).tocsr()
     ends = np.cumsum([0, *map(len, sides)])
     return [counts[start:end] for start, end in pairwise(ends)]
@@ -74,9 +78,10 @@ def compare_rows(
     one: csr_matrix, other: csr_matrix, users: tuple[np.ndarray, np.ndarray], *, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores of two sides' rows against each other; ``users`` of both, which have none in common."""
-    is_second = np.repeat([0, 1], [one.shape[0], other.shape[0]])
+    is_second, rows = np.repeat([0, 1], [one.shape[0], other.shape[0]]), vstack([one, other]).tocsr()
+    rows = rows[:, np.bincount(rows.indices, minlength=rows.shape[1]) >= RARE]
     groups = np.r_[users[0], users[1] + users[0].max() + 1]
-    scores = score_sides(vstack([one, other]).tocsr(), is_second, groups, seed=seed)
+    scores = score_sides(rows, is_second, groups, seed=seed)
     return scores[: one.shape[0]], scores[one.shape[0] :]
 
 
@@ -85,9 +90,13 @@ def compute_auc(lower: np.ndarray, higher: np.ndarray) -> float:
     return float(place_scores(lower, higher).mean())
 
 
-def to_distance(auc: float | np.ndarray) -> float | np.ndarray:
-    """An AUC as a distance in standard deviations (0 by chance), on which differences add up."""
-    return np.sqrt(2) * norm.ppf(np.clip(auc, EDGE, 1 - EDGE))
+def to_distance(auc: float | np.ndarray, n: int) -> float | np.ndarray:
+    """An AUC of ``n`` a side as a distance in standard deviations (0 by chance), on which differences add up.
+
+    1 is taken for half a pair less, since no number of conversations shows more.
+    """
+    edge = 0.5 / n**2
+    return np.sqrt(2) * norm.ppf(np.clip(auc, edge, 1 - edge))
 
 
 def probe_system(people: Side, system: Side, subjects: Subjects, *, seed: int) -> Probed | None:
@@ -95,7 +104,7 @@ def probe_system(people: Side, system: Side, subjects: Subjects, *, seed: int) -
     if min(len(set(people.users)), len(set(system.users))) < LEAST:
         return None
     rng = make_generator(seed, "probe")
-    real, simulated, everybody = count_ngrams(people, system, subjects.people)
+    real, simulated, everybody = count_ngrams(subjects.people, people, system)
     n = min(MOST, len(system), len(people))
     rows = np.sort(rng.permutation(len(system))[:n])
     drawn = draw_disjoint(people.users, n, rng)[0]
@@ -105,11 +114,14 @@ def probe_system(people: Side, system: Side, subjects: Subjects, *, seed: int) -
     resampled = resample_auc(scores, sides, rng)
     null = np.array([probe_people(people, real, n, rng, seed=seed + i) for i in range(REPEATS)])
     one_subject = [probe_subject(subjects.people, everybody, r, rng, seed=seed) for r in subjects.rows]
-    distances, spread = to_distance(null), np.ptp(to_distance(np.quantile(resampled, [0.025, 0.975]))) / 3.92
-    by_subject = to_distance(np.array(one_subject)) - distances.mean()
+    distances, spread = (
+        to_distance(null, n),
+        np.ptp(to_distance(np.quantile(resampled, [0.025, 0.975]), n)) / 3.92,
+    )
+    by_subject = to_distance(np.array(one_subject), n) - distances.mean()
     subject = subjects.shift * estimate_effect(by_subject, np.full(len(one_subject), distances.std()))
     sampling = max(distances.std(ddof=1), spread)
-    p = compute_p(to_distance(auc) - distances.mean(), sampling, subject, len(one_subject))
+    p = compute_p(to_distance(auc, n) - distances.mean(), sampling, subject, len(one_subject))
     high = norm.cdf((distances.mean() + 2 * subject) / np.sqrt(2))
     ends = np.quantile(resampled, [0.025, 0.975])
     if auc == 1:  # no resample differs: as in the exact interval of a share over users

@@ -72,7 +72,7 @@ def read_system(path: str) -> Side:
     conversations = read_transcripts(path)
     side = make_side(path, conversations)
     if not len(side):
-        raise InputError(f"{path}: {len(conversations)} conversations, and no user writes in them.")
+        raise InputError(f"{path}: {len(conversations)} conversations, and the user writes nothing in them.")
     checked = [c for c in conversations if c.user_messages][:200]
     n = sum(keep_english(c) is not None for c in checked)
     if sum(len(" ".join(texts).split()) for texts in side.texts) >= 20 and 2 * n < len(checked):

@@ -77,8 +77,7 @@ def compare_diversity(people: Side, system: Side, subjects: Subjects, *, seed: i
     ``people`` with ``people_low, people_high`` (95 % of draws of as many), ``by_subject`` and ``p``.
     """
     rng = make_generator(seed, "diversity")
-    sides = [people, system, subjects.people]
-    counts = count_ngrams(*sides)
+    counts = count_ngrams(subjects.people, people, system)
     weights = TfidfTransformer(sublinear_tf=True).fit(counts[2])
     ours, theirs, everybody = (weights.transform(table) for table in counts)
     n = min(MOST, len(system), int(0.45 * len(people)))

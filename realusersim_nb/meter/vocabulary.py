@@ -72,7 +72,8 @@ def choose_phrases(table: pd.DataFrame, system: Side) -> pd.DataFrame:
     table = table.astype({"n_system": int, "n_people": int})
     chosen = []
     for side in (table[table["z"] > 0], table[table["z"] < 0]):
-        rows = side.sort_values("z", key=np.abs, ascending=False).head(4 * SHOWN)
+        order = side.assign(size=side["z"].abs(), words=side["phrase"].str.count(" "))
+        rows = order.sort_values(["size", "words"], ascending=False).head(4 * SHOWN)
         names: list[str] = []
         for phrase in rows["phrase"]:
             overlaps = any(f" {phrase} " in f" {n} " or f" {n} " in f" {phrase} " for n in names)

@@ -16,18 +16,30 @@ from realusersim_nb.meter import sides
 from realusersim_nb.records import Message
 
 AIRLINE = Path(__file__).parents[3] / "shared" / "data" / "taubench" / "gpt4o_airline_trials01.json"
+WORDS = "l m n r s t x z ly my ny ry sy ty xy zy".split()
 ROOTS = {"code": "pyth", "cooking": "onio", "travel": "hote", "garden": "rose", "music": "guit"}
-SUBJECTS = {name: [root + one + two for one in "aeiou" for two in "lmnrstxz"] for name, root in ROOTS.items()}
-"""Forty words each, so that they are no common words, which masked n-grams keep."""
-FORMS = """how do i use the {} with the {}
-now do it with a {}
-can you explain the {} and the {} to me
-what is the best {} for a {}
-please write about the {}
-give me more on the {} and a {}
+SUBJECTS = {name: [root + one + two for one in "aeiou" for two in WORDS] for name, root in ROOTS.items()}
+"""Eighty words each, so that they are no common words, which masked n-grams keep."""
+FORMS = """how do i use the {} with the {} when nobody else can help me today
+now do it with a {} but leave out every other thing we had before
+can you explain the {} and the {} to me as if i were a small child
+what is the best {} for a {} and why would anyone choose something different
+please write about the {} in two or three short paragraphs for our next meeting
+give me more on the {} and a {} because the last answer was too general
 thanks, and the {}?
-is there another {} for it
-i want to know if the {} is good""".split("\n")
+is there another {} for it that costs less and takes only half the time
+i want to know if the {} is good or whether people usually complain about them
+could you make a list of five names with {} and put them into one table
+tell me first what happens after the {} has been changed by someone at work
+they said that {} should always come from the same place as before, right?
+my friend thinks his {} looks great while mine still seems rather old
+let us start again without any {} and go through each step very slowly
+which of these would she like better, a {} or just plain {} at home?
+add some examples where this does not work so that everyone understands it
+ok but i think you forgot about the {} which we need until friday morning
+where did he find such a {} and how much money must have been spent there
+continue
+show both versions side by side, then say which one reads more naturally""".split("\n")
 
 
 def make_people(n, *, seed, subjects=tuple(SUBJECTS), user="p"):
@@ -37,8 +49,9 @@ def make_people(n, *, seed, subjects=tuple(SUBJECTS), user="p"):
         words, habit = SUBJECTS[subjects[rng.integers(len(subjects))]], rng.beta(1, 1)
         texts = []
         for _ in range(rng.integers(3, 7)):
-            text = rng.choice(FORMS).replace("{}", "%s")
-            text = text % tuple(rng.choice(words, text.count("%s"), replace=False))
+            form = rng.choice(FORMS)
+            filled = [*rng.choice(words, 6, replace=False)]
+            text = f"{' '.join(filled[2:])} {form.format(*filled)}"
             texts.append(text if rng.random() < habit else tidy(text))
         talks.append(make_conversation(*texts, user=f"{user}{number}"))
     return talks
@@ -111,7 +124,11 @@ def test_phrases_of_one_side_are_listed_with_an_example_of_the_system_and_none_o
     phrases = compare(people, polite).phrases
     assert phrases.loc[phrases["z"] > 0, "phrase"].str.contains("appreciate").any()
     first = phrases[phrases["phrase"].str.contains("appreciate")].iloc[0]
-    assert first["system"] == 1 and first["people"] == pytest.approx(0.1) and "appreciate" in first["example"]
+    assert (
+        first["system"] == 1
+        and first["people"] == pytest.approx(0.1, abs=0.04)
+        and "appreciate" in first["example"]
+    )
     assert (phrases.loc[phrases["z"] < 0, "example"] == "").all()
 
 
@@ -147,7 +164,7 @@ def folder(tmp_path_factory):
     write_lines(folder / "people.jsonl", make_people(150, seed=1))
     stranger = make_people(60, seed=2, user="q")
     write_lines(folder / "people_again.jsonl", stranger)
-    write_lines(folder / "<b>tidy</b>.jsonl", [tidy_conversation(c) for c in stranger])
+    write_lines(folder / "<b>tidy.jsonl", [tidy_conversation(c) for c in stranger])
     return folder
 
 
@@ -160,30 +177,28 @@ def call(folder, *arguments, capsys):
 
 
 def test_command_writes_a_page_and_fails_above_a_limit(folder, capsys):
-    status, lines, problem, out = call(
-        folder, folder / "<b>tidy</b>.jsonl", "--max-auc", "0.9", capsys=capsys
-    )
-    assert status == 1 and "above the limit of 0.9" in problem and "does not write like people" in lines
+    status, lines, problem, out = call(folder, folder / "<b>tidy.jsonl", "--max-auc", "0.7", capsys=capsys)
+    assert status == 1 and "above the limit of 0.7" in problem and "does not write like people" in lines
     assert max(map(len, lines.split("Page:")[0].splitlines())) <= 80
     page = (out / "measure.html").read_text()
-    assert "&lt;b&gt;tidy&lt;/b&gt;" in page and "<b>tidy" not in page
+    assert "&lt;b&gt;tidy" in page and "<b>tidy" not in page
     assert {"starts_lower", "ends_stop"} <= {*pd.read_csv(out / "measure.csv")["trait"]}
     status, lines, problem, _ = call(
         folder,
         folder / "people_again.jsonl",
         "--max-auc",
-        "0.9",
+        "0.7",
         "--max-excess-js",
         "0.2",
         "--json",
         capsys=capsys,
     )
     figures = json.loads(lines)["systems"]["people_again"]
-    assert status == 0 and figures["n"] == 60 and figures["probe"]["auc"] < 0.9
+    assert status == 0 and figures["n"] == 60 and figures["probe"]["auc"] < 0.7
 
 
 def test_of_two_files_the_nearer_one_is_named_in_pairs(folder):
-    files = folder / "people_again.jsonl", folder / "<b>tidy</b>.jsonl"
+    files = folder / "people_again.jsonl", folder / "<b>tidy.jsonl"
     measured = meter.measure(*files, against=str(folder / "people.jsonl"))
     [row] = measured.nearest.to_dict("records")
     assert row["paired"] and row["n_pairs"] == 60 and row["ci_high"] < 0
@@ -195,7 +210,7 @@ def test_of_two_files_the_nearer_one_is_named_in_pairs(folder):
     ("rows", "problem"),
     [
         ([{"messages": [{"role": "assistant", "content": "hello"}]}], "no transcript could be read"),
-        ([{"messages": [{"role": "user", "content": "###STOP###"}]}], "no user writes"),
+        ([{"messages": [{"role": "user", "content": "###STOP###"}]}], "the user writes nothing"),
         (
             [
                 {
