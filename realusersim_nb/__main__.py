@@ -5,7 +5,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pandas as pd
@@ -23,6 +23,8 @@ from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.replies import write_replies
 from realusersim_nb.llm.usage import format_cost
 from realusersim_nb.parallel import batches
+from realusersim_nb.profiles import exports
+from realusersim_nb.records import Profile
 from realusersim_nb.runs import estimate, leaderboard, notebooks, report, summary, sweeps
 from realusersim_nb.runs.smoke import check_installation
 from realusersim_nb.text import check_name, guard_terminal, name_file, parse_yaml, show_plainly
@@ -256,6 +258,22 @@ def measure(
     for line in exceeded:
         click.echo(f"realusersim_nb: {show_plainly(line)}", err=True)
     return int(bool(exceeded))
+
+
+@cli.command("export")
+@click.argument("file", type=FILE, metavar="PROFILES.jsonl")
+@click.option("--to", required=True, help=f"One of {', '.join(get_args(exports.Tool))}.")
+@click.option("--goal", default="", help="What these users want, for tools whose rows hold it.")
+@click.option("--out", type=FILE, metavar="FILE", help="Write it there (default: print it).")
+def export_profiles(file: Path, to: str, goal: str, out: Path | None) -> None:
+    """Profiles in the form of another tool's user simulator."""
+    text = exports.export_personas(files.read_records(file, Profile), to=to, goal=goal)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    with files.replace_whole(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    click.echo(out)
 
 
 @cli.command()
