@@ -13,10 +13,11 @@ import yaml
 from papermill import PapermillExecutionError
 from tqdm import tqdm
 
-from realusersim_nb import files, meter
+from realusersim_nb import files
 from realusersim_nb.corpus import loading
 from realusersim_nb.corpus.layouts.columns import Columns
 from realusersim_nb.errors import MissingFileError, StudyError
+from realusersim_nb.gap import meter
 from realusersim_nb.llm import check as llm_check
 from realusersim_nb.llm import endpoints
 from realusersim_nb.llm.cache import Cache
@@ -249,7 +250,7 @@ def measure(
     transcripts: tuple, against: str, out: Path | None, as_json: bool, seed: int, **limits: Any
 ) -> int:
     """How unlike people are the users of these transcripts? Calls no model; makes one page."""
-    measured = meter.measure(*transcripts, against=against, seed=seed)
+    measured = meter.measure_files(*transcripts, against=against, seed=seed)
     out = out or files.outputs_folder() / "measure" / name_file(Path(transcripts[0]).stem)
     page = meter.save_measurement(measured, out)
     click.echo(meter.encode_measurement(measured) if as_json else meter.describe_in_lines(measured))

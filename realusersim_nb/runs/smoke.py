@@ -12,7 +12,7 @@ from realusersim_nb.files import project_folder
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.local_server import is_installed
 from realusersim_nb.llm.models import Models
-from realusersim_nb.profiles import extract_measured
+from realusersim_nb.profiles import extract_measured, make_persona
 
 PACKAGES = "papermill jupyterlab ipywidgets seaborn datasets openai tau2 openvino_genai".split()
 NEEDED_BY_MODEL = {"openvino_genai"}
@@ -58,7 +58,7 @@ async def try_toy_run() -> Row:
         cache.load(data / "replies.jsonl.gz")
         models = Models(llm_mode="replay", cache=cache)
         [case], _ = await pt3.make_cases(models, "embedded", [chosen], first=3, seed=1)
-        personas = {arm: simulators.ARMS[arm](profile, None) for arm in ("profile", "task_only")}
-        openings = await simulators.Simulator(models, "embedded", seed=1).open(case, personas)
-    text = openings["profile"].result
+        about = {"goal": case.goal, "context": case.key_context, "steps": case.steps, "messages": []}
+        simulator = simulators.Simulator(models, "embedded", seed=1)
+        text = await simulator.write(persona=make_persona(profile), **about)
     return "toy run", bool(text), f"{len(profile.commands)} commands; the simulated user writes {text!r}"

@@ -17,8 +17,8 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 from sklearn.preprocessing import normalize
 
-from realusersim_nb.meter.sides import Side
-from realusersim_nb.meter.traits import measure_traits
+from realusersim_nb.gap.meter.sides import Side
+from realusersim_nb.gap.meter.traits import measure_traits
 
 N_SUBJECTS = 10
 LEAST = 25  # conversations of people, below which a subject is no draw

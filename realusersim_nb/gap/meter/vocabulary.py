@@ -13,9 +13,9 @@ from scipy.stats import norm
 from sklearn.feature_extraction.text import CountVectorizer
 from statsmodels.stats.multitest import multipletests
 
-from realusersim_nb.meter.sides import Side
-from realusersim_nb.meter.spread import sum_by_user
-from realusersim_nb.meter.subjects import N_SUBJECTS, Subjects
+from realusersim_nb.gap.meter.sides import Side
+from realusersim_nb.gap.meter.spread import sum_by_user
+from realusersim_nb.gap.meter.subjects import N_SUBJECTS, Subjects
 from realusersim_nb.style import typed_text
 from realusersim_nb.text import cut_at_word
 
@@ -44,8 +44,8 @@ def compare_phrases(people: Side, system: Side, subjects: Subjects) -> pd.DataFr
     it stands in a message of the system, cut (none of people's text is shown but the phrase).
     """
     counter = CountVectorizer(analyzer=list_phrases, binary=True, dtype=np.float32, min_df=LEAST)
-    said = counter.fit_transform([*people.messages, *system.messages]).tocsr()
-    ours, theirs = said[: len(people)], said[len(people) :]
+    uses = counter.fit_transform([*people.messages, *system.messages]).tocsr()
+    ours, theirs = uses[: len(people)], uses[len(people) :]
     phrases = counter.get_feature_names_out()
     even = measure_evenness(counter.transform(subjects.people.messages), subjects.labels) >= EVEN
     one, other = (
@@ -84,18 +84,18 @@ def choose_phrases(table: pd.DataFrame, system: Side) -> pd.DataFrame:
     return shown[COLUMNS].reset_index(drop=True)
 
 
-def measure_evenness(said: csr_matrix, subjects: np.ndarray) -> np.ndarray:
+def measure_evenness(uses: csr_matrix, subjects: np.ndarray) -> np.ndarray:
     """Entropy of each phrase's rate over people's subjects, as a share of its most (0..1)."""
     sizes = np.bincount(subjects, minlength=N_SUBJECTS)
-    rates = np.array([np.asarray(said[subjects == c].sum(axis=0)).ravel() + 0.5 for c in range(N_SUBJECTS)])
+    rates = np.array([np.asarray(uses[subjects == c].sum(axis=0)).ravel() + 0.5 for c in range(N_SUBJECTS)])
     rates = rates[sizes > 0] / (sizes[sizes > 0, None] + 1)
     shares = rates / rates.sum(axis=0)
     return -(shares * np.log(shares)).sum(axis=0) / np.log(max((sizes > 0).sum(), 2))
 
 
-def count_users(said: csr_matrix, users: np.ndarray) -> tuple[np.ndarray, int]:
+def count_users(uses: csr_matrix, users: np.ndarray) -> tuple[np.ndarray, int]:
     """How many users say each phrase, and how many users there are."""
-    by_user = sum_by_user(said, users)
+    by_user = sum_by_user(uses, users)
     return np.asarray((by_user > 0).sum(axis=0)).ravel().astype(float), by_user.shape[0]
 
 

@@ -18,9 +18,9 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
+from realusersim_nb.gap.meter.sides import Side
+from realusersim_nb.gap.meter.subjects import Subjects, compute_p, estimate_effect
 from realusersim_nb.gap.metrics import FOLDS, LEAST, PROBE
-from realusersim_nb.meter.sides import Side
-from realusersim_nb.meter.subjects import Subjects, compute_p, estimate_effect
 from realusersim_nb.stats import draw_disjoint, make_generator
 from realusersim_nb.style.ngrams import find_common_words, list_ngrams
 

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from realusersim_nb.corpus import load_corpus
+from realusersim_nb.gap.meter import measure_files as measure
 from realusersim_nb.llm.models import Models
-from realusersim_nb.meter import measure
 from realusersim_nb.profiles import extract_measured, make_persona
 from realusersim_nb.records import Case, Conversation, Message, Profile
 from realusersim_nb.simulators import Simulator, roll_out

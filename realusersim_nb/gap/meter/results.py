@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from realusersim_nb import files
-from realusersim_nb.meter.findings import describe_nearest
-from realusersim_nb.meter.measurement import Measurement
-from realusersim_nb.meter.page import render_page
+from realusersim_nb.gap.meter.findings import describe_nearest
+from realusersim_nb.gap.meter.measurement import Measurement
+from realusersim_nb.gap.meter.page import render_page
 from realusersim_nb.text import write_csv
 
 WIDTH = 80

@@ -6,9 +6,9 @@ from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from realusersim_nb.gap import divergence, embeddings, facets
-from realusersim_nb.meter.probe import count_ngrams
-from realusersim_nb.meter.sides import Side
-from realusersim_nb.meter.subjects import Subjects, compute_p, estimate_effect
+from realusersim_nb.gap.meter.probe import count_ngrams
+from realusersim_nb.gap.meter.sides import Side
+from realusersim_nb.gap.meter.subjects import Subjects, compute_p, estimate_effect
 from realusersim_nb.parallel.batches import map_batches
 from realusersim_nb.stats import draw_disjoint, make_generator
 

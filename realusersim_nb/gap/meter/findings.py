@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from realusersim_nb.meter.sides import FEW
-from realusersim_nb.meter.traits import BY_NAME
+from realusersim_nb.gap.meter.sides import FEW
+from realusersim_nb.gap.meter.traits import BY_NAME
 
 if TYPE_CHECKING:
-    from realusersim_nb.meter.measurement import Comparison
+    from realusersim_nb.gap.meter.measurement import Comparison
 
 ALPHA = 0.05
 SHOWN = 3  # traits
@@ -28,14 +28,14 @@ def list_findings(compared: Comparison) -> list[dict]:
             f"{name} has {compared.n} conversations: below {FEW} its values are shown and nothing is claimed"
         )
         return [make_finding(sentence, np.nan, (np.nan, np.nan), compared.n, np.nan)]
-    found = [describe_probe(compared)] if compared.probed else []
+    findings = [describe_probe(compared)] if compared.probed else []
     claimed = compared.traits[compared.traits["p_holm"] < ALPHA]
-    found += [describe_trait(name, row) for row in claimed.head(SHOWN).itertuples()]
+    findings += [describe_trait(name, row) for row in claimed.head(SHOWN).itertuples()]
     facets = compared.facets[compared.facets["p_holm"] < ALPHA].nlargest(1, "excess")
-    found += [describe_facet(name, row, compared.n) for row in facets.itertuples()]
+    findings += [describe_facet(name, row, compared.n) for row in facets.itertuples()]
     if compared.diversity["p_holm"] < ALPHA:
-        found.append(describe_diversity(compared))
-    return found
+        findings.append(describe_diversity(compared))
+    return findings
 
 
 def make_finding(sentence: str, value: float, ends: tuple[float, float], n: int, p: float) -> dict:

@@ -15,11 +15,11 @@ from statsmodels.stats.multitest import multipletests
 
 from realusersim_nb import stats
 from realusersim_nb.errors import InputError
-from realusersim_nb.meter import differences, page, probe, spread, vocabulary
-from realusersim_nb.meter.findings import list_findings
-from realusersim_nb.meter.sides import FEW, PEOPLE, Side, match_lengths, read_people, read_system
-from realusersim_nb.meter.subjects import find_subjects
-from realusersim_nb.meter.traits import measure_traits
+from realusersim_nb.gap.meter import differences, page, probe, spread, vocabulary
+from realusersim_nb.gap.meter.findings import list_findings
+from realusersim_nb.gap.meter.sides import FEW, PEOPLE, Side, match_lengths, read_people, read_system
+from realusersim_nb.gap.meter.subjects import find_subjects
+from realusersim_nb.gap.meter.traits import measure_traits
 from realusersim_nb.text import show_name
 
 ALPHA, FAMILIES = 0.05, 2
@@ -126,7 +126,7 @@ class Measurement:
         return page.render_fragment(self)
 
 
-def measure(*files: str | Path, against: str = PEOPLE, seed: int = 0) -> Measurement:
+def measure_files(*files: str | Path, against: str = PEOPLE, seed: int = 0) -> Measurement:
     """How unlike people the simulated users of transcripts are: of each file against ``against``.
 
     A file has any layout that ``look`` knows; ``against`` is a corpus of people (a name, or a path), of which

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from realusersim_nb.meter.findings import ALPHA, describe_nearest, describe_tidied
-from realusersim_nb.meter.traits import BY_NAME
+from realusersim_nb.gap.meter.findings import ALPHA, describe_nearest, describe_tidied
+from realusersim_nb.gap.meter.traits import BY_NAME
 
 if TYPE_CHECKING:
-    from realusersim_nb.meter.measurement import Comparison, Measurement
+    from realusersim_nb.gap.meter.measurement import Comparison, Measurement
 
-LOADER = PackageLoader("realusersim_nb.meter")
+LOADER = PackageLoader("realusersim_nb.gap.meter")
 TEMPLATES = Environment(loader=LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 FAINT, LESS_FAINT = 0.3, 0.7  # of the subject's shift, for the words that describe it
 

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from conftest import make_conversation
 
-from realusersim_nb import meter
 from realusersim_nb.__main__ import main
 from realusersim_nb.files import write_lines
+from realusersim_nb.gap import meter
 from realusersim_nb.gap.calibration import tidy, tidy_conversation
-from realusersim_nb.meter import sides
+from realusersim_nb.gap.meter import sides
 from realusersim_nb.records import Message
 
 AIRLINE = Path(__file__).parents[3] / "shared" / "data" / "taubench" / "gpt4o_airline_trials01.json"
@@ -199,7 +199,7 @@ def test_command_writes_a_page_and_fails_above_a_limit(folder, capsys):
 
 def test_of_two_files_the_nearer_one_is_named_in_pairs(folder):
     files = folder / "people_again.jsonl", folder / "<b>tidy.jsonl"
-    measured = meter.measure(*files, against=str(folder / "people.jsonl"))
+    measured = meter.measure_files(*files, against=str(folder / "people.jsonl"))
     [row] = measured.nearest.to_dict("records")
     assert row["paired"] and row["n_pairs"] == 60 and row["ci_high"] < 0
     assert "people_again is nearer to people" in measured._repr_html_()
@@ -240,7 +240,7 @@ def test_a_file_that_is_absent_is_one_sentence(folder, capsys):
 
 @pytest.mark.skipif(not AIRLINE.exists(), reason="no tau-bench runs beside the project")
 def test_a_large_model_as_the_customer_is_seen_by_its_lower_case_first():
-    [compared] = meter.measure(AIRLINE).systems
+    [compared] = meter.measure_files(AIRLINE).systems
     assert compared.probed.auc >= 0.95 and compared.probed.p_holm < 0.05
     first = compared.traits.head(2).set_index("trait")
     assert first.loc["starts_lower", "system"] == 0 and first.loc["starts_lower", "p_holm"] < 0.05
