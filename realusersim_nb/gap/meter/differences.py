@@ -42,9 +42,10 @@ def compare_trait(
     subject = subjects.shift * measure_subject_effect(subjects.traits[name], subjects)
     ends = difference + np.array([-1.96, 1.96]) * sampling
     n = [int(table[name]["n"].sum()) for table, _ in (system, people)]
-    users = min(len(set(users[table[name]["n"] > 0])) for table, users in (system, people))
-    n_subjects = len(subjects.rows)
-    p = compute_p(difference, sampling, subject, n_subjects) if users >= LEAST else np.nan
+    m, k = (len(set(users[table[name]["n"] > 0])) for table, users in (system, people))
+    # A rate near 0 has no spread of its own to go by: the test takes at least people's, at as many users.
+    tested = float(np.hypot(error, max(other, error * np.sqrt(k / m)))) if min(m, k) >= LEAST else np.nan
+    p = compute_p(difference, tested, subject, len(subjects.rows)) if min(m, k) >= LEAST else np.nan
     shown = [simulated, real, difference, *ends, subject]
     if BY_NAME[name].is_count:
         return [name, BY_NAME[name].label, *np.exp(shown), difference, p, *n]
@@ -67,8 +68,8 @@ def estimate_mean(table: pd.DataFrame, users: np.ndarray) -> tuple[float, float]
     mean, n = sums.sum() / counts.sum(), len(counts)
     residuals = sums - mean * counts
     error = np.sqrt((residuals**2).sum() * n / max(n - 1, 1)) / counts.sum()
-    if error == 0 and n > 1:  # nobody, or everybody: as with one user in n who differs
-        error = 1 / n * np.sqrt((1 - 1 / n) / n) if n > 2 else np.nan
+    if error == 0:  # nobody, or everybody: as if one message differed
+        error = 1 / counts.sum() if n > 1 else np.nan
     return float(mean), float(error)
 
 

@@ -12,9 +12,13 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.sparse import csr_matrix, vstack
 from sklearn.cluster import KMeans
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.preprocessing import normalize
 
 from realusersim_nb.gap.meter.sides import Side
@@ -24,19 +28,17 @@ N_SUBJECTS = 10
 LEAST = 25  # conversations of people, below which a subject is no draw
 COMMON = 0.2  # share of conversations with a word, from which it is no content
 DIMENSIONS = 50
-DRAWS = 500  # of two mixes that differ by chance
+LEAST_USERS, MOST = 10, 1000  # users a side, and conversations
 
 
 @dataclass
 class Subjects:
-    """The subject of each conversation of all ``people`` (``labels``) and of the system.
-
-    ``shift`` (0..1): the share of the system that is on other subjects than people, beyond chance.
+    """The subject of each conversation of all ``people`` (``labels``), and how far the system's are others:
+    ``shift`` is 0 where content words do not separate both sides, 1 where they always do.
     """
 
     people: Side
     labels: np.ndarray
-    system_labels: np.ndarray
     shift: float
 
     @cached_property
@@ -59,18 +61,29 @@ def find_subjects(people: Side, system: Side, *, seed: int) -> Subjects:
     weights = vectorizer.fit_transform(texts)
     reduced = TruncatedSVD(min(DIMENSIONS, weights.shape[1] - 1), random_state=seed).fit_transform(weights)
     labels = KMeans(N_SUBJECTS, n_init=3, random_state=seed).fit_predict(normalize(reduced))
-    ours, theirs = labels[: len(people)], labels[len(people) :]
-    return Subjects(people, ours, theirs, measure_shift(ours, theirs, seed=seed))
+    shift = measure_shift(
+        weights[: len(people)], weights[len(people) :], people.users, system.users, seed=seed
+    )
+    return Subjects(people, labels[: len(people)], shift)
 
 
-def measure_shift(people: np.ndarray, system: np.ndarray, *, seed: int) -> float:
-    """The total variation distance of two mixes of subjects, without what chance makes of it (0..1)."""
-    p, q = (np.bincount(side, minlength=N_SUBJECTS) / len(side) for side in (people, system))
-    pooled = (p * len(people) + q * len(system)) / (len(people) + len(system))
-    rng = np.random.default_rng(seed)
-    drawn = [rng.multinomial(len(side), pooled, size=DRAWS) / len(side) for side in (people, system)]
-    chance = np.quantile(np.abs(drawn[0] - drawn[1]).sum(axis=1) / 2, 0.95)
-    return float(np.clip((np.abs(p - q).sum() / 2 - chance) / (1 - chance), 0, 1))
+def measure_shift(
+    people: csr_matrix, system: csr_matrix, users: np.ndarray, others: np.ndarray, *, seed: int
+) -> float:
+    """How well content words alone separate two sides, beyond chance: 2 AUC - 1 (0..1).
+
+    1 with fewer than ten users a side, since nothing is then known of subjects.
+    """
+    if min(len(set(users)), len(set(others))) < LEAST_USERS:
+        return 1.0
+    rng, n = np.random.default_rng(seed), min(people.shape[0], system.shape[0], MOST)
+    one, other = (rng.permutation(table.shape[0])[:n] for table in (people, system))
+    is_system, groups = np.repeat([0, 1], n), np.r_[users[one], others[other] + users.max() + 1]
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+    model, rows = LogisticRegression(max_iter=1000), vstack([people[one], system[other]]).tocsr()
+    scores = cross_val_predict(model, rows, is_system, groups=groups, cv=folds, method="decision_function")
+    chance = 2 * stats.norm.ppf(0.95) * np.sqrt((2 * n + 1) / (12 * n**2))
+    return float(np.clip((2 * roc_auc_score(is_system, scores) - 1 - chance) / (1 - chance), 0, 1))
 
 
 def compute_p(difference: float, sampling: float, subject: float, n_subjects: int) -> float:
