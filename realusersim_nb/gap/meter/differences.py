@@ -1,5 +1,7 @@
 """Differences of traits between a system and people, each with an interval, its floor and a test."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -39,17 +41,48 @@ def compare_trait(
         estimate_mean(table[name], users) for table, users in (people, system)
     )
     difference, sampling = simulated - real, float(np.hypot(error, other))
-    subject = subjects.shift * measure_subject_effect(subjects.traits[name], subjects)
+    subject = subjects.shift * measure_subject_effect(name, subjects, keep_mean)
     ends = difference + np.array([-1.96, 1.96]) * sampling
     n = [int(table[name]["n"].sum()) for table, _ in (system, people)]
-    m, k = (len(set(users[table[name]["n"] > 0])) for table, users in (system, people))
-    # A rate near 0 has no spread of its own to go by: the test takes at least people's, at as many users.
-    tested = float(np.hypot(error, max(other, error * np.sqrt(k / m)))) if min(m, k) >= LEAST else np.nan
-    p = compute_p(difference, tested, subject, len(subjects.rows)) if min(m, k) >= LEAST else np.nan
+    users = tuple(len(set(users[table[name]["n"] > 0])) for table, users in (people, system))
+    p = compute_trait_p(name, (real, error), (simulated, other), users, subjects)
     shown = [simulated, real, difference, *ends, subject]
     if BY_NAME[name].is_count:
         return [name, BY_NAME[name].label, *np.exp(shown), difference, p, *n]
     return [name, BY_NAME[name].label, *shown, compute_log_odds(simulated, n[0], real, n[1]), p, *n]
+
+
+def compute_trait_p(
+    name: str,
+    people: tuple[float, float],
+    system: tuple[float, float],
+    users: tuple[int, int],
+    subjects: Subjects,
+) -> float:
+    """p of a difference of means (each with its error), of so many users; NaN with fewer than ten a side.
+
+    Rates are compared as angles, on whose scale rare and frequent traits vary alike. A rate near 0 has no
+    spread of its own to go by: at least people's is taken, at as many users.
+    """
+    if min(users) < LEAST:
+        return np.nan
+    scale = keep_mean if BY_NAME[name].is_count else turn_to_angle
+    (real, error), (simulated, other) = scale(*people), scale(*system)
+    other = np.nanmax([other, error * np.sqrt(users[0] / users[1])])
+    subject = subjects.shift * measure_subject_effect(name, subjects, scale)
+    return compute_p(simulated - real, float(np.hypot(error, other)), subject, len(subjects.rows))
+
+
+def keep_mean(mean: float, error: float) -> tuple[float, float]:
+    """A mean and its error as they are."""
+    return mean, error
+
+
+def turn_to_angle(rate: float, error: float) -> tuple[float, float]:
+    """A rate and its error as an angle (arcsine of the root); no error is known of 0 and 1."""
+    rate = np.clip(rate, 0, 1)
+    spread = np.sqrt(rate * (1 - rate))
+    return 2 * np.arcsin(np.sqrt(rate)), error / spread if spread > 0 else np.nan
 
 
 def compute_log_odds(one: float, n: int, other: float, m: int) -> float:
@@ -73,11 +106,13 @@ def estimate_mean(table: pd.DataFrame, users: np.ndarray) -> tuple[float, float]
     return float(mean), float(error)
 
 
-def measure_subject_effect(table: pd.DataFrame, subjects: Subjects) -> float:
-    """How far people on one subject are from all people, as a root mean square beyond sampling."""
-    users = subjects.people.users
-    mean, error = estimate_mean(table, users)
-    estimates = np.array([estimate_mean(table.iloc[rows], users[rows]) for rows in subjects.rows])
+def measure_subject_effect(
+    name: str, subjects: Subjects, scale: Callable[[float, float], tuple[float, float]]
+) -> float:
+    """How far people on one subject are from all people on a scale: root mean square beyond sampling."""
+    table, users = subjects.traits[name], subjects.people.users
+    mean, error = scale(*estimate_mean(table, users))
+    estimates = np.array([scale(*estimate_mean(table.iloc[r], users[r])) for r in subjects.rows])
     return (
         estimate_effect(estimates[:, 0] - mean, np.hypot(estimates[:, 1], error)) if len(estimates) else 0.0
     )
