@@ -5,7 +5,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pandas as pd
@@ -17,15 +17,19 @@ from realusersim_nb import files
 from realusersim_nb.corpus import loading
 from realusersim_nb.corpus.layouts.columns import Columns
 from realusersim_nb.errors import MissingFileError, StudyError
+from realusersim_nb.gap import meter
 from realusersim_nb.llm import check as llm_check
 from realusersim_nb.llm import endpoints
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.replies import write_replies
 from realusersim_nb.llm.usage import format_cost
 from realusersim_nb.parallel import batches
+from realusersim_nb.profiles import exports
+from realusersim_nb.records import Profile
 from realusersim_nb.runs import estimate, findings, leaderboard, notebooks, report, summary, sweeps
+from realusersim_nb.runs.smoke import check_installation
 from realusersim_nb.simulators import serving
-from realusersim_nb.text import check_name, guard_terminal, parse_yaml, show_plainly
+from realusersim_nb.text import check_name, guard_terminal, name_file, parse_yaml, show_plainly
 
 FILE = click.Path(path_type=Path)
 SCHEDULER = click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://host:8786.")
@@ -226,6 +230,58 @@ def serve(profiles: Path, model: str, out: Path | None, **where: Any) -> None:
     """Serve users to any harness. An OpenAI-compatible endpoint with models user:ID, user:draw."""
     out = out or files.outputs_folder() / "served.jsonl"
     asyncio.run(serving.serve_users(profiles, model, out=out, announce=click.echo, **where))
+
+
+@cli.command()
+@click.argument("transcripts", nargs=-1, required=True, metavar="FILE...")
+@click.option("--against", default=meter.PEOPLE, show_default=True, help="People: a corpus, by name or path.")
+@click.option("--out", type=FILE, metavar="DIR", help="Where the page goes (default: outputs/measure/NAME).")
+@click.option("--max-auc", type=float, metavar="X", help="Status 1 if a classifier does better than this.")
+@click.option(
+    "--max-excess-js", type=float, metavar="X", help="Status 1 if a facet's JS is further above people's."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
+@click.option("--seed", default=0, show_default=True)
+def measure(
+    transcripts: tuple, against: str, out: Path | None, as_json: bool, seed: int, **limits: Any
+) -> int:
+    """How unlike people are the users of these transcripts? Calls no model; makes one page."""
+    measured = meter.measure_files(*transcripts, against=against, seed=seed)
+    out = out or files.outputs_folder() / "measure" / name_file(Path(transcripts[0]).stem)
+    page = meter.save_measurement(measured, out)
+    click.echo(meter.encode_measurement(measured) if as_json else meter.describe_in_lines(measured))
+    exceeded = meter.list_exceeded(measured, **limits)
+    click.echo(f"Page: {page.resolve()}", err=as_json)
+    for line in exceeded:
+        click.echo(f"realusersim_nb: {show_plainly(line)}", err=True)
+    return int(bool(exceeded))
+
+
+@cli.command("export")
+@click.argument("file", type=FILE, metavar="PROFILES.jsonl")
+@click.option("--to", required=True, help=f"One of {', '.join(get_args(exports.Tool))}.")
+@click.option("--goal", default="", help="What these users want, for tools whose rows hold it.")
+@click.option("--out", type=FILE, metavar="FILE", help="Write it there (default: print it).")
+def export_profiles(file: Path, to: str, goal: str, out: Path | None) -> None:
+    """Profiles in the form of another tool's user simulator."""
+    text = exports.export_personas(files.read_records(file, Profile), to=to, goal=goal)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    with files.replace_whole(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    click.echo(out)
+
+
+@cli.command()
+def smoke() -> int:
+    """Check the installation, offline and in seconds. Status 1 if something is missing."""
+    rows = asyncio.run(check_installation())
+    for what, is_well, how in rows:
+        click.echo(f"{'ok     ' if is_well else 'MISSING'}  {what:<16} {how}")
+    is_well = all(row[1] for row in rows)
+    click.echo("Next: make lab, or make run" if is_well else "Next: make setup")
+    return int(not is_well)
 
 
 @cli.command()

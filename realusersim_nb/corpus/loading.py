@@ -103,7 +103,8 @@ def read_transcripts(path: str) -> list[Conversation]:
     parsed = [parse_row(row, simulated=True) for row in read_rows(path)]
     transcripts = [c for c in parsed if isinstance(c, Conversation) and c.user_messages]
     if not transcripts:
-        reasons = dict(Counter(reason for reason in parsed if isinstance(reason, str)))
+        silent = "the user writes nothing"
+        reasons = dict(Counter(row if isinstance(row, str) else silent for row in parsed))
         raise InputError(f"{path}: no transcript could be read ({reasons or 'no rows'}).")
     return transcripts
 

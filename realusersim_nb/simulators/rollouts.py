@@ -1,6 +1,6 @@
 """Rollouts: whole conversations of a simulated user with an assistant, for each case under each arm."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 import pandas as pd
@@ -20,12 +20,19 @@ ASSISTANT_TOKENS = 2048  # of the assistant, in the paper's format
 
 
 async def roll_out(
-    simulator: Simulator, case: Case, arm: str, persona: Persona, *, live: list[Message] | None = None
+    simulator: Simulator,
+    case: Case,
+    arm: str,
+    persona: Persona,
+    *,
+    live: list[Message] | None = None,
+    answer: Callable[[list[Message]], Awaitable[str]] | None = None,
 ) -> Conversation:
     """One simulated conversation about a case's goal; the original is never shown.
 
-    ``live`` is a list that receives the messages as they are written. A call that fails ends the
-    conversation, which then has the messages so far and the ``error``.
+    ``live`` is a list that receives the messages as they are written. ``answer`` replies to the messages so
+    far in place of the simulator's assistant. A call that fails ends the conversation, which then has the
+    messages so far and the ``error``.
     """
     messages, outcome = [] if live is None else live, {"ended_by": "max_turns"}
     try:
@@ -36,7 +43,8 @@ async def roll_out(
                 outcome["ended_by"] = "close"
                 break
             if turn < simulator.max_user_messages - 1:
-                messages.append(await reply_as_assistant(simulator, messages))
+                reply = await answer(messages) if answer else await reply_as_assistant(simulator, messages)
+                messages.append(Message(role="assistant", content=reply))
         outcome["role_break"] = role_breaks.find_conversation_break(messages, persona, case.steps)
     except CallFailed as error:
         outcome = {"ended_by": "error", "error": str(error)}
@@ -73,15 +81,14 @@ async def write_in_role(
     return text, closes
 
 
-async def reply_as_assistant(simulator: Simulator, messages: list[Message]) -> Message:
+async def reply_as_assistant(simulator: Simulator, messages: list[Message]) -> str:
     """The assistant's reply to a conversation: a short one, but as the model will in the paper's format."""
     prompt = [{"role": m.role, "content": m.content} for m in messages]
     sampling = {"max_tokens": ASSISTANT_TOKENS, "seed": simulator.seed}
     if simulator.turn_format == "transcript":
         system = {"role": "system", "content": fill_prompt("assistant", words=str(REPLY_WORDS))}
         prompt, sampling["max_tokens"] = [system, *prompt], 2 * REPLY_WORDS
-    text = await simulator.models.ask(simulator.assistant or simulator.model, prompt, **sampling)
-    return Message(role="assistant", content=text)
+    return await simulator.models.ask(simulator.assistant or simulator.model, prompt, **sampling)
 
 
 async def roll_out_arms(

@@ -1,0 +1,175 @@
+"""How unlike people simulated users are: everything that is measured of transcripts, and what is claimed.
+
+Everything is tested against what people differ from people and what the subject alone does. The probe is one
+family of tests and all else (traits, facets, diversity) another, corrected by Holm; both share the 5 %.
+"""
+
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+from statsmodels.stats.multitest import multipletests
+
+from realusersim_nb import stats
+from realusersim_nb.errors import InputError
+from realusersim_nb.gap.meter import differences, page, probe, spread, vocabulary
+from realusersim_nb.gap.meter.findings import list_findings
+from realusersim_nb.gap.meter.sides import FEW, PEOPLE, Side, match_lengths, read_people, read_system
+from realusersim_nb.gap.meter.subjects import find_subjects
+from realusersim_nb.gap.meter.traits import measure_traits
+from realusersim_nb.text import show_name
+
+ALPHA, FAMILIES = 0.05, 2
+
+
+@dataclass
+class Comparison:
+    """One system beside people: the tables of ``differences``, ``probe``, ``spread`` and ``vocabulary``.
+
+    ``n, n_users, n_people``: conversations and users of it, conversations of people it was compared with.
+    ``claimed``: whether any difference is claimed. Tables have ``p_holm`` beside ``p``.
+    """
+
+    name: str
+    n: int
+    n_users: int
+    n_people: int
+    shift: float
+    traits: pd.DataFrame
+    facets: pd.DataFrame
+    diversity: dict[str, float]
+    phrases: pd.DataFrame
+    tidied: tuple[float, float, float]
+    probed: probe.Probed | None
+    ids: list[str] = field(default_factory=list)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether there are too few conversations to claim anything."""
+        return self.n < FEW
+
+    @property
+    def findings(self) -> list[dict]:
+        """What is claimed, as sentences; without a claim one that says so."""
+        return list_findings(self)
+
+
+def compare_system(people: Side, system: Side, *, seed: int = 0) -> Comparison:
+    """Everything that is measured of one system. Its conversations are those of ``system``, cut to six."""
+    matched = match_lengths(people, system, seed=seed)
+    subjects = find_subjects(people, system, seed=seed)
+    sides = [(measure_traits(side.texts, first=side.first), side.users) for side in (matched, system)]
+    compared = Comparison(
+        show_name(system.name, 40),
+        len(system),
+        len(set(system.users)),
+        len(matched),
+        subjects.shift,
+        differences.compare_traits(*sides, subjects),
+        spread.compare_facets(matched, system, subjects, seed=seed),
+        spread.compare_diversity(matched, system, subjects, seed=seed),
+        vocabulary.compare_phrases(matched, system, subjects),
+        differences.estimate_tidied(matched, system),
+        probe.probe_system(matched, system, subjects, seed=seed),
+    )
+    if compared.probed:
+        compared.ids = [system.ids[row] for row in compared.probed.rows]
+    correct_tests(compared)
+    return compared
+
+
+def correct_tests(compared: Comparison) -> None:
+    """Holm's correction over all tests of a system: ``p_holm`` in its tables; NaN where there is no test."""
+    p = np.r_[compared.diversity["p"], compared.facets["p"], compared.traits["p"]].astype(float)
+    corrected, known = np.full(len(p), np.nan), np.isfinite(p)
+    if known.any() and not compared.is_small:
+        corrected[known] = np.minimum(FAMILIES * multipletests(p[known], ALPHA, "holm")[1], 1)
+    if compared.probed and not compared.is_small:
+        compared.probed.p_holm = min(FAMILIES * compared.probed.p, 1.0)
+    compared.diversity["p_holm"] = corrected[0]
+    n = len(compared.facets)
+    compared.facets["p_holm"], compared.traits["p_holm"] = corrected[1 : 1 + n], corrected[1 + n :]
+    order = compared.traits.assign(
+        claimed=compared.traits["p_holm"] < ALPHA, size=compared.traits["effect"].abs()
+    )
+    compared.traits = compared.traits.loc[order.sort_values(["claimed", "size"], ascending=False).index]
+    compared.traits = compared.traits.reset_index(drop=True)
+
+
+@dataclass
+class Measurement:
+    """Systems beside people: ``systems`` by name, and what two of them come to beside each other.
+
+    A notebook shows it as a page; ``findings`` are sentences with figures, ``table`` all traits of all
+    systems, ``nearest`` the difference in AUC between every two systems.
+    """
+
+    against: str
+    seed: int
+    systems: list[Comparison]
+    nearest: pd.DataFrame
+
+    @property
+    def findings(self) -> list[dict]:
+        """The findings of all systems, each with the name of its ``system``."""
+        return [{"system": c.name, **finding} for c in self.systems for finding in c.findings]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The traits of all systems, one row a system and trait."""
+        return pd.concat([c.traits.assign(file=c.name) for c in self.systems], ignore_index=True)
+
+    def _repr_html_(self) -> str:
+        return page.render_fragment(self)
+
+
+def measure_files(*files: str | Path, against: str = PEOPLE, seed: int = 0) -> Measurement:
+    """How unlike people the simulated users of transcripts are: of each file against ``against``.
+
+    A file has any layout that ``look`` knows; ``against`` is a corpus of people (a name, or a path), of which
+    3,000 conversations are read. No model is called. InputError with a sentence where a file, or a side,
+    cannot be measured.
+    """
+    if not files:
+        raise InputError("measure: no file; name the transcripts of a simulated user.")
+    systems = [read_system(str(path)) for path in files]
+    name_systems(systems)
+    people = read_people(str(against))
+    if len(people) < FEW:
+        raise InputError(f"{against}: {len(people)} conversations of people; expected {FEW} at least.")
+    compared = [compare_system(people, side, seed=seed) for side in systems]
+    return Measurement(str(against), seed, compared, compare_systems(compared, seed=seed))
+
+
+def name_systems(systems: list[Side]) -> None:
+    """Give each system the name of its file, or of its path where two files have the same."""
+    names = [Path(side.name).stem or side.name for side in systems]
+    for side, name in zip(systems, names, strict=True):
+        side.name = side.name if names.count(name) > 1 else name
+
+
+def compare_systems(compared: list[Comparison], *, seed: int) -> pd.DataFrame:
+    """The difference in AUC between every two systems: in pairs where conversations have the same ids.
+
+    Columns ``arm, baseline, difference, ci_low, ci_high, p, n_pairs, paired``; without the probe no row.
+    """
+    rows = []
+    for one, other in combinations([c for c in compared if c.probed and not c.is_small], 2):
+        scores = [pd.Series(c.probed.scores, c.ids).groupby(level=0).mean() for c in (one, other)]
+        shared = scores[0].index.intersection(scores[1].index)
+        if len(shared) >= FEW:
+            gaps = (scores[0] - scores[1]).loc[shared]
+            mean, low, high, n = stats.estimate_rate(
+                gaps, gaps.index.to_series(), is_share=False, seed=seed
+            ).values()
+            figures = [mean, low, high, stats.compute_permutation_p(gaps, seed=seed), n, True]
+        else:
+            difference = one.probed.auc - other.probed.auc
+            error = np.hypot(*((c.probed.ci_high - c.probed.ci_low) / 3.92 for c in (one, other)))
+            ends = difference - 1.96 * error, difference + 1.96 * error
+            figures = [difference, *ends, 2 * norm.sf(abs(difference) / error) if error else 1.0, 0, False]
+        rows.append([one.name, other.name, *figures])
+    return pd.DataFrame(rows, columns="arm baseline difference ci_low ci_high p n_pairs paired".split())

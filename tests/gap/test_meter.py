@@ -1,0 +1,246 @@
+"""The meter on people who are made up, so that every answer is known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_conversation
+
+from realusersim_nb.__main__ import main
+from realusersim_nb.files import write_lines
+from realusersim_nb.gap import meter
+from realusersim_nb.gap.calibration import tidy, tidy_conversation
+from realusersim_nb.gap.meter import sides
+from realusersim_nb.records import Message
+
+AIRLINE = Path(__file__).parents[3] / "shared" / "data" / "taubench" / "gpt4o_airline_trials01.json"
+WORDS = "l m n r s t x z ly my ny ry sy ty xy zy".split()
+ROOTS = {"code": "pyth", "cooking": "onio", "travel": "hote", "garden": "rose", "music": "guit"}
+SUBJECTS = {name: [root + one + two for one in "aeiou" for two in WORDS] for name, root in ROOTS.items()}
+"""Eighty words each, so that they are no common words, which masked n-grams keep."""
+FORMS = """how do i use the {} with the {} when nobody else can help me today
+now do it with a {} but leave out every other thing we had before
+can you explain the {} and the {} to me as if i were a small child
+what is the best {} for a {} and why would anyone choose something different
+please write about the {} in two or three short paragraphs for our next meeting
+give me more on the {} and a {} because the last answer was too general
+thanks, and the {}?
+is there another {} for it that costs less and takes only half the time
+i want to know if the {} is good or whether people usually complain about them
+could you make a list of five names with {} and put them into one table
+tell me first what happens after the {} has been changed by someone at work
+they said that {} should always come from the same place as before, right?
+my friend thinks his {} looks great while mine still seems rather old
+let us start again without any {} and go through each step very slowly
+which of these would she like better, a {} or just plain {} at home?
+add some examples where this does not work so that everyone understands it
+ok but i think you forgot about the {} which we need until friday morning
+where did he find such a {} and how much money must have been spent there
+continue
+show both versions side by side, then say which one reads more naturally""".split("\n")
+
+
+def make_people(n, *, seed, subjects=tuple(SUBJECTS), user="p"):
+    """People who each write of one subject, in lower case and without a mark by a habit of their own."""
+    rng, talks = np.random.default_rng(seed), []
+    for number in range(n):
+        words, habit = SUBJECTS[subjects[rng.integers(len(subjects))]], rng.beta(1, 1)
+        texts = []
+        for _ in range(rng.integers(3, 7)):
+            form = rng.choice(FORMS)
+            filled = [*rng.choice(words, 6, replace=False)]
+            text = f"{' '.join(filled[2:])} {form.format(*filled)}"
+            texts.append(text if rng.random() < habit else tidy(text))
+        talks.append(make_conversation(*texts, user=f"{user}{number}"))
+    return talks
+
+
+def tidy_some(talks, share, *, seed=0):
+    rng = np.random.default_rng(seed)
+
+    def edit(m):
+        changes = m.role == "user" and rng.random() < share
+        return m.model_copy(update={"content": tidy(m.content)}) if changes else m
+
+    return [talk.model_copy(update={"messages": [edit(m) for m in talk.messages]}) for talk in talks]
+
+
+def compare(people, system, seed=0):
+    return meter.compare_system(
+        sides.make_side("people", people), sides.make_side("system", system), seed=seed
+    )
+
+
+def list_claims(compared):
+    traits = compared.traits[compared.traits["p_holm"] < 0.05]["trait"].tolist()
+    facets = compared.facets[compared.facets["p_holm"] < 0.05]["facet"].tolist()
+    diversity = ["diversity"] * bool(compared.diversity["p_holm"] < 0.05)
+    return traits + facets + diversity + ["probe"] * bool(compared.probed.p_holm < 0.05)
+
+
+def test_people_beside_other_people_differ_in_nothing():
+    claims = [
+        list_claims(compare(make_people(150, seed=s), make_people(120, seed=100 + s, user="q")))
+        for s in range(2)
+    ]
+    assert sum(map(len, claims)) <= 1, claims
+    compared = compare(make_people(150, seed=1), make_people(120, seed=101, user="q"))
+    assert compared.probed.people_low <= compared.probed.auc <= compared.probed.people_high
+    assert "shows no difference" in compared.findings[0]["sentence"] or list_claims(compared)
+
+
+def test_users_who_are_tidied_are_seen_and_the_share_is_right():
+    people = make_people(300, seed=1)
+    everybody = compare(people, [tidy_conversation(c) for c in make_people(150, seed=2, user="q")])
+    assert {"starts_lower", "ends_stop", "probe"} <= {*list_claims(everybody)}
+    assert everybody.probed.auc > 0.8 and everybody.tidied[0] == 1
+    assert (
+        everybody.traits["trait"][:3]
+        .isin(["starts_lower", "ends_stop", "unmarked_question", "lower_i"])
+        .all()
+    )
+    some = compare(people, tidy_some(make_people(300, seed=3, user="q"), 0.4))
+    assert some.tidied[1] < 0.4 < some.tidied[2] and some.tidied[0] == pytest.approx(0.4, abs=0.15)
+
+
+def test_another_subject_is_no_other_manner():
+    rest = [name for name in SUBJECTS if name != "music"]
+    compared = compare(
+        make_people(250, seed=1, subjects=rest), make_people(80, seed=2, subjects=["music"], user="q")
+    )
+    assert list_claims(compared) == [] and compared.shift > 0.8
+    assert compare(make_people(250, seed=1), make_people(80, seed=2, user="q")).shift < 0.2
+
+
+def test_phrases_of_one_side_are_listed_with_an_example_of_the_system_and_none_of_people():
+    polite = make_people(80, seed=2, user="q")
+    for talk in polite:
+        talk.messages[0] = Message(role="user", content=f"I would appreciate it. {talk.messages[0].content}")
+    people = make_people(200, seed=1)
+    for talk in people[::10]:
+        talk.messages[0] = Message(role="user", content=f"I would appreciate it. {talk.messages[0].content}")
+    phrases = compare(people, polite).phrases
+    assert phrases.loc[phrases["z"] > 0, "phrase"].str.contains("appreciate").any()
+    first = phrases[phrases["phrase"].str.contains("appreciate")].iloc[0]
+    assert (
+        first["system"] == 1
+        and first["people"] == pytest.approx(0.1, abs=0.04)
+        and "appreciate" in first["example"]
+    )
+    assert (phrases.loc[phrases["z"] < 0, "example"] == "").all()
+
+
+def test_conversations_of_people_are_cut_to_as_many_messages():
+    people = sides.make_side("people", [make_conversation(*"abcdef", user=str(n)) for n in range(100)])
+    system = sides.make_side(
+        "s", [make_conversation(*"abcdef"[: 2 + 2 * (n % 2)], user=str(n)) for n in range(40)]
+    )
+    matched = sides.match_lengths(people, system, seed=0)
+    assert np.bincount(matched.first).tolist() == [0, 0, 50, 0, 50] and len(matched) == 100
+
+
+def test_signals_of_a_harness_and_private_data_are_no_text():
+    side = sides.make_side(
+        "s", [make_conversation("call 555-123-4567 or a@b.com", "bye ###STOP###", "###STOP###", "/close")]
+    )
+    [texts] = side.texts
+    assert texts[1:] == ["bye"] and "a@b.com" not in texts[0]
+
+
+def test_few_conversations_have_values_and_no_claim():
+    compared = compare(
+        make_people(100, seed=1), [tidy_conversation(c) for c in make_people(20, seed=2, user="q")]
+    )
+    assert compared.traits["p_holm"].isna().all() and compared.traits["system"].notna().any()
+    [finding] = compared.findings
+    assert "20 conversations" in finding["sentence"] and "nothing is claimed" in finding["sentence"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("meter")
+    write_lines(folder / "people.jsonl", make_people(150, seed=1))
+    stranger = make_people(60, seed=2, user="q")
+    write_lines(folder / "people_again.jsonl", stranger)
+    write_lines(folder / "<b>tidy.jsonl", [tidy_conversation(c) for c in stranger])
+    return folder
+
+
+def call(folder, *arguments, capsys):
+    out = folder / "out"
+    status = main(
+        ["measure", *map(str, arguments), "--against", str(folder / "people.jsonl"), "--out", str(out)]
+    )
+    return status, *capsys.readouterr(), out
+
+
+def test_command_writes_a_page_and_fails_above_a_limit(folder, capsys):
+    status, lines, problem, out = call(folder, folder / "<b>tidy.jsonl", "--max-auc", "0.7", capsys=capsys)
+    assert status == 1 and "above the limit of 0.7" in problem and "does not write like people" in lines
+    assert max(map(len, lines.split("Page:")[0].splitlines())) <= 80
+    page = (out / "measure.html").read_text()
+    assert "&lt;b&gt;tidy" in page and "<b>tidy" not in page
+    assert {"starts_lower", "ends_stop"} <= {*pd.read_csv(out / "measure.csv")["trait"]}
+    status, lines, problem, _ = call(
+        folder,
+        folder / "people_again.jsonl",
+        "--max-auc",
+        "0.7",
+        "--max-excess-js",
+        "0.2",
+        "--json",
+        capsys=capsys,
+    )
+    figures = json.loads(lines)["systems"]["people_again"]
+    assert status == 0 and figures["n"] == 60 and figures["probe"]["auc"] < 0.7
+
+
+def test_of_two_files_the_nearer_one_is_named_in_pairs(folder):
+    files = folder / "people_again.jsonl", folder / "<b>tidy.jsonl"
+    measured = meter.measure_files(*files, against=str(folder / "people.jsonl"))
+    [row] = measured.nearest.to_dict("records")
+    assert row["paired"] and row["n_pairs"] == 60 and row["ci_high"] < 0
+    assert "people_again is nearer to people" in measured._repr_html_()
+    assert len(measured.table) == 2 * len(measured.systems[0].traits)
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ([{"messages": [{"role": "assistant", "content": "hello"}]}], "no transcript could be read"),
+        ([{"messages": [{"role": "user", "content": "###STOP###"}]}], "the user writes nothing"),
+        (
+            [
+                {
+                    "messages": [
+                        {
+                            "role": "user",
+                            "content": "Wie kann ich das bitte am besten machen, ohne dass es zu lange dauert?",
+                        }
+                    ]
+                }
+            ]
+            * 9,
+            "in English",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_one_sentence(folder, rows, problem, capsys):
+    write_lines(folder / "odd.jsonl", rows)
+    status, _, said, _ = call(folder, folder / "odd.jsonl", capsys=capsys)
+    assert status == 2 and problem in said and said.count("\n") == 1
+
+
+def test_a_file_that_is_absent_is_one_sentence(folder, capsys):
+    status, _, said, _ = call(folder, folder / "absent.json", capsys=capsys)
+    assert status == 2 and "absent.json" in said and said.count("\n") == 1
+
+
+@pytest.mark.skipif(not AIRLINE.exists(), reason="no tau-bench runs beside the project")
+def test_a_large_model_as_the_customer_is_seen_by_its_lower_case_first():
+    [compared] = meter.measure_files(AIRLINE).systems
+    assert compared.probed.auc >= 0.95 and compared.probed.p_holm < 0.05
+    first = compared.traits.head(2).set_index("trait")
+    assert first.loc["starts_lower", "system"] == 0 and first.loc["starts_lower", "p_holm"] < 0.05
