@@ -21,6 +21,7 @@ from realusersim_nb.errors import InputError
 from realusersim_nb.profiles.extraction import describe_source
 from realusersim_nb.records import Profile
 from realusersim_nb.runs import estimate, folders, kernel, notebooks, summary
+from realusersim_nb.runs.commands.options import parse_value
 from realusersim_nb.runs.parameters import KINDS, check_value
 
 ROOT = Path(__file__).parents[2]
@@ -137,11 +138,11 @@ def test_user_error_is_one_sentence_before_anything_runs(command, message, capsy
 
 
 def test_values_are_read_as_yaml():
-    assert main.parse_value("5") == 5
-    assert main.parse_value('["oracle", "do_nothing"]') == ["oracle", "do_nothing"]
-    assert main.parse_value("null") is None
-    assert main.parse_value("gpt-4o") == "gpt-4o"
-    assert main.parse_value("{a: ") == "{a: "
+    assert parse_value("5") == 5
+    assert parse_value('["oracle", "do_nothing"]') == ["oracle", "do_nothing"]
+    assert parse_value("null") is None
+    assert parse_value("gpt-4o") == "gpt-4o"
+    assert parse_value("{a: ") == "{a: "
 
 
 def test_profiles_of_a_changed_corpus_or_setting_are_made_anew(tmp_path, monkeypatch):

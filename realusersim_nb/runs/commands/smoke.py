@@ -1,10 +1,13 @@
 """A check of the installation, offline and in seconds: packages, the local model's files, a toy run."""
 
+import asyncio
 import importlib
 import platform
 import tempfile
 import time
 from pathlib import Path
+
+import click
 
 from realusersim_nb import pt3, simulators
 from realusersim_nb.corpus import hold_out, load_corpus
@@ -12,11 +15,23 @@ from realusersim_nb.files import project_folder
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.local_server import is_installed
 from realusersim_nb.llm.models import Models
-from realusersim_nb.profiles import extract_measured, make_persona
+from realusersim_nb.profiles import extract_measured, make_persona, measure_conversations
 
 PACKAGES = "papermill jupyterlab ipywidgets seaborn datasets openai tau2 openvino_genai".split()
 NEEDED_BY_MODEL = {"openvino_genai"}
+KNOWN = 8  # messages of the user, as in notebook 00, whose replies are the recorded ones
 Row = tuple[str, bool, str]  # what was tried, whether it is well, and the figure or the remedy
+
+
+@click.command()
+def smoke() -> int:
+    """Check the installation, offline and in seconds. Status 1 if something is missing."""
+    rows = asyncio.run(check_installation())
+    for what, is_well, how in rows:
+        click.echo(f"{'ok     ' if is_well else 'MISSING'}  {what:<16} {how}")
+    is_well = all(row[1] for row in rows)
+    click.echo("Next: make lab, or make run" if is_well else "Next: make setup")
+    return int(not is_well)
 
 
 async def check_installation() -> list[Row]:
@@ -50,8 +65,13 @@ async def try_toy_run() -> Row:
     if not (data / "replies.jsonl.gz").exists():
         return "toy run", True, "left out: start it in the project's folder"
     profiled, held_out = hold_out(load_corpus(str(data / "sample.jsonl")).conversations, seed=1)
-    profiles = {profile.user_id: profile for profile in extract_measured(profiled) if profile.commands}
-    chosen = pt3.draw_cases([c for c in held_out if c.user_id in profiles], n_cases=1, seed=1)[0]
+    messages = measure_conversations(profiled)
+    known = messages["user_id"].value_counts()
+    least = min(KNOWN, known.max())
+    profiles = {profile.user_id: profile for profile in extract_measured(profiled, messages)}
+    users = [u for u, p in profiles.items() if len(p.commands) >= 3 and known[u] >= least]
+    eligible = [c for c in held_out if c.user_id in users] or held_out
+    chosen = pt3.draw_cases(eligible, n_cases=1, seed=1)[0]
     profile = profiles[chosen.user_id]
     with tempfile.TemporaryDirectory() as folder:
         cache = Cache(Path(folder) / "replies.sqlite")
