@@ -70,7 +70,8 @@ bench: setup-dev .venv-mauve
 	$(BIN)/python benchmarks/bench_sweep.py
 
 lab: setup
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.root_dir=. --LabApp.news_url=None \
+		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 # The figure of README.md, anew.
 figure: setup

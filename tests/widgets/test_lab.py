@@ -5,6 +5,7 @@ Only where Chromium is present (Debian: apt-get install chromium). The model's r
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,12 @@ def lab(tmp_path_factory):
         for name in ("HOME", "REALUSERSIM_HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR")
     }
     options = ["--no-browser", "--allow-root", "--ServerApp.port=0", "--IdentityProvider.token="]
-    command = [sys.executable, "-m", "jupyter", "lab", *options, f"--ServerApp.root_dir={folder}"]
+    typed = (
+        subprocess.check_output(["make", "-n", "lab"], cwd=ROOT, text=True)
+        .split("jupyter lab")[1]
+        .replace("\\\n", " ")
+    )
+    command = [sys.executable, "-m", "jupyter", "lab", *shlex.split(typed), *options]
     log = (folder / "lab.txt").open("w+")
     server = subprocess.Popen(
         command, cwd=folder, stderr=log, env=os.environ | homes | {"PYTHONPATH": str(folder)}
@@ -102,6 +108,17 @@ def scroll_to(page: Page, text: str) -> None:
         page.mouse.wheel(0, 500)
         page.wait_for_timeout(100)
     raise AssertionError(f"{text!r} is nowhere on the page")
+
+
+def test_lab_opens_the_project_on_the_first_notebook(lab, page):
+    page.goto(lab)
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
+    assert "notebooks/00_start_here.ipynb" in page.url
+    folders = page.locator(".jp-DirListing-itemText").all_inner_texts()
+    page.goto(f"{lab}lab/workspaces/root")
+    page.locator(".jp-BreadCrumbs-home").first.click(timeout=60_000)
+    page.locator(".jp-DirListing-item", has_text="data").first.wait_for(timeout=60_000)
+    assert folders or page.locator(".jp-DirListing-itemText").all_inner_texts()
 
 
 def test_first_notebook_runs_and_its_slider_and_stage_work(lab, page, tmp_path):
