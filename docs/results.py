@@ -14,13 +14,14 @@ import pandas as pd
 PATH = Path(__file__).parent / "results.json"
 COMMANDS = {
     "demo": "make run",
-    "fidelity": "run 03 -f notebooks/params/fidelity.yaml",
+    "fidelity": "run 03 05 -f notebooks/params/fidelity.yaml",
     "gpt4o": "run 05 -p simulator null -p systems '{\"gpt4o\": FOLDER}'",
 }
 KEPT = ("ci_low", "ci_high", "p", "p_holm", "chance", "stranger")  # columns beside the value and n
 WITHIN = {"split": "matched positions", "strangers": "drawn by chance", "top": 1}
 HOLDING, IDENTIFIED = "02_explore_profiles/holding", "01_extract_profiles/identification"
 GAINS, PROBE = "03_benchmark_fidelity/predictive_gains", "05_measure_gap/probe"
+PAIRS = "03_benchmark_fidelity/pairs"
 MADE = ("demonstrations", "task_only"), ("demonstrations", "shuffled_demonstrations")
 MADE += ("profile", "task_only"), ("profile", "shuffled_profile")
 ROWS: dict[str, tuple[str, str, dict, str, str]] = {
@@ -43,6 +44,20 @@ ROWS: dict[str, tuple[str, str, dict, str, str]] = {
             "n_pairs",
         )
         for arm, other in MADE
+    },
+    **{
+        f"fidelity: {arm} less {other}": (
+            "fidelity",
+            PAIRS,
+            {"judge": "measured", "arm": arm, "baseline": other},
+            "difference",
+            "n_pairs",
+        )
+        for arm, other in MADE[:3]
+    },
+    **{
+        f"probe of {arm}": ("fidelity", PROBE, {"by": "masked n-grams", "system": arm}, "accuracy", "n")
+        for arm in ("task_only", "demonstrations")
     },
     "probe of GPT-4o": ("gpt4o", PROBE, {"by": "masked n-grams", "system": "gpt4o"}, "accuracy", "n"),
 }
