@@ -67,8 +67,8 @@ def plan_calls(notebook: str, p: dict, *, before: dict[str, dict]) -> Iterator[P
     if (writer := name_writer(p.get("extractor"))) and not before.keys() - {"00"}:
         yield "profile", writer, p["n_users"]
     if number == "00":
-        yield "goal", assistant, 4 * 3  # each may be asked for up to four times
-        yield "turn", simulator, 3
+        yield "goal", assistant, 4 * (3 + 2 * 6)  # sentences, each asked for up to four times
+        yield "turn", simulator, 4
     elif number == "01" and (writer := name_writer(p["compared_extractor"])):
         yield "profile", writer, p["n_compared"]
     elif number == "03":
