@@ -75,8 +75,13 @@ def test_tau2_s_program_runs_its_user_simulator_on_served_users(served, tmp_path
     upstream, address, read = served
     command = [TAU2, "run", "--domain", "mock", "--task-ids", "create_task_1", "--num-trials", 2]
     command += ["--agent-llm", "openai/agent", "--agent-llm-args", json.dumps({"api_base": upstream.url})]
-    command += ["--user-llm", "openai/user:draw", "--user-llm-args", json.dumps({"api_base": address})]
-    command += ["--user-api-key", "SERVED_API_KEY", "--results-dir", tmp_path, "--save-to", "results"]
+    command += [
+        "--user-llm",
+        "openai/user:draw",
+        "--user-llm-args",
+        json.dumps({"api_base": address, "api_key": "any"}),
+    ]
+    command += ["--results-dir", tmp_path, "--save-to", "results"]
     run(tmp_path, command)
     results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["simulations"]
     assert [simulation["reward_info"]["reward"] for simulation in results] == [1.0, 1.0]
