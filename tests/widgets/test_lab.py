@@ -45,7 +45,7 @@ def lab(tmp_path_factory):
     }
     options = ["--no-browser", "--allow-root", "--ServerApp.port=0", "--IdentityProvider.token="]
     typed = (
-        subprocess.check_output(["make", "-n", "lab"], cwd=ROOT, text=True)
+        subprocess.check_output(["make", "-n", "--no-print-directory", "lab"], cwd=ROOT, text=True)
         .split("jupyter lab")[1]
         .replace("\\\n", " ")
     )

@@ -68,9 +68,10 @@ def compute_trait_p(
         return np.nan
     scale = keep_mean if BY_NAME[name].is_count else turn_to_angle
     (real, error), (simulated, other) = scale(*people), scale(*system)
-    other = np.nanmax([other, error * np.sqrt(users[0] / users[1])])
+    other = np.fmax(other, error * np.sqrt(users[0] / users[1]))
     subject = subjects.shift * measure_subject_effect(name, subjects, scale)
-    return compute_p(simulated - real, float(np.hypot(error, other)), subject, len(subjects.rows))
+    sampling = float(np.hypot(error, other))
+    return compute_p(simulated - real, sampling, subject, len(subjects.rows), n_draws=min(users))
 
 
 def keep_mean(mean: float, error: float) -> tuple[float, float]:

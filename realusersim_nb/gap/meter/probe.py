@@ -121,7 +121,9 @@ def probe_system(people: Side, system: Side, subjects: Subjects, *, seed: int) -
     by_subject = to_distance(np.array(one_subject), n) - distances.mean()
     subject = subjects.shift * estimate_effect(by_subject, np.full(len(one_subject), distances.std()))
     sampling = max(distances.std(ddof=1), spread)
-    p = compute_p(to_distance(auc, n) - distances.mean(), sampling, subject, len(one_subject))
+    p = compute_p(
+        to_distance(auc, n) - distances.mean(), sampling, subject, len(one_subject), n_draws=REPEATS
+    )
     high = norm.cdf((distances.mean() + 2 * subject) / np.sqrt(2))
     ends = np.quantile(resampled, [0.025, 0.975])
     if auc == 1:  # no resample differs: as in the exact interval of a share over users

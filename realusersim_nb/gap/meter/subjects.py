@@ -86,17 +86,19 @@ def measure_shift(
     return float(np.clip((2 * roc_auc_score(is_system, scores) - 1 - chance) / (1 - chance), 0, 1))
 
 
-def compute_p(difference: float, sampling: float, subject: float, n_subjects: int) -> float:
+def compute_p(
+    difference: float, sampling: float, subject: float, n_subjects: int, *, n_draws: float = np.inf
+) -> float:
     """Two-sided p of a difference with a standard error by ``sampling`` and another by ``subject``.
 
-    The degrees of freedom are Welch's: those of a few subjects count as far as subjects matter.
+    The degrees of freedom are Welch's, of the number of subjects and of the draws that gave ``sampling``.
     """
     error = np.hypot(sampling, subject)
     if not error > 0:
         return float("nan") if difference else 1.0
-    share = (subject / error) ** 2
-    freedom = (n_subjects - 1) / share**2 if share > 0 and n_subjects > 1 else np.inf
-    return float(2 * stats.t.sf(abs(difference) / error, max(freedom, 1)))
+    unsure = subject**4 / max(n_subjects - 1, 1) + sampling**4 / (n_draws - 1)
+    freedom = error**4 / unsure if unsure > 0 else np.inf
+    return float(2 * stats.t.sf(abs(difference) / error, freedom))
 
 
 def estimate_effect(by_subject: np.ndarray, errors: np.ndarray) -> float:
