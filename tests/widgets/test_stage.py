@@ -18,7 +18,7 @@ from realusersim_nb.llm import cache, client
 from realusersim_nb.llm.replies import read_fields, write_replies
 from realusersim_nb.profiles import extraction
 from realusersim_nb.pt3 import cases, judges
-from realusersim_nb.simulators import conditions, users
+from realusersim_nb.simulators import conditions, demonstrations, users
 from realusersim_nb.widgets.profiles import show_growth
 from realusersim_nb.widgets.stage import OTHER, Stage, show_beside
 
@@ -45,8 +45,10 @@ async def play_all(models) -> dict[str, tuple[str, str]]:
     chosen = cases.draw_cases(eligible, n_cases=1, seed=1)[0]
     case = await cases.make_case(models, "embedded", chosen, first=3, seed=1)
     other = next(p for p in profile_of.values() if p.user_id != chosen.user_id and p.commands)
-    arms = ("profile", "task_only", "shuffled_profile")
-    personas = {arm: conditions.ARMS[arm](profile_of[chosen.user_id], other) for arm in arms}
+    shown = {p.user_id: p for p in (profile_of[chosen.user_id], other)}
+    shown = await demonstrations.add_demonstrations(models, "embedded", shown, profiled, n=6, seed=1)
+    arms = ("task_only", "profile", "demonstrations", "shuffled_demonstrations")
+    personas = {arm: conditions.ARMS[arm](*shown.values()) for arm in arms}
     simulator = users.Simulator(models, "embedded", seed=1)
     openings = await simulator.open(case, personas)
     judge, left_out = judges.make_judges(None, "embedded", [], seed=1)
