@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -27,9 +28,12 @@ PACKAGE = Path(files.__file__).parent
 
 def list_listening(pid: int) -> list[tuple[str, int]]:
     """Where a process and those below it listen."""
-    team = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    addresses = [c.laddr for p in team for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
-    return sorted({(a.ip, a.port) for a in addresses})
+    addresses = set()
+    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):  # it has ended since
+            connections = process.net_connections("inet")
+            addresses |= {(c.laddr.ip, c.laddr.port) for c in connections if c.status == psutil.CONN_LISTEN}
+    return sorted(addresses)
 
 
 def test_9_workers_of_this_machine_listen_on_nothing():
