@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import reduce
 from operator import or_
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, create_model
@@ -79,6 +80,11 @@ class StockUser(UserSimulator):
             text = hold_stop(text, str(state.messages[-1].content or ""))
         state.messages.append(UserMessage(role="user", content=text or None, tool_calls=calls))
         return state.messages[-1], state
+
+
+def save_user_prompt(path: str | Path) -> None:
+    """Write what tau2 tells its simulated users by default, as the prompt of an arm ``prompt:FILE``."""
+    Path(path).write_text(UserSimulator(instructions="{goal}").system_prompt, encoding="utf-8")
 
 
 def unpack(message: Any) -> list:

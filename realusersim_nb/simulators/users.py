@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from realusersim_nb.corpus.layouts.datasets import END_MARKS
 from realusersim_nb.llm.errors import Outcome
 from realusersim_nb.llm.models import Models
 from realusersim_nb.prompts.fill import fill_prompt
@@ -161,8 +162,10 @@ def read_shots() -> list[Demonstration]:
 
 
 def split_close(text: str) -> tuple[str, bool]:
-    """A message without the ``/close`` at its end, and whether there is one: elsewhere it closes nothing."""
-    match = re.search(rf"(?:^|\s){CLOSE}[.!\s]*$", text)
+    """A message without the ``/close`` (or tau2's mark) at its end, and whether there is one: elsewhere it
+    closes nothing.
+    """
+    match = re.search(rf"(?:^|\s)(?:{CLOSE}|{END_MARKS.pattern})[.!\s]*$", text)
     return (text[: match.start()].strip(), True) if match else (text, False)
 
 

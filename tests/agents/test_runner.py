@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import with_models
+from conftest import make_conversation, with_models
 from tau2.data_model.message import AssistantMessage
 from toy import fill
 
@@ -24,7 +24,10 @@ from realusersim_nb.agents.scores import (
     tabulate_runs,
 )
 from realusersim_nb.llm.cache import Cache
-from realusersim_nb.records import AgentRun, Command, Persona, Profile
+from realusersim_nb.records import AgentRun, Case, Command, Persona, Profile
+from realusersim_nb.simulators import conditions
+from realusersim_nb.simulators.endings import STOP
+from realusersim_nb.simulators.rollouts import roll_out
 from realusersim_nb.simulators.users import Simulator
 
 PROFILES = [
@@ -187,6 +190,27 @@ def test_stock_user_is_that_of_tau2_and_an_arm_in_roles_is_the_same_with_our_per
     assert "Never make up or hallucinate information" in stock and task.user_scenario.persona in stock
     assert task.user_scenario.persona not in profile and "Be u" in profile and "<manner>" not in stock
     assert str(task.user_scenario.instructions) in profile
+
+
+def test_default_prompt_of_tau2s_user_is_an_arm_of_notebook_03(endpoint, tmp_path):
+    """With the goal in it, whatever tau2's mark ends is ended."""
+    participants.save_user_prompt(tmp_path / "tau2.txt")
+    mock = endpoint(lambda r: "Where is my parcel? ###STOP###")
+    [arm] = arms = [f"prompt:{tmp_path / 'tau2.txt'}"]
+    conditions.check_arms(arms)
+    persona = conditions.find_arm(arm)(*PROFILES[:2])
+    case = Case(
+        case_id="c",
+        user_id="u0",
+        domain="post",
+        goal="The user asks for a parcel.",
+        key_context="",
+        original=make_conversation(),
+    )
+    talk = with_models(lambda models: roll_out(Simulator(models, "m"), case, arm, persona))
+    system = mock.requests[0]["messages"][0]["content"]
+    assert "<scenario>\nThe user asks for a parcel.\n</scenario>" in system and STOP in system
+    assert (talk.user_messages, talk.ended_by) == (["Where is my parcel?"], "close")
 
 
 def test_users_of_telecom_use_their_tools(endpoint, tmp_path):

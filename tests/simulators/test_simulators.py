@@ -263,6 +263,10 @@ def test_chosen_message_brings_the_user_nearest_to_the_persons_rates(endpoint, t
 
 def test_close_ends_only_at_the_end_and_text_beside_it_is_kept():
     assert split_close("/close") == ("", True) and split_close("thanks!\n/close.") == ("thanks!", True)
+    assert split_close("ok ###STOP###") == ("ok", True) and split_close("###STOP### it") == (
+        "###STOP### it",
+        False,
+    )
     assert split_close("/close the window") == ("/close the window", False)
 
 
