@@ -17,6 +17,7 @@ COMMANDS = {
     "fidelity": "run 03 05 -f notebooks/params/fidelity.yaml",
     "gpt4o": "run 05 -p simulator null -p systems '{\"gpt4o\": FOLDER}'",
 }
+TIMES = "seconds of make run on two cores, the machine otherwise idle"
 KEPT = ("ci_low", "ci_high", "p", "p_holm", "chance", "stranger")  # columns beside the value and n
 WITHIN = {"split": "matched positions", "strangers": "drawn by chance", "top": 1}
 HOLDING, IDENTIFIED = "02_explore_profiles/holding", "01_extract_profiles/identification"
@@ -78,10 +79,18 @@ def read_number(run_folder: Path, row: tuple[str, str, dict, str, str]) -> dict[
     return {"value": round(float(numbers[value]), 4), "n": int(numbers[n])} | shown | about
 
 
+def read_seconds(run_folder: Path) -> dict[str, int]:
+    """Seconds of each notebook of a run, by its name."""
+    parts = sorted(run_folder.glob("*/summary_part.json"))
+    return {p.parent.name: round(json.loads(p.read_text(encoding="utf-8"))["wall_seconds"]) for p in parts}
+
+
 def write_results(runs: dict[str, Path], path: Path = PATH) -> dict[str, dict]:
     """Write what comes of these runs (``demo, fidelity, gpt4o``); other numbers of the file stay."""
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     results |= {name: read_number(runs[row[0]], row) for name, row in ROWS.items() if row[0] in runs}
+    if "demo" in runs:
+        results[TIMES] = read_seconds(runs["demo"])
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return results
 

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = json.loads((ROOT / "docs" / "results.json").read_text(encoding="utf-8"))
 SCRIPT = runpy.run_path(str(ROOT / "docs" / "results.py"))
+SECONDS = RESULTS.pop(SCRIPT["TIMES"])
 NUMBER = re.compile(r"(?<![\w.,-])\d[\d,]*(?:\.\d+)?(?![\w-])")
 
 
@@ -44,6 +45,13 @@ def test_every_result_names_its_table_and_command_and_is_in_the_readme():
         assert entry["table"].endswith(".csv") and entry["command"] in README, name
         value = abs(entry["value"])
         assert (f"{value:.2f}" if name.startswith("bits") else f"{100 * value:.0f}") in numbers, name
+
+
+def test_times_of_notebooks_are_those_of_a_run():
+    rows = re.findall(r"^\| \[(\d\d_\w+)\].*\| (\d+):(\d\d) min \|$", README, re.MULTILINE)
+    assert {name: 60 * int(minutes) + int(rest) for name, minutes, rest in rows} == SECONDS
+    [said] = re.findall(r"`make run` then takes about (\d+) minutes", README)
+    assert sum(SECONDS.values()) <= 60 * int(said)
 
 
 def test_result_is_read_from_its_row_and_others_stay(tmp_path):

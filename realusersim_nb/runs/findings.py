@@ -20,14 +20,16 @@ SCALES = {"%": 100, "points": 100}  # units of shares, which are kept as 0..1
 
 def choose_findings(findings: list[Finding], most: int = MOST) -> list[Finding]:
     """The findings that stand for a run: the first of each notebook, then the second, and so on up to
-    ``most``, in their order; of those that one figure shows only the first.
+    ``most``, in their order; of those that one figure shows only the first. After its first, a notebook's
+    findings that show a difference come before those that show none.
     """
     first = {(one["notebook"], one.get("figure") or one["sentence"]): one for one in reversed(findings)}
     kept = [one for one in findings if any(one is other for other in first.values())]
     by_notebook: dict[str, list[Finding]] = {}
     for one in kept:
         by_notebook.setdefault(one["notebook"], []).append(one)
-    ranked = [one for turn in zip_longest(*by_notebook.values()) for one in turn if one]
+    sorted_ones = [[one, *sorted(others, key=holds_zero)] for one, *others in by_notebook.values()]
+    ranked = [one for turn in zip_longest(*sorted_ones) for one in turn if one]
     return [one for one in kept if any(one is other for other in ranked[:most])]
 
 
@@ -57,7 +59,9 @@ def describe_finding(finding: Finding) -> str:
 
 
 def describe_figures(finding: Finding) -> str:
-    """Its value, interval, n and p, as far as it has them: ``58 %, 95 % interval 55 to 61, n = 1,200``."""
+    """Its value, interval, n and p, as far as it has them and its sentence does not say them:
+    ``58 %, 95 % interval 55 to 61, n = 1,200``.
+    """
     unit = finding.get("unit") or ""
     places = 0 if unit in SCALES else 2
     sign = "" if unit == "%" else "+"
@@ -65,7 +69,8 @@ def describe_figures(finding: Finding) -> str:
         None if finding[name] is None else f"{finding[name] * SCALES.get(unit, 1):{sign}.{places}f}"
         for name in ("value", "ci_low", "ci_high")
     )
-    figures = [f"{value} {unit}".strip()]
+    is_said = unit == "%" and f"{value}%" in finding["sentence"]
+    figures = [] if is_said else [f"{value} {unit}".strip()]
     if low is not None:
         figures.append(f"95 % interval {low} to {high}")
     figures.append(f"n = {finding['n']:,} {finding.get('counted') or ''}".strip())
@@ -74,9 +79,13 @@ def describe_figures(finding: Finding) -> str:
     return ", ".join(figures)
 
 
+def holds_zero(finding: Finding) -> bool:
+    """Whether its interval includes 0, so that it shows no difference."""
+    return finding["ci_low"] is not None and finding["ci_low"] <= 0 <= finding["ci_high"]
+
+
 def list_limits(finding: Finding) -> list[str]:
     """What it does not show, as sentences."""
-    holds_zero = finding["ci_low"] is not None and finding["ci_low"] <= 0 <= finding["ci_high"]
-    unclear = ["The interval includes 0: no difference is shown."] if holds_zero else []
+    unclear = ["The interval includes 0: no difference is shown."] if holds_zero(finding) else []
     limit = show_plainly(finding.get("limit") or "")
     return unclear + ([f"It does not show {limit}."] if limit else [])

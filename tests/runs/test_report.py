@@ -110,6 +110,9 @@ def test_each_notebook_gives_its_first_finding_before_one_gives_two():
     ]
     shown = [one["sentence"] for one in findings.choose_findings(every, most=3)]
     assert shown == ["one 0", "one 1", "three 0"]
+    every[1] |= {"ci_low": -0.1, "ci_high": 0.1}
+    shown = [one["sentence"] for one in findings.choose_findings(every, most=3)]
+    assert shown == ["one 0", "one 2", "three 0"]  # 1 shows no difference
 
 
 def test_interval_around_zero_shows_no_difference():
@@ -118,6 +121,11 @@ def test_interval_around_zero_shows_no_difference():
         "A differs (+8 points, 95 % interval -2 to +19, n = 24 people, p < 0.001). "
         "The interval includes 0: no difference is shown. It does not show how it writes."
     )
+
+
+def test_number_that_a_sentence_says_is_not_said_again():
+    rate = make_finding("01", "It holds in 43% of cases", value=0.43, ci_low=0.4, ci_high=0.45, unit="%")
+    assert findings.describe_finding(rate).startswith("It holds in 43% of cases (95 % interval 40 to 45, n =")
 
 
 def test_end_of_a_run_fits_a_terminal():
