@@ -16,7 +16,7 @@ NORMAL = norm.ppf(0.975) + norm.ppf(0.8)  # standard errors in the minimum detec
 
 
 def estimate_rate(values: pd.Series, clusters: pd.Series, *, is_share: bool = True, seed: int = 0) -> dict:
-    """Mean of the values and its 95 % percentile interval over whole clusters: ``rate, ci_low, ci_high, n``.
+    """Mean of the values and its 95% percentile interval over whole clusters: ``rate, ci_low, ci_high, n``.
 
     A share of 0 or 1 has the exact Clopper-Pearson interval over clusters, since no resample would differ.
     Otherwise both ends are NaN where all clusters have the same mean, and with fewer than two clusters.
@@ -36,7 +36,7 @@ def tabulate_rates(
 ) -> pd.DataFrame:
     """A rate for each combination of ``by``: one row each, in the order met, index ``by``.
 
-    Columns ``rate, ci_low, ci_high`` (95 % by ``unit``), ``n`` (different ``item`` with a value) and
+    Columns ``rate, ci_low, ci_high`` (95% by ``unit``), ``n`` (different ``item`` with a value) and
     ``n_failed`` (those without: NaN is never scored 0).
     """
     rates = {}
@@ -50,7 +50,7 @@ def tabulate_rates(
 def bootstrap_interval(
     columns: tuple[np.ndarray, ...], statistic: Callable[..., float], *, seed: int, draws: int = RESAMPLES
 ) -> tuple[float, float]:
-    """95 % percentile interval of ``statistic(*columns)``; each row (a user, a task) is drawn as a whole.
+    """95% percentile interval of ``statistic(*columns)``; each row (a user, a task) is drawn as a whole.
 
     NaN for fewer than two rows, where all draws are alike, and if the statistic of a draw is NaN. A statistic
     with an argument ``axis`` is computed for all draws at once.
@@ -89,7 +89,7 @@ def draw_disjoint(clusters: np.ndarray, n: int, rng: np.random.Generator) -> tup
 def measure_auc(lower: np.ndarray, higher: np.ndarray, *, seed: int) -> dict[str, float]:
     """How often a value of ``higher`` exceeds one of ``lower``: ``auc``, 0.5 chance, 1 always.
 
-    Both hold one value a user, in the same order: users are drawn for ``ci_low, ci_high`` (95 %, 500 draws).
+    Both hold one value a user, in the same order: users are drawn for ``ci_low, ci_high`` (95%, 500 draws).
     """
 
     def measure(lower: np.ndarray, higher: np.ndarray) -> float:  # as roc_auc_score, ten times as fast
@@ -117,7 +117,7 @@ def compare_paired(
 
 
 def find_minimum_detectable_effect(gaps: pd.Series | np.ndarray) -> float:
-    """Minimum detectable effect at 80 % power, paired t-test at 5 %; NaN below 3 pairs or without spread."""
+    """Minimum detectable effect at 80% power, paired t-test at 5%; NaN below 3 pairs or without spread."""
     if len(gaps) < 3 or np.std(gaps) == 0:
         return NAN
     quantiles = t.ppf(0.975, len(gaps) - 1) + t.ppf(0.8, len(gaps) - 1)
@@ -137,3 +137,8 @@ def describe_power(least: float) -> str:
     return (
         f"differences below {100 * least:.0f} points" if least == least else "any difference: no pair differs"
     )
+
+
+def describe_change(difference: float) -> str:
+    """A difference of shares in words: ``8 points higher``."""
+    return f"{abs(100 * difference):.0f} points {'lower' if difference < 0 else 'higher'}"

@@ -26,7 +26,7 @@ def write_as_readme(name, entry):
 
 def read_numbers(text):
     """The numbers in prose, without those of notebooks, of names in code, and of the level of intervals."""
-    text = re.sub(r"`[^`]*`|[Nn]otebook \d\d|95 % interval|n, 95 %|p < 0\.001|GPT-4o", " ", text)
+    text = re.sub(r"`[^`]*`|[Nn]otebook \d\d|95% interval|n, 95%|p < 0\.001|GPT-4o", " ", text)
     return {number.rstrip(",") for number in NUMBER.findall(text)}
 
 

@@ -113,7 +113,7 @@ def measure_real_traits(halves: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """How far real users go who have a trait: one row a directive (index), from ``split_traits``.
 
     Columns ``population``, ``group`` (means over users of the half that was not chosen by), ``reach`` (the
-    difference), ``reach_low, reach_high`` (95 %, users resampled and the group chosen anew), ``n_users``,
+    difference), ``reach_low, reach_high`` (95%, users resampled and the group chosen anew), ``n_users``,
     ``n_group``.
     """
     rows = {}
@@ -155,7 +155,7 @@ def measure_openings(runs: list[AgentRun]) -> pd.DataFrame:
 def measure_amplification(openings: pd.DataFrame, halves: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """How far each simulator moves under each directive: one row a simulator and directive that was tried.
 
-    ``moved`` (the trait under the directive less under ``task_only``, paired by task) with its 95 % interval
+    ``moved`` (the trait under the directive less under ``task_only``, paired by task) with its 95% interval
     by task, and ``amplification``: ``moved`` over the real ``reach``, its interval of the whole ratio, tasks
     and real users (``halves`` of ``split_traits``) resampled; ``n_tasks``. Empty where real users with the
     trait do not go clearly further than others (0 is in the interval of ``reach``).
@@ -185,7 +185,7 @@ def pair_openings(tried: pd.DataFrame, arm: str) -> np.ndarray:
 
 
 def resample_ratio(moved: np.ndarray, reach: np.ndarray, *, seed: int) -> tuple[float, float]:
-    """95 % interval of the mean of ``moved`` over ``reach``, both drawn; NaN for fewer than two tasks."""
+    """95% interval of the mean of ``moved`` over ``reach``, both drawn; NaN for fewer than two tasks."""
     if len(moved) < 2:
         return NAN, NAN
     rows = np.random.default_rng(seed + 1).integers(0, len(moved), (len(reach), len(moved)))

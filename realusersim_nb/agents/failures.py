@@ -196,7 +196,7 @@ def measure_mechanisms(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """How often runs of simulated users fail by each mechanism: one row an arm and mechanism.
 
     ``runs`` is ``scores.tabulate_runs``'s table with a column ``mechanism``. Columns ``rate`` (0..1 of scored
-    runs), ``ci_low, ci_high`` (95 % by task), ``n``, ``n_failed`` (not scored); against ``task_only``, paired
+    runs), ``ci_low, ci_high`` (95% by task), ``n``, ``n_failed`` (not scored); against ``task_only``, paired
     by task: ``difference, difference_low, difference_high, p, n_pairs``.
     """
     tables, runs = [], runs.dropna(subset="simulator")

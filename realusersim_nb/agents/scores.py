@@ -24,7 +24,7 @@ TASKS_A_TERM = 10  # of a linear model, at least
 def score_success(runs: pd.DataFrame, *, by: str | list[str] = "arm", seed: int = 0) -> pd.DataFrame:
     """Success of each arm (or of what ``by`` names): one row each, in the order met.
 
-    Columns ``success, ci_low, ci_high`` (0..1, 95 % by task), ``n_runs`` (scored), ``n_failed``.
+    Columns ``success, ci_low, ci_high`` (0..1, 95% by task), ``n_runs`` (scored), ``n_failed``.
     """
     runs = runs.assign(row=range(len(runs)))
     rates = stats.tabulate_rates(runs, "success", by=by, unit="task_id", item="row", seed=seed)
@@ -35,7 +35,7 @@ def compare_success(runs: pd.DataFrame, value: str = "success", *, seed: int = 0
     """Differences of ``value`` between each arm of simulated users and ``task_only``, paired by task.
 
     Columns of ``stats.compare_paired`` and ``tasks_for_3_points``: how many tasks, run as often and spread as
-    these are, show a true difference of 3 points in 80 % of studies. No rows without ``task_only``.
+    these are, show a true difference of 3 points in 80% of studies. No rows without ``task_only``.
     """
     arms = [arm for arm in runs["arm"].unique() if arm in (STOCK, *conditions.ARMS)]
     options = {"baseline": BASELINE, "pair_by": "task_id", "seed": seed}
@@ -49,8 +49,8 @@ def describe_pair(pair: dict, domain: str) -> dict:
     """A row of ``compare_success`` as a finding (see ``Run.add_finding``)."""
     given, baseline = (conditions.describe_arm(pair[name]) for name in ("arm", "baseline"))
     sentence = (
-        f"In {domain}, the agent's success with users given {given} differs by "
-        f"{100 * pair['difference']:+.0f} points from its success with users given {baseline}"
+        f"In {domain}, the agent's success is {stats.describe_change(pair['difference'])} with users given "
+        f"{given} than with users given {baseline}"
     )
     words = {"limit": stats.describe_power(pair["min_detectable"]), "figure": "pairs"}
     figures = {"value": pair["difference"], "n": pair["n_pairs"], "unit": "points", "counted": "tasks"}
@@ -104,7 +104,7 @@ def measure_pass_k(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """pass^k of each arm: the chance that k runs of a task all succeed (tau-bench, arXiv 2406.12045).
 
     One row an arm and k, up to the most scored trials of a task: ``pass_k`` (0..1, mean over the tasks with
-    at least k scored runs of C(successes, k) / C(scored, k)) with its 95 % interval by task, ``n`` such
+    at least k scored runs of C(successes, k) / C(scored, k)) with its 95% interval by task, ``n`` such
     tasks, ``n_fewer``: tasks with fewer than k scored runs, which are left out, and ``n_incomplete``: tasks,
     of those that count, with runs that could not be scored. Arms without a scored run have no rows.
     """
@@ -126,7 +126,7 @@ def measure_flips(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """How often two trials of a task under one arm differ in their verdict: the floor of every difference.
 
     One row an arm of simulated users: ``flips`` (0..1, mean over tasks of the share of their pairs of scored
-    trials that differ) with its 95 % interval by task, ``n`` tasks with two scored trials or more. No rows
+    trials that differ) with its 95% interval by task, ``n`` tasks with two scored trials or more. No rows
     with one trial.
     """
     rows = []

@@ -152,7 +152,7 @@ def compute_signature(conversation: Conversation) -> np.ndarray:
 def hash_bands(signature: np.ndarray) -> np.ndarray:
     """Eight numbers; two conversations that have one in common are near-duplicates.
 
-    Of two conversations that share 90 % of their triples 99 in 100 are found, at 80 % 77, at 50 % 3 (the
+    Of two conversations that share 90% of their triples 99 in 100 are found, at 80% 77, at 50% 3 (the
     limit is ours; the paper curates "further" without saying how).
     """
     return np.array(

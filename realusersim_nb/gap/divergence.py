@@ -2,7 +2,7 @@
 
 Each conversation is described by facets (``facets``) and embedded (``embeddings``). As in "the
 distributional gap" (arXiv 2605.07847) and its published code, real users are clustered together with **one
-system at a time**: L2-normalise, PCA to 90 % of the variance, k-means (best of 5, at most 500 iterations).
+system at a time**: L2-normalise, PCA to 90% of the variance, k-means (best of 5, at most 500 iterations).
 Then, with P the shares of real conversations in the k clusters and Q those of simulated ones:
 
     JS       of P and Q as they are, in nats: 0 (alike) to ln 2 = 0.693 (disjoint)
@@ -133,7 +133,7 @@ def measure_gap(pairs: dict[str, pd.Series], users: pd.Series, *, k: int, seed: 
 
     ``pairs`` of ``cluster_pairs``; ``users`` of every conversation, index (system, conversation_id). One row
     a system and one for ``real_floor`` (that of the smallest system). Columns: ``n``, the three divergences,
-    ``ci_low`` and ``ci_high`` of JS (95 %, users of both sides resampled; the bias of resampling is
+    ``ci_low`` and ``ci_high`` of JS (95%, users of both sides resampled; the bias of resampling is
     subtracted), ``floor`` and ``floor_high`` (mean and 97.5th percentile of ``draw_floor`` at that n),
     ``above_floor`` (js - floor). A system's row is the same whatever other systems there are.
     """

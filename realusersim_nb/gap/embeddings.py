@@ -86,7 +86,7 @@ def match_rows(path: Path, rows: np.ndarray, ids: list[str], index: pd.MultiInde
 
 
 def reduce_dimensions(embeddings: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """The paper's steps before clustering: cut to 1,024 dimensions, L2, PCA to 90 % of the variance; float32.
+    """The paper's steps before clustering: cut to 1,024 dimensions, L2, PCA to 90% of the variance; float32.
 
     InputError naming the first row with a value that is no number.
     """

@@ -1,7 +1,7 @@
 """Scalar scores beside the gap, on the same conversations. Their definitions differ: do not compare values.
 
 probe     how well a linear classifier separates simulated from real conversations of users it has not seen
-          (arXiv 2605.07847 reports accuracies of 90.9 to 99.6 %)
+          (arXiv 2605.07847 reports accuracies of 90.9 to 99.6%)
 Dice      per feature, how near the means are (the form used by the User-Sim Index, arXiv 2603.11245; its
           features and human ratings are others)
 coverage  how near every real conversation has a simulated one, and the reverse (Chamfer distance)
@@ -41,7 +41,7 @@ def measure_probe(embeddings: np.ndarray, users: pd.Series, *, seed: int = 0) ->
     """How well a linear probe separates each system from real users it has not seen: one row a system.
 
     Cross-validated with all conversations of a user in one fold, and as many real conversations as simulated
-    ones (a seeded draw). Columns ``accuracy`` (0.5 chance, 1 always) with its 95 % interval by user, ``auc``,
+    ones (a seeded draw). Columns ``accuracy`` (0.5 chance, 1 always) with its 95% interval by user, ``auc``,
     ``p_human`` and ``p_human_real``, the mean probability (0..1) of being human that the probe gives
     simulated and real conversations, ``n`` conversations of both sides. NaN with fewer than ten users a side.
     """
@@ -76,8 +76,8 @@ def probe_systems(
 def describe_probe(system: str, row: pd.Series) -> dict:
     """A row of ``measure_ngram_probe`` as a finding (see ``Run.add_finding``)."""
     sentence = (
-        f"A classifier that sees how people write and not what about labels {row['accuracy']:.0%} of "
-        f"conversations of {describe_system(system)} and of unseen real users correctly (chance 50 %)"
+        f"A classifier that sees manner, not subject, labels {row['accuracy']:.0%} of conversations "
+        f"correctly as of {describe_system(system)} or of real users it has not seen (chance 50%)"
     )
     words = {"limit": "in what they differ, or that people would notice", "figure": "probe"}
     words |= {"unit": "%", "counted": "conversations"}
@@ -120,7 +120,7 @@ def measure_dice(features: pd.DataFrame) -> pd.DataFrame:
 def measure_coverage(embeddings: np.ndarray, users: pd.Series, *, seed: int = 0) -> pd.DataFrame:
     """Chamfer distances between real and simulated conversations at the same n: one row a system (20 draws).
 
-    Columns ``n``, conversations a side, at most 45 % of the real ones; ``real_to_simulated``, the mean
+    Columns ``n``, conversations a side, at most 45% of the real ones; ``real_to_simulated``, the mean
     distance of a real conversation to the nearest simulated one (large where real behaviour is not covered);
     ``simulated_to_real``, the reverse (large where behaviour is invented); ``floor``, real to real between
     disjoint draws of users. Embeddings are scaled to length 1: 0 is the same direction, 1.41 nothing in

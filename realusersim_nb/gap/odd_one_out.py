@@ -1,6 +1,6 @@
 """Do people see the clusters? Three conversations, two of one cluster: which is the odd one out?
 
-The validation study of arXiv 2605.07847, where people found 86.7 % (Fleiss' kappa 0.74); chance is a third.
+The validation study of arXiv 2605.07847, where people found 86.7% (Fleiss' kappa 0.74); chance is a third.
 Answers are kept one a line in a JSONL file; a model can stand in for a person, under its name.
 """
 

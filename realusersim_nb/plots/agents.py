@@ -25,7 +25,7 @@ def plot_mechanisms(rates: pd.DataFrame) -> Axes:
     """How often runs fail by each mechanism, one mark an arm (see ``failures.measure_mechanisms``)."""
     arms, n_runs = sort_arms(rates.index.unique("arm")), rates["n"].groupby("arm").max()
     names, height = list(rates.index.unique("mechanism")), 0.2 * len(arms) + 0.2
-    xlabel = "share of scored runs, 95 % interval"
+    xlabel = "share of scored runs, 95% interval"
     [axes] = make_rows(names, title="Why runs fail", xlabel=xlabel, height=height)
     labels = {arm: f"{arm} (n = {n_runs[arm]:.0f} runs)" for arm in arms}
     draw_groups(axes, rates.swaplevel(), "rate", labels, span=0.8)
@@ -52,7 +52,7 @@ def plot_amplification(table: pd.DataFrame) -> Axes:
     n_tasks = shown.groupby("directive", sort=False)["n_tasks"].max()
     simulators = list(shown["simulator"].unique())
     labels = [f"{name} (n = {n} tasks)" for name, n in n_tasks.items()]
-    xlabel = "movement; 1 = as far as real people with the trait, 95 % interval"
+    xlabel = "movement; 1 = as far as real people with the trait, 95% interval"
     height = 0.3 + 0.15 * len(simulators)
     [axes] = make_rows(labels, title="Directive amplification", xlabel=xlabel, height=height)
     axes.axvline(0, color=GREY, lw=1, ls="--")

@@ -59,7 +59,7 @@ def plot_sizes(sized: pd.DataFrame) -> Axes:
     """Fidelity over the size of the model, logarithmic, with intervals (see ``runs.list_sizes``)."""
     axes = plt.subplots(figsize=(WIDTH, 3.4))[1]
     axes.set_title(f"Does a bigger model simulate better? (n = {len(sized)} runs)")
-    axes.set(ylim=(0, 1.05), xscale="log", xlabel="billions of parameters", ylabel="fidelity, 95 % interval")
+    axes.set(ylim=(0, 1.05), xscale="log", xlabel="billions of parameters", ylabel="fidelity, 95% interval")
     for name, (colour, marker) in find_styles(list(sized["simulator"].unique())).items():
         rows = sized[sized["simulator"] == name]
         axes.vlines(rows["size"], rows["fidelity_low"], rows["fidelity_high"], color=colour, lw=2, alpha=0.5)

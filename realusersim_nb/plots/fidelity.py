@@ -20,7 +20,7 @@ def plot_rates(
     """
     judges = [""] if table.index.nlevels == 1 else table.index.unique("judge")
     arms = sort_arms(table.index.unique("arm"))
-    panes = make_rows(arms, title=title, xlabel=f"{value}, 95 % interval", height=0.5, panels=len(judges))
+    panes = make_rows(arms, title=title, xlabel=f"{value}, 95% interval", height=0.5, panels=len(judges))
     styles = find_styles(arms)
     for axes, judge in zip(panes, judges, strict=True):
         rows = table.loc[judge] if judge else table
@@ -66,7 +66,7 @@ def plot_differences(
     ``published``: the range of ``profile`` less ``task_only`` elsewhere.
     """
     [axes] = make_rows(
-        [""] * len(pairs), title=title, xlabel=f"difference of the {unit}, 95 % interval", height=0.5
+        [""] * len(pairs), title=title, xlabel=f"difference of the {unit}, 95% interval", height=0.5
     )
     axes.set_yticklabels([label_pair(pair) for pair in pairs.to_dict("records")], fontsize=8)
     axes.axvline(0, color="black", lw=1)
@@ -103,7 +103,7 @@ def plot_power(power: pd.DataFrame) -> Axes:
             rows["n_messages"], rows["auc_topic"], "o--", color=colour, label=f"{name}, nearest in topic"
         )
     axes.axhline(0.5, color="black", lw=1)
-    axes.set(xlabel="messages seen a side", ylabel="AUC, 95 % interval", xticks=power["n_messages"].unique())
+    axes.set(xlabel="messages seen a side", ylabel="AUC, 95% interval", xticks=power["n_messages"].unique())
     axes.set_title(f"How much must a judge read? (n = {power['n_users'].max():,} users)")
     axes.legend(fontsize=8)
     return axes
@@ -117,7 +117,7 @@ def plot_formalism(table: pd.DataFrame) -> Axes:
     shown = table.dropna(subset="ci_low")
     features, systems = list(shown["feature"].unique()), list(shown["system"].unique())
     styles, step = find_styles(systems), 0.8 / max(len(systems), 1)
-    xlabel, height = "share of messages, 95 % interval", 0.16 * len(systems) + 0.2
+    xlabel, height = "share of messages, 95% interval", 0.16 * len(systems) + 0.2
     [axes] = make_rows(features, title="The Formalism Ceiling", xlabel=xlabel, height=height)
     for _, row in shown.iterrows():
         y = features.index(row["feature"]) + (systems.index(row["system"]) - (len(systems) - 1) / 2) * step

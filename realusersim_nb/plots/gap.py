@@ -23,9 +23,9 @@ def plot_gaps(gaps: pd.DataFrame) -> Axes:
     """Jensen-Shannon divergence of each system, with the real-vs-real floor at the same n in grey."""
     rows = gaps.loc[sort_arms(gaps.index.drop(FLOOR))]
     labels = [f"{name} (n = {int(row['n'])})" for name, row in rows.iterrows()]
-    xlabel = "Jensen-Shannon divergence (0 alike, 0.693 disjoint), 95 % interval"
+    xlabel = "Jensen-Shannon divergence (0 alike, 0.693 disjoint), 95% interval"
     [axes] = make_rows(labels, title="How far from real users", xlabel=xlabel, height=0.5)
-    floor = {"color": GREY, "lw": 9, "alpha": 0.45, "label": "real vs real, to 97.5 %"}
+    floor = {"color": GREY, "lw": 9, "alpha": 0.45, "label": "real vs real, to 97.5%"}
     axes.hlines(range(len(rows)), 0, rows["floor_high"], **floor)
     for y, (name, look) in enumerate(find_styles(list(rows.index)).items()):
         draw_row(axes, y, rows.loc[name], "js", style=look)
@@ -111,7 +111,7 @@ def plot_probes(probed: pd.DataFrame) -> Axes:
     """Accuracy of each probe on each system (index by, system) beside chance and the published range."""
     shown = probed.dropna(subset="accuracy")
     labels = [f"{system}, {by} (n = {n:.0f})" for (by, system), n in shown["n"].items()]
-    xlabel = "accuracy on unseen users, 95 % interval"
+    xlabel = "accuracy on unseen users, 95% interval"
     [axes] = make_rows(labels, title="Real or simulated?", xlabel=xlabel, height=0.35)
     axes.axvline(0.5, color=GREY, lw=1, ls="--")
     for y, (_, row) in enumerate(shown.iterrows()):
@@ -125,7 +125,7 @@ def plot_probes(probed: pd.DataFrame) -> Axes:
 def plot_annotators(scores: pd.DataFrame) -> Axes:
     """Share of odd ones out that each annotator found, beside chance and the published share."""
     labels = [f"{name} (n = {n:.0f})" for name, n in scores["n"].items()]
-    xlabel = "share found, 95 % interval"
+    xlabel = "share found, 95% interval"
     [axes] = make_rows(labels, title="Odd one out", xlabel=xlabel, height=0.5)
     axes.axvline(1 / 3, color=GREY, lw=1, ls="--")
     for y, (_, row) in enumerate(scores.iterrows()):
@@ -141,7 +141,7 @@ def plot_calibration(calibrated: pd.DataFrame) -> Axes:
     panes = plt.subplots(1, 2, sharex=True, figsize=(WIDTH, 3.2))[1]
     x = calibrated.index
     panes[0].fill_between(
-        x, 0, calibrated["floor_high"], color=GREY, alpha=0.3, label="real vs real, to 97.5 %"
+        x, 0, calibrated["floor_high"], color=GREY, alpha=0.3, label="real vs real, to 97.5%"
     )
     panes[0].fill_between(x, calibrated["ci_low"], calibrated["ci_high"], color=BLUE, alpha=0.25)
     panes[0].axhline(0.05, color="black", lw=1, ls=":")

@@ -73,7 +73,7 @@ def plot_identification(attribution: pd.DataFrame, n_candidates: int) -> Axes:
     rows = attribution.reset_index().query("split == 'matched positions' and strangers == 'drawn by chance'")
     labels = [f"{row.by}, first {row.top} (n = {row.n_users:,})" for row in rows.itertuples()]
     title = f"Do habits identify the writer among {n_candidates} people?"
-    [axes] = make_rows(labels, title=title, xlabel="share of users, 95 % interval", height=0.4)
+    [axes] = make_rows(labels, title=title, xlabel="share of users, 95% interval", height=0.4)
     for y, (_, row) in enumerate(rows.iterrows()):
         draw_row(axes, y, row, "rate", text=f"{row['rate']:.0%}")
     axes.plot(rows["chance"], range(len(rows)), "|", color=GREY, ms=14, mew=2, label="chance")
@@ -109,8 +109,8 @@ def plot_holding(holding: pd.DataFrame, fresh: pd.DataFrame) -> Axes:
 
 
 def plot_spread(users: pd.DataFrame, shuffled: pd.DataFrame) -> Axes:
-    """Median (dot) and middle 80 % (line) of each share feature over users; in grey, by chance alone."""
-    title = f"How users differ: the middle 80 % (n = {len(users):,} users)"
+    """Median (dot) and middle 80% (line) of each share feature over users; in grey, by chance alone."""
+    title = f"How users differ: the middle 80% (n = {len(users):,} users)"
     columns = ["median", "ci_low", "ci_high"]
     spread, chance = (
         table.drop(columns=COUNTS).quantile([0.5, 0.1, 0.9]).T.set_axis(columns, axis=1)

@@ -17,7 +17,7 @@ from realusersim_nb.profiles.rates import Population, Prior, find_habits
 
 MAX_COMMANDS = 15  # the paper's
 MAX_PER_DIMENSION = 4  # ours: features of one dimension overlap
-USUAL = 1.28  # standard deviations around the mean that hold 80 % of a user's messages
+USUAL = 1.28  # standard deviations around the mean that hold 80% of a user's messages
 
 with (files("realusersim_nb.profiles") / "commands.csv").open(encoding="utf-8", newline="") as table:
     COMMANDS = {row["feature"]: row for row in csv.DictReader(table)}
@@ -70,7 +70,7 @@ def word_share(share: float, unit: str = "messages") -> str:
 
 
 def find_usual(habit: Mapping, prior: Prior) -> tuple[int, int]:
-    """The numbers of words between which 80 % of a user's messages lie."""
+    """The numbers of words between which 80% of a user's messages lie."""
     factor = np.exp(USUAL * prior.within)
     return max(round(habit["value"] / factor), 1), round(habit["value"] * factor)
 

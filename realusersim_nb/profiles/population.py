@@ -138,8 +138,8 @@ def describe_holding(holding: pd.DataFrame, all_unseen: pd.DataFrame, fresh: pd.
 def describe_identification(row: dict, n_candidates: int) -> dict:
     """A row of ``reliability.identify_users`` as a finding (see ``Run.add_finding``)."""
     sentence = (
-        f"Habits of writing identify people: {row['by']} attribute {row['rate']:.0%} of users' unseen "
-        f"messages to their writer, among {n_candidates} people (chance {row['chance']:.0%})"
+        f"People can be recognised by how they write: by {row['by']}, the writer of unseen messages is found "
+        f"among {n_candidates} people in {row['rate']:.0%} of cases (chance {row['chance']:.0%})"
     )
     words = {
         "limit": "that a model can write like that",

@@ -7,7 +7,7 @@ messages ask for, with an interval, and the probability that it lies in the lowe
 population's true rates.
 
 One worked record: 3 messages of 3 begin in lower case; the population's prior is beta(0.28, 0.44), so the
-rate is 3.28 / 3.72 = 0.88 (95 % interval 0.44 to 1.00).
+rate is 3.28 / 3.72 = 0.88 (95% interval 0.44 to 1.00).
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Prior(NamedTuple):
 
     Of shares ``one, two`` are those of a beta distribution; of counts they are mean and standard deviation of
     the users' mean logarithms, and ``within`` is the standard deviation of one user's messages around theirs.
-    ``mean`` is the middle of the population, ``low`` and ``high`` are the 20 % and 80 % points.
+    ``mean`` is the middle of the population, ``low`` and ``high`` are the 20% and 80% points.
     """
 
     one: float
@@ -115,7 +115,7 @@ def find_quantile(prior: Prior, one: np.ndarray, two: np.ndarray, share: float) 
 
 
 def describe_posteriors(prior: Prior, one: np.ndarray, two: np.ndarray) -> dict[str, np.ndarray]:
-    """Of posteriors the mean as ``value``, the 95 % interval ``low, high``, beside the ``population``'s
+    """Of posteriors the mean as ``value``, the 95% interval ``low, high``, beside the ``population``'s
     middle, and the ``percentile`` (0..1), the share of the population below the value. Counts are in words.
     """
     value = one if prior.within else one / (one + two)
@@ -144,7 +144,7 @@ def find_habits(
     """The features in which users are surely apart, one row a user and feature, the surest first.
 
     ``user`` (number of the user in order of first appearance), ``feature``, ``is_high`` (apart at the high
-    end), ``sureness`` (0..1), ``value`` with its 95 % interval ``low, high`` and the ``population``'s middle
+    end), ``sureness`` (0..1), ``value`` with its 95% interval ``low, high`` and the ``population``'s middle
     (rates 0..1; of counts words), ``n`` messages that can show it, ``shown`` that do what a command would
     say, and ``percentile`` (0..1), the place of the value. What fewer than two messages do is not said.
     """

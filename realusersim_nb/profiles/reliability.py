@@ -112,7 +112,7 @@ def measure_holding(
 def tabulate_holding(holding: pd.DataFrame, by: str = "known", *, seed: int = 0) -> pd.DataFrame:
     """The share of commands that hold (``measure_holding``), by messages ``known`` or by ``feature``.
 
-    One row a class, and one for ``all``: ``rate`` with its 95 % interval by user, ``stranger``,
+    One row a class, and one for ``all``: ``rate`` with its 95% interval by user, ``stranger``,
     ``n_commands``.
     """
     groups = holding.assign(known=name_known(holding["n"])).groupby(by, observed=True)
@@ -257,7 +257,7 @@ def attribute_authorship(
     ``likeness`` of ``compare_features`` or ``compare_texts``: a row a user's unseen messages, a column a
     candidate. Users are drawn into disjoint groups of ``n_candidates``; with ``topics``, each stands beside
     the five strangers nearest in topic. Ties are drawn. Index ``top`` (1, 5); columns ``rate`` (0..1) with
-    its 95 % interval over users, ``chance``, ``n_users``. InputError with fewer users than candidates.
+    its 95% interval over users, ``chance``, ``n_users``. InputError with fewer users than candidates.
     """
     n_candidates = n_candidates if topics is None else min(N_NEAREST + 1, len(likeness))
     if n_candidates < 2:

@@ -56,7 +56,7 @@ def pivot_readers(judgements: list[Judgement]) -> pd.DataFrame:
 def compare_readers(judgements: list[Judgement], *, seed: int = 0) -> pd.DataFrame:
     """Agreement of every two readers with verdicts in common.
 
-    Columns ``n`` (verdicts), ``n_cases``, ``agree`` (share, 0..1) with its 95 % interval by case, ``kappa``
+    Columns ``n`` (verdicts), ``n_cases``, ``agree`` (share, 0..1) with its 95% interval by case, ``kappa``
     (Cohen; 0 chance, 1 perfect; NaN where all verdicts are equal), and ``more_matches``: the second reader's
     match rate less the first's (of swapped sides, the order bias) with its interval.
     """
@@ -102,7 +102,7 @@ def leave_out_judges(verdicts: pd.DataFrame, validity: pd.DataFrame) -> tuple[pd
 def measure_validity(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """How well each judge separates real people: one row a judge and dimension, and one for its index.
 
-    ``auc`` (0.5 chance, 1 perfect; 95 % interval by user) of ``same_user`` against ``other_user``, the match
+    ``auc`` (0.5 chance, 1 perfect; 95% interval by user) of ``same_user`` against ``other_user``, the match
     rates of both, and ``n_users``. ``verdicts`` as of ``scores.tabulate_verdicts``.
     """
     rows, arms = [], ["other_user", "same_user"]

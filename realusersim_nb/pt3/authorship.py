@@ -131,7 +131,7 @@ def evaluate_authorship(judge: AuthorshipJudge, *, seed: int) -> pd.DataFrame:
     """How well such a judge verifies authorship, on users it was not trained on: one row a dimension, one of
     ``all`` together, and one of Burrows' ``delta``, the standard baseline, which needs no training.
 
-    ``auc`` (0.5 chance, 1 perfect) with its 95 % interval by user, ``auc_topic`` against the stranger nearest
+    ``auc`` (0.5 chance, 1 perfect) with its 95% interval by user, ``auc_topic`` against the stranger nearest
     in topic with ``topic_low, topic_high``, ``same_user`` and ``other_user`` (share judged to match: the
     score of a perfect simulator and of a stranger), ``n_users``.
     """

@@ -7,7 +7,7 @@ import pandas as pd
 
 from realusersim_nb.pt3.scores import SAME
 from realusersim_nb.simulators.conditions import describe_arm
-from realusersim_nb.stats import compare_paired, describe_power, estimate_rate
+from realusersim_nb.stats import compare_paired, describe_change, describe_power, estimate_rate
 
 Row = dict[Hashable, Any]
 POINTS = {"unit": "points", "counted": "people"}
@@ -15,10 +15,12 @@ POINTS = {"unit": "points", "counted": "people"}
 
 def describe_gain(gain: Row, model: str) -> dict[str, Any]:
     """A row of ``likelihood.compare_fit``: how much better an arm predicts real messages than another."""
-    size, word = abs(gain["difference"]), "fewer" if gain["difference"] < 0 else "more"
+    size, is_better = abs(gain["difference"]), gain["difference"] < 0
     sentence = (
-        f"Given {describe_arm(gain['arm'])}, {model} needs {size:.2f} bits per token {word} for a real "
-        f"message than given {describe_arm(gain['baseline'])} (fewer for {gain['better']:.0%} of people)"
+        f"Given {describe_arm(gain['arm'])}, {model} predicts real messages "
+        f"{'better' if is_better else 'worse'} than given {describe_arm(gain['baseline'])}: "
+        f"{size:.2f} bits per token {'less' if is_better else 'more'}, less for "
+        f"{gain['better']:.0%} of people"
     )
     words = {
         "limit": "how the model writes",
@@ -31,21 +33,27 @@ def describe_gain(gain: Row, model: str) -> dict[str, Any]:
 
 def describe_pair(pair: Row) -> dict[str, Any]:
     """A row of ``scores.compare_fidelity``: an arm's fidelity index less another's."""
-    limit = "anything of simulated users: both are real, it is the judge's validity"
-    if pair["arm"] != SAME:
+    change = describe_change(pair["difference"])
+    if pair["arm"] == SAME:
+        limit = "anything of simulated users: it is the judge's validity"
+        sentence = (
+            f"The judge '{pair['judge']}' gives other messages of the real person a fidelity that is "
+            f"{change} than that of a real stranger"
+        )
+    else:
         limit = describe_power(pair["min_detectable"])
-    sentence = (
-        f"The fidelity index (judge: {pair['judge']}) with {describe_arm(pair['arm'])} differs by "
-        f"{100 * pair['difference']:+.0f} points from that with {describe_arm(pair['baseline'])}"
-    )
+        sentence = (
+            f"Fidelity of users given {describe_arm(pair['arm'])} is {change} than of users given "
+            f"{describe_arm(pair['baseline'])} (judge '{pair['judge']}')"
+        )
     return {"sentence": sentence, "limit": limit, "figure": "pairs", **POINTS, **list_figures(pair, "p")}
 
 
 def describe_ceiling(row: Row) -> dict[str, Any]:
     """A row of ``formalism.compare_formalism``: beside the real users of the same cases."""
     sentence = (
-        f"Of the messages simulated with {describe_arm(row['arm'])}, {row['share']:.0%} have the feature "
-        f"'{row['feature']}', of the same people's real messages {row['real']:.0%}"
+        f"'{row['feature'].capitalize()}' is true of {row['share']:.0%} of the messages of users given "
+        f"{describe_arm(row['arm'])}, and of {row['real']:.0%} of the same people's real messages"
     )
     words = {"limit": "other features, or other models", "figure": "formalism"}
     return {"sentence": sentence, **words, **POINTS, **list_figures(row, "p")}
@@ -69,8 +77,8 @@ def describe_givings(table: pd.DataFrame, arm: str, *, seed: int) -> dict[str, A
     pair = compare_paired(table, "first", arm=arm, baseline="task_only", pair_by="user_id", seed=seed)
     rates, n = table.groupby("arm")["first"].mean(), table["user_id"].nunique()
     sentence = (
-        f"Among {n} people, masked n-grams attribute {rates[arm]:.0%} of users simulated with "
-        f"{describe_arm(arm)} to their person, {rates['task_only']:.0%} with {describe_arm('task_only')}, "
+        f"Among {n} people, masked n-grams attribute {rates[arm]:.0%} of users given {describe_arm(arm)} to "
+        f"their person, {rates['task_only']:.0%} of users given {describe_arm('task_only')}, and "
         f"{rates['real']:.0%} of real users"
     )
     return {"sentence": sentence, "limit": "other models", **POINTS, **list_figures(pair, "p")}

@@ -20,7 +20,7 @@ SHARES |= {"please": "please", "thanks": "thanks", "greets": "opens with a greet
 def measure_formalism(
     systems: dict[str, list[Conversation]], *, first: int | None = None, seed: int = 0
 ) -> pd.DataFrame:
-    """One row a system and feature: ``share`` (0..1; 95 % interval by user), ``n`` messages, ``n_users``.
+    """One row a system and feature: ``share`` (0..1; 95% interval by user), ``n`` messages, ``n_users``.
 
     The feature ``median words`` is a count, without an interval. ``first`` measures only so many user
     messages of each conversation.

@@ -76,7 +76,7 @@ async def measure_fit(
 
 
 def summarise_fit(fit: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """Mean ``bits`` of each arm with its 95 % interval by user, ``n`` and ``n_failed``; index arm."""
+    """Mean ``bits`` of each arm with its 95% interval by user, ``n`` and ``n_failed``; index arm."""
     rows = {}
     for arm, table in fit.groupby("arm", sort=False):
         scored = table.dropna(subset="bits")

@@ -48,7 +48,7 @@ def tabulate_contradictions(judgements: list[Judgement]) -> pd.DataFrame:
 def score_fidelity(verdicts: pd.DataFrame, by: str | list[str] = "arm", *, seed: int = 0) -> pd.DataFrame:
     """Fidelity index of each arm, or of each combination of ``by``: one row each, in the order met.
 
-    ``by``: arm, judge, domain, dimension. Columns ``rate, ci_low, ci_high`` (0..1, 95 % by user),
+    ``by``: arm, judge, domain, dimension. Columns ``rate, ci_low, ci_high`` (0..1, 95% by user),
     ``without_D3`` (D3 is near its ceiling for every simulator), ``n_cases`` (scored) and ``n_failed`` (no
     verdict: failed calls and role breaks).
     """
@@ -61,7 +61,7 @@ def score_fidelity(verdicts: pd.DataFrame, by: str | list[str] = "arm", *, seed:
 def normalise_fidelity(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Each arm between a stranger (0) and the same person (1): (arm - other) / (same - other).
 
-    Index: judge, arm; columns ``normalised, ci_low, ci_high`` (95 %, users resampled for arm and reference
+    Index: judge, arm; columns ``normalised, ci_low, ci_high`` (95%, users resampled for arm and reference
     arms together) and ``n_users``. NaN where the judge scores strangers as high as the person, since then
     nothing is between them; a resample without a difference makes the interval NaN too.
     """

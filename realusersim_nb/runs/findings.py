@@ -60,7 +60,7 @@ def describe_finding(finding: Finding) -> str:
 
 def describe_figures(finding: Finding) -> str:
     """Its value, interval, n and p, as far as it has them and its sentence does not say them:
-    ``58 %, 95 % interval 55 to 61, n = 1,200``.
+    ``58%, 95% interval 55 to 61, n = 1,200``.
     """
     unit = finding.get("unit") or ""
     places = 0 if unit in SCALES else 2
@@ -70,9 +70,10 @@ def describe_figures(finding: Finding) -> str:
         for name in ("value", "ci_low", "ci_high")
     )
     is_said = unit == "%" and f"{value}%" in finding["sentence"]
-    figures = [] if is_said else [f"{value} {unit}".strip()]
+    shown = f"{value}%" if unit == "%" else f"{value} {unit}".strip()
+    figures = [] if is_said else [shown]
     if low is not None:
-        figures.append(f"95 % interval {low} to {high}")
+        figures.append(f"95% interval {low} to {high}")
     figures.append(f"n = {finding['n']:,} {finding.get('counted') or ''}".strip())
     if (p := finding["p"]) is not None:
         figures.append("p < 0.001" if p < 0.001 else f"p = {p:.3f}")

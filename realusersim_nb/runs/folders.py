@@ -138,7 +138,7 @@ class Run:
         p: float | None = None,
         **words: str,
     ) -> None:
-        """Add a result to ``findings`` in the run's summary: one sentence, its value, 95 % interval, number
+        """Add a result to ``findings`` in the run's summary: one sentence, its value, 95% interval, number
         of units and p. Of fewer than ten units, or without a value, none is.
 
         ``words``: ``limit`` (what it does not show), ``figure`` (the saved figure that shows it), ``unit`` of

@@ -167,7 +167,7 @@ def compare_settings(
 ) -> pd.DataFrame:
     """What each setting changes: a measure under each value less that under the first, of runs else alike.
 
-    One row a setting and value: ``difference`` over arms with its 95 % interval, pairs of runs resampled
+    One row a setting and value: ``difference`` over arms with its 95% interval, pairs of runs resampled
     (none of a single pair), ``n_pairs`` of runs. Settings in which alone no two runs differ are left out.
     """
     rows, scored = [], board[measure].dropna()

@@ -139,7 +139,7 @@ def read_measures(run_folder: Path) -> pd.DataFrame:
     """What a run measured of each arm and reference arm: one row a measure and arm, in the order of figures.
 
     Columns ``run, measure`` (fidelity by each judge, agent success, gap), ``arm, value, ci_low, ci_high``
-    (0..1, of the gap nats), ``floor`` (of the gap: the floor's 97.5 % point), ``n, n_failed``.
+    (0..1, of the gap nats), ``floor`` (of the gap: the floor's 97.5% point), ``n, n_failed``.
     """
     summary = read_summary(run_folder)
     measures = {f"fidelity by {judge}": arms for judge, arms in summary.get("fidelity_by_judge", {}).items()}

@@ -266,7 +266,7 @@ def test_endpoint_that_throttles_gets_what_it_bears_and_every_call_is_answered(e
 def test_with_a_fifth_of_all_answers_bad_every_call_ends_as_a_reply_or_a_failure(
     monkeypatch, tmp_path, quick, replies_at
 ):
-    """20 % faults of every kind, from a server in a process of its own."""
+    """20% faults of every kind, from a server in a process of its own."""
     monkeypatch.setenv("REALUSERSIM_CACHE", replies_at)
     monkeypatch.setenv("OPENAI_API_KEY", "key-of-the-test")
     monkeypatch.chdir(tmp_path)

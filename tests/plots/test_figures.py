@@ -79,7 +79,7 @@ def test_labels_are_words_and_not_names_of_columns():
     pair = {"arm": "profile", "baseline": "task_only", "difference": 0.1, "ci_low": 0, "ci_high": 0.2}
     axes = plots.plot_differences(pd.DataFrame([pair | {"n_pairs": 9}]), title="Gain", unit="bits")
     assert list_labels(axes) == ["the person's profile\nless nothing about the person (n = 9)"]
-    assert axes.get_xlabel() == "difference of the bits, 95 % interval"
+    assert axes.get_xlabel() == "difference of the bits, 95% interval"
     shifts = pd.DataFrame({"system": ["task_only"], "feature": ["starts_lower"], "shift": [0.5]})
     assert list_labels(plots.plot_shifts(shifts)) == ["starts in lower case"]
 

@@ -408,6 +408,6 @@ def test_formal_users_are_compared_with_the_real_ones_by_user():
     assert (
         finding["value"] == -1
         and finding["sentence"]
-        == "Of the messages simulated with nothing about the person, 0% have the feature "
-        "'starts in lower case', of the same people's real messages 100%"
+        == "'Starts in lower case' is true of 0% of the messages of users given nothing about the person, "
+        "and of 100% of the same people's real messages"
     )

@@ -49,7 +49,7 @@ def run_folder(tmp_path, monkeypatch):
 def test_page_begins_with_five_findings_and_has_neither_code_nor_glossary(run_folder):
     page = report.write_report(run_folder).read_text(encoding="utf-8")
     assert re.findall(r"<strong>(.*?)</strong>", page) == [f"Sentence {i}." for i in (0, 2, 3, 4, 5)]
-    assert page.count("50 %, 95 % interval 40 to 60, n = 24 people. It does not show how it writes.") == 5
+    assert page.count("50%, 95% interval 40 to 60, n = 24 people. It does not show how it writes.") == 5
     assert page.count('src="data:image/png;base64,') == 1 and "1 more findings" in page
     assert "save_table" not in page and "glossary" not in page and "<script" not in page
     assert "&lt;b&gt;toy" in page and "300" in page and "1,200" in page
@@ -118,14 +118,14 @@ def test_each_notebook_gives_its_first_finding_before_one_gives_two():
 def test_interval_around_zero_shows_no_difference():
     unclear = make_finding("03", "A differs", value=0.08, ci_low=-0.02, ci_high=0.19, unit="points", p=0.0001)
     assert findings.describe_finding(unclear) == (
-        "A differs (+8 points, 95 % interval -2 to +19, n = 24 people, p < 0.001). "
+        "A differs (+8 points, 95% interval -2 to +19, n = 24 people, p < 0.001). "
         "The interval includes 0: no difference is shown. It does not show how it writes."
     )
 
 
 def test_number_that_a_sentence_says_is_not_said_again():
     rate = make_finding("01", "It holds in 43% of cases", value=0.43, ci_low=0.4, ci_high=0.45, unit="%")
-    assert findings.describe_finding(rate).startswith("It holds in 43% of cases (95 % interval 40 to 45, n =")
+    assert findings.describe_finding(rate).startswith("It holds in 43% of cases (95% interval 40 to 45, n =")
 
 
 def test_end_of_a_run_fits_a_terminal():
