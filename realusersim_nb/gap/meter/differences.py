@@ -20,7 +20,7 @@ def compare_traits(
     """One row a trait, the largest difference first; ``people`` and ``system`` are traits and users.
 
     ``system, people``: rates (0..1), of lengths geometric means in words. ``difference`` with ``ci_low,
-    ci_high`` (95 % by user): of rates system - people, of lengths the ratio system / people. ``by_subject``
+    ci_high`` (95% by user): of rates system - people, of lengths the ratio system / people. ``by_subject``
     (>= 0): what the difference of subjects alone comes to, in either direction (one standard deviation).
     ``effect``: the logarithm of the ratio of odds, or of lengths. ``p`` is against sampling and subject, NaN
     with fewer than ten users a side. ``n_``: messages, or conversations.
@@ -120,7 +120,7 @@ def measure_subject_effect(
 
 
 def estimate_tidied(people: Side, system: Side) -> tuple[float, float, float]:
-    """Share of people's messages that would have to be tidied for as few untidy ones, with its 95 % interval.
+    """Share of people's messages that would have to be tidied for as few untidy ones, with its 95% interval.
 
     Untidy is what ``gap.calibration.tidy`` would change: a lower-case beginning, "i", no mark at the end. 1:
     as tidy as can be, 0 like people, below 0 less tidy.

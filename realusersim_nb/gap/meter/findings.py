@@ -53,7 +53,7 @@ def describe_probe(compared: Comparison) -> dict:
     else:
         begin = f"a classifier that sees manner alone shows no difference between {compared.name} and people:"
     sentence = (
-        f"{begin} AUC {row.auc:.2f} (95 % interval {row.ci_low:.2f} to {row.ci_high:.2f}; "
+        f"{begin} AUC {row.auc:.2f} (95% interval {row.ci_low:.2f} to {row.ci_high:.2f}; "
         f"{row.n} conversations a side; people beside other people {row.people:.2f}, "
         f"{row.people_low:.2f} to {row.people_high:.2f})"
     )

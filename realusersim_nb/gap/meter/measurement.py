@@ -1,7 +1,7 @@
 """How unlike people simulated users are: everything that is measured of transcripts, and what is claimed.
 
 Everything is tested against what people differ from people and what the subject alone does. The probe is one
-family of tests and all else (traits, facets, diversity) another, corrected by Holm; both share the 5 %.
+family of tests and all else (traits, facets, diversity) another, corrected by Holm; both share the 5%.
 """
 
 from dataclasses import dataclass, field

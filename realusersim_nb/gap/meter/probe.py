@@ -34,7 +34,7 @@ RARE = 3  # conversations of both sides, below which an n-gram is left out
 class Probed:
     """An AUC with its interval by user, ``n`` conversations a side, and each one's score (see ``scores``).
 
-    ``people_low, people_high``: 95 % of people against other people; ``subject_high``: what the subject alone
+    ``people_low, people_high``: 95% of people against other people; ``subject_high``: what the subject alone
     gives; ``p`` is of a test against both. ``rows`` are the system's conversations, ``scores`` the shares of
     people's that look less simulated (0..1; their mean is the AUC).
     """

@@ -74,7 +74,7 @@ def compare_diversity(people: Side, system: Side, subjects: Subjects, *, seed: i
     """How unlike each other users write, beside people: mean distance between two of them (0..1).
 
     The distance is 1 - cosine of masked n-grams between conversations of different users. ``system`` and
-    ``people`` with ``people_low, people_high`` (95 % of draws of as many), ``by_subject`` and ``p``.
+    ``people`` with ``people_low, people_high`` (95% of draws of as many), ``by_subject`` and ``p``.
     """
     rng = make_generator(seed, "diversity")
     counts = count_ngrams(subjects.people, people, system)

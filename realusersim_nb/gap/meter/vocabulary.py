@@ -38,7 +38,7 @@ def list_phrases(texts: list[str]) -> set[str]:
 
 
 def compare_phrases(people: Side, system: Side, subjects: Subjects) -> pd.DataFrame:
-    """The phrases that differ most, those of the system first: at most 12 each (Holm, 1 %).
+    """The phrases that differ most, those of the system first: at most 12 each (Holm, 1%).
 
     ``n_``: users who say it, as shares ``system, people`` (0..1); ``z`` > 0 of the system; ``example``: where
     it stands in a message of the system, cut (none of people's text is shown but the phrase).
