@@ -8,6 +8,12 @@ from tqdm.auto import tqdm as notebook_bar
 
 
 def show_bar(items: Iterable | None, title: str, total: int | None = None, **options) -> text_bar:
-    """A bar over ``items`` or (None) advanced by the caller; ``total`` where it cannot be counted."""
-    bar = text_bar if os.environ.get("REALUSERSIM_HEADLESS") else notebook_bar
-    return bar(items, desc=title, total=total, mininterval=0.5, **options)
+    """A bar over ``items`` or (None) advanced by the caller; ``total`` where it cannot be counted.
+
+    None is shown for no work at all. In a headless run a bar inside another takes its line: a line below
+    would be a new one in the log at every step.
+    """
+    is_headless = bool(os.environ.get("REALUSERSIM_HEADLESS"))
+    bar, place = (text_bar, {"position": 0}) if is_headless else (notebook_bar, {})
+    options = {"disable": total == 0, "mininterval": 0.5} | place | options
+    return bar(items, desc=title, total=total, **options)

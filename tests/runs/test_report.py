@@ -12,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import sync_playwright
 
 from realusersim_nb import files
+from realusersim_nb.parallel.bars import show_bar
 from realusersim_nb.runs import findings, folders, notebooks, report
 
 SHOWN = {"limit": "how it writes", "unit": "%", "counted": "people"}
@@ -140,6 +141,18 @@ def test_pipe_gets_one_line_a_bar():
     for piece in ("\rpoints:   0%|", "| 0/2", "\rpoints:  50%| 1/2", "\rpoints: 100%| 2/2\n", "\n", "begun"):
         lines.write(piece)
     assert stream.getvalue() == "points: 100%| 2/2\n"
+
+
+def test_bar_inside_another_is_no_line_of_a_log_and_no_work_shows_none(monkeypatch, capfd):
+    monkeypatch.setenv("REALUSERSIM_HEADLESS", "1")
+    show_bar(None, "nothing to do", 0).close()
+    outer = show_bar(None, "outer", 1, miniters=0)
+    with show_bar(None, "inner", 1, leave=False, miniters=0) as inner:
+        inner.update()
+    outer.update()
+    outer.close()
+    lines = capfd.readouterr().err.rstrip("\n").split("\n")
+    assert len(lines) == 1 and "inner" in lines[0] and "nothing" not in lines[0]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)")
