@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import pandas as pd
 import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from realusersim_nb.errors import InputError
 
@@ -37,6 +38,12 @@ NAME_BYTES = 120  # of a name that is made; one that is given may have 200
 def show_plainly(text: str) -> str:
     """A text from outside for a terminal: what would act there is seen instead (``\\x1b``)."""
     return INVISIBLE.sub(lambda character: ascii(character[0])[1:-1], text)
+
+
+def open_templates(package: str) -> Environment:
+    """The HTML templates of a room: every value in them is escaped, and one that is missing raises."""
+    loader = PackageLoader(package)
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
 
 
 class PlainStream:

@@ -79,8 +79,8 @@ class Cache:
                 f"reply cache {self.name}: made by another version of realusersim_nb (its columns differ); "
                 "move it away, or name another cache in REALUSERSIM_CACHE, and run again."
             )
-        self._finds, self._keeps = Batcher(self.get), Batcher(self.put)
-        self.claims = Claims(self.engine, ASKED, self._explain)
+        self._finds, self._keeps = Batcher(self.get), Batcher(self._put_and_release)
+        self.claims = Claims(self.engine, ASKED, self._explain, self.get)
 
     def checkpoint(self) -> None:
         """Bring all that is saved into the SQLite file itself, which can then be copied alone."""
@@ -94,6 +94,11 @@ class Cache:
     async def keep(self, reply: Reply) -> Reply:
         """Save a reply; returns, once it is committed, the reply saved under its key: the first that came."""
         return await self._keeps.ask(reply)
+
+    def _put_and_release(self, replies: list[Reply]) -> list[Reply]:
+        kept = self.put(replies)
+        self.claims.release([reply.key for reply in replies])
+        return kept
 
     def get(self, keys: list[str]) -> list[Reply | None]:
         """The replies saved under keys, None for each that has none."""

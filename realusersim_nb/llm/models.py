@@ -267,10 +267,10 @@ class Models:
             return reply
         if self.llm_mode == "replay":
             raise explain_missing(request, key)
-        async with self.cache.claims.hold(key):  # of all processes that use the cache one asks
-            if reply := await self.cache.find(key):
+        async with self.cache.claims.hold(key) as saved:  # of all processes that use the cache one asks
+            if saved:
                 self.usage.cached += 1
-                return reply
+                return saved
             async with self._budget.reserve(connection.endpoint, request):
                 reply = await connection.call(request, key)
                 self._count(connection.endpoint, reply)

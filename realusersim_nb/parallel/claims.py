@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Any
 
 import psutil
 import sqlalchemy as sql
@@ -47,28 +48,47 @@ def has_ended(owner: str) -> bool:
 
 
 class Claims:
-    """The keys that this process, and others, are asking for. ``explain`` is around every query."""
+    """The keys that this process, and others, are asking for. ``explain`` is around every query; ``look``
+    gives what is saved under keys, which another process may just have asked for.
+    """
 
-    def __init__(self, engine: sql.Engine, table: sql.Table, explain: Callable[[], AbstractContextManager]):
+    def __init__(
+        self,
+        engine: sql.Engine,
+        table: sql.Table,
+        explain: Callable[[], AbstractContextManager],
+        look: Callable[[list[str]], list],
+    ):
         self.engine, self.explain, self.owner = engine, explain, name_process(os.getpid())
-        self.table = table
+        self.table, self.look = table, look
         self.held: set[str] = set()
         self.staying: asyncio.Task | None = None
-        self._takes, self._ends = Batcher(self.take), Batcher(self.end)
+        self._takes, self._ends = Batcher(self._take_and_look), Batcher(self.end)
 
     @asynccontextmanager
-    async def hold(self, key: str) -> AsyncIterator[None]:
-        """Wait until no other process asks for a key; none does for the length of the ``async with``."""
-        while not await self._takes.ask(key):
+    async def hold(self, key: str) -> AsyncIterator[Any]:
+        """Wait until no other process asks for a key; none does for the length of the ``async with``, or
+        until ``release``. Gives what is saved under the key by then.
+        """
+        while not (answer := await self._takes.ask(key))[0]:
             await rest(PAUSE)
         self.held.add(key)
         if self.staying is None or self.staying.done():
             self.staying = asyncio.create_task(self._stay())
         try:
-            yield
+            yield answer[1]
         finally:
-            self.held.discard(key)
-            await asyncio.shield(self._ends.ask(key))
+            if key in self.held:
+                self.held.discard(key)
+                await asyncio.shield(self._ends.ask(key))
+
+    def release(self, keys: list[str]) -> None:
+        """What ``hold`` does at its end, for keys whose replies were saved just now, in the same thread."""
+        self.end(keys)
+        self.held.difference_update(keys)
+
+    def _take_and_look(self, keys: list[str]) -> list[tuple[bool, Any]]:
+        return list(zip(self.take(keys), self.look(keys), strict=True))
 
     def take(self, keys: list[str]) -> list[bool]:
         """Of each key whether this process may ask for it, which then is known."""

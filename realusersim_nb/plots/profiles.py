@@ -82,6 +82,19 @@ def plot_identification(attribution: pd.DataFrame, n_candidates: int) -> Axes:
     return axes
 
 
+def plot_candidates(likeness: pd.Series, writer: str) -> Axes:
+    """How alike unseen messages are to what each candidate wrote (``compare_texts``), the writer in blue."""
+    ranked = likeness.sort_values()
+    axes = plt.subplots(figsize=(WIDTH, 0.24 * len(ranked) + 1.0))[1]
+    colours = [BLUE if user == writer else GREY for user in ranked.index]
+    bars = axes.barh(range(len(ranked)), ranked, color=colours)
+    axes.bar_label(bars, ["the writer" if user == writer else "" for user in ranked.index], padding=3)
+    xlabel = "likeness of manner to the unseen messages (cosine of masked n-grams)"
+    axes.set(yticks=[], xlabel=xlabel, title=f"Who wrote them? {len(ranked)} people")
+    axes.margins(x=0.18)
+    return axes
+
+
 def plot_holding(holding: pd.DataFrame, fresh: pd.DataFrame) -> Axes:
     """Share of commands that hold in conversations not seen, by messages known (``tabulate_holding``).
 

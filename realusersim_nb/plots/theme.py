@@ -6,10 +6,13 @@ Reference arms are grey squares, real users black; values have intervals rather 
 
 import warnings
 from itertools import cycle
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from IPython import get_ipython
+from IPython.display import HTML, display
 from matplotlib.axes import Axes
 
 from realusersim_nb.simulators.conditions import ARMS, REFERENCE_ARMS, TRAIT_DIRECTIVES
@@ -18,6 +21,7 @@ from realusersim_nb.text import show_name
 BLUE, GREY = "#1f5a94", "#8a8a8a"
 PALETTE = ["#1f5a94", "#c65d00", "#2a8a57", "#a3458f", "#7a6a00", "#3b3b8f"]
 Style = tuple[str, str]  # colour and marker
+CSS = Path(__file__).parent / "notebook.css"
 WIDTH = 6.4  # inches, of every figure: the same size of type wherever two stand side by side
 GENERAL_ARMS = [arm for arm in ARMS if arm not in TRAIT_DIRECTIVES]
 STYLES: dict[str, Style] = {
@@ -28,13 +32,20 @@ STYLES: dict[str, Style] = {
 
 
 def set_style() -> None:
-    """Set the theme of every figure and table; called once at the top of a notebook."""
+    """Set the theme of every figure, table and text; called once at the top of a notebook."""
     pd.set_option("display.max_colwidth", None, "display.html.use_mathjax", False)
     warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a box is shown in its place
     sns.set_theme(style="whitegrid", context="notebook", font_scale=0.85)
     settings = {"figure.dpi": 110, "figure.constrained_layout.use": True, "axes.titlelocation": "left"}
     settings["text.parse_math"] = False  # a name with $ is a name
     plt.rcParams.update(settings)
+    if get_ipython():
+        display(HTML(f"<style>{CSS.read_text(encoding='utf-8')}</style>"))
+
+
+def show_table(table: pd.DataFrame, otherwise: str, *, digits: int = 3) -> None:
+    """Display a table with rounded figures; one without rows is the sentence ``otherwise``."""
+    display(table.round(digits)) if len(table) else print(otherwise)
 
 
 def find_styles(names: list[str]) -> dict[str, Style]:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 from IPython import get_ipython
+from IPython.display import HTML
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from pydantic import BaseModel
@@ -25,13 +26,15 @@ from realusersim_nb.llm.replies import read_replies, write_replies
 from realusersim_nb.llm.usage import CALLS_FILE, Usage, sum_calls
 from realusersim_nb.profiles import extraction
 from realusersim_nb.records import Conversation, Profile
+from realusersim_nb.runs.findings import describe_finding
 from realusersim_nb.runs.kernel import end_with_runner
 from realusersim_nb.runs.parameters import check_value
-from realusersim_nb.runs.summary import describe_code, read_parameters, write_summary
-from realusersim_nb.text import write_csv
+from realusersim_nb.runs.summary import describe_code, name_run, read_parameters, write_summary
+from realusersim_nb.text import open_templates, write_csv
 
 LEAST = 10  # users or tasks of a finding
 WORDS = ("limit", "figure", "unit", "counted")  # of a finding
+TEMPLATES = open_templates("realusersim_nb.runs")
 COUNTS = ["prompt_tokens", "completion_tokens"]
 R = TypeVar("R", bound=BaseModel)
 
@@ -150,10 +153,11 @@ class Run:
             about = {"notebook": self.folder.name, "sentence": sentence, "n": int(n)}
             self.findings.append(about | shown | dict.fromkeys(WORDS, "") | words)
 
-    def finish(self, models: Models | None = None, **headlines: dict) -> None:
+    def finish(self, models: Models | None = None, **headlines: dict) -> HTML:
         """Save this notebook's headlines, its calls and where they come from, and write the run's summary.
 
-        ``corpus`` (``Corpus.describe``) is the headline of every notebook that reads one.
+        ``corpus`` (``Corpus.describe``) is the headline of every notebook that reads one. Returns what a
+        notebook ends with: its findings, where everything is, what it took, and what to open next.
         """
         usage, seconds = models.usage if models else Usage(), time.monotonic() - self.started
         paid = sum_calls(models.calls_file) if models and models.calls_file else usage
@@ -172,6 +176,18 @@ class Run:
             self.save_replies(models)
         if models:
             models.cache.checkpoint()  # the kernel of a run is ended before it could do that by itself
+        return HTML(self.render_end(usage, seconds))
+
+    def render_end(self, usage: Usage, seconds: float) -> str:
+        """What a notebook ends with, as HTML."""
+        notebooks = sorted(path.stem for path in files.notebooks_folder().glob("[0-9][0-9]_*.ipynb"))
+        values = {
+            "findings": [describe_finding(one) for one in self.findings],
+            "place": f"outputs/{name_run(self.run_folder)}/{self.folder.name}",
+            "took": f"{int(seconds) // 60}:{int(seconds) % 60:02d} min, {usage}",
+            "following": next((name for name in notebooks if name > self.folder.name), ""),
+        }
+        return TEMPLATES.get_template("end.html").render(values)
 
     def save_replies(self, models: Models) -> None:
         """Add the replies this notebook used to the run's ``replies.jsonl.gz``, which replays it."""

@@ -16,6 +16,7 @@ from realusersim_nb.runs.notebooks import read_executed
 TEMPLATE = Path(__file__).parent / "templates" / "notebook.html"
 GLOSSARY = "docs/glossary.md"
 SAVED = re.compile(r"save_(table|figure|records)\((?:[^()]|\([^()]*\))*?\"(\w+)\"")
+NEXT = re.compile(r'<a href="(\d\d_\w+)\.ipynb">')
 SUFFIXES = {"table": "csv", "figure": "svg", "records": "jsonl"}
 
 
@@ -27,6 +28,9 @@ def write_page(notebook: Path, *, glossary: str) -> Path:
     for cell in executed.cells:
         cell.metadata["saved"] = list_saved(cell.source, notebook)
         cell.source = cell.source.replace(f"(../{GLOSSARY})", "(#glossary)")
+        for output in cell.get("outputs", []):
+            if shown := output.get("data", {}).get("text/html"):  # the next notebook is a page here
+                output["data"]["text/html"] = NEXT.sub(r'<a href="./\1.html">', shown)
     options = {"exclude_input_prompt": True, "exclude_output_prompt": True}
     exporter = HTMLExporter(template_file=str(TEMPLATE), **options)
     about = {"file": f"./{quote(notebook.name)}", "glossary": glossary}

@@ -12,17 +12,15 @@ from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from realusersim_nb import files
 from realusersim_nb.llm.usage import format_cost
 from realusersim_nb.runs import findings, summary
 from realusersim_nb.runs.notebooks import read_executed
 from realusersim_nb.runs.pages import read_glossary, write_page
+from realusersim_nb.text import open_templates
 
-TEMPLATES = Environment(
-    loader=PackageLoader("realusersim_nb.runs"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-)
+TEMPLATES = open_templates("realusersim_nb.runs")
 BOARD = "06_compare_simulators"
 LEADERS = 10  # rows of a leaderboard on the page
 ROLES = ("simulator", "agent", "extractor", "judge")  # parameters whose models the page names

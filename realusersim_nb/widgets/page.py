@@ -6,18 +6,16 @@ from collections.abc import Callable, Iterable
 
 from IPython.display import display
 from ipywidgets import HTML, Button, HBox, Label, VBox, Widget
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from realusersim_nb.errors import StudyError
-from realusersim_nb.text import cut_at_word
+from realusersim_nb.text import cut_at_word, open_templates
 
 ANY, NOBODY = "any", "nobody"
 N_SHOWN = 12  # messages of a user, runs on a static page
 WHOLE_LABEL = {"description_width": "initial"}  # style of a control with a long description
 WRAP = {"flex_flow": "row wrap"}  # layout of controls beside each other
 
-LOADER = PackageLoader("realusersim_nb.widgets")
-TEMPLATES = Environment(loader=LOADER, autoescape=True, undefined=StrictUndefined)
+TEMPLATES = open_templates("realusersim_nb.widgets")
 TEMPLATES.filters |= {"cut": lambda text, limit: cut_at_word(str(text), limit)}
 TEMPLATES.filters |= {"json": lambda value: json.dumps(value, default=str)}
 Pages = Iterable[tuple[str, str]]  # title and HTML

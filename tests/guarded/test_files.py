@@ -1,9 +1,11 @@
 """Files from outside: what is damaged, huge or hidden in them ends in counted reasons or a sentence."""
 
+import gzip
 import json
 import os
 import time
 import tracemalloc
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -173,3 +175,42 @@ def test_must_hold_any_bytes_are_conversations_or_counted_reasons(tmp_path_facto
     except InputError:
         return  # a sentence on the whole file
     assert all(c.model_dump_json() for c in read) and all(len(reason) < 2000 for reason in reasons)
+
+
+def write_rows(path, n):
+    """A file of n conversations, in the form that its name asks for."""
+    rows = [wildchat_row(conversation_hash=f"h{i}", texts=["how do i do that " * 20] * 4) for i in range(n)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    if path.suffix == ".parquet":
+        table = {
+            "conversation_hash": [f"h{i}" for i in range(n)],
+            "conversation": [r["conversation"] for r in rows],
+        }
+        pa.parquet.write_table(pa.table(table), path, row_group_size=500)
+    elif path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.jsonl", lines)
+    else:
+        content = b"[" + lines.strip().replace(b"\n", b",") + b"]" if path.suffix == ".json" else lines
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+def measure_reading(path):
+    """Peak of Python's memory while a file is read, row by row."""
+    tracemalloc.start()
+    n = sum(1 for _ in sources.read_rows(str(path)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return n, peak
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.jsonl.gz", "a.parquet", "a.zip"])
+def test_must_hold_a_longer_file_takes_no_more_memory(tmp_path, name):
+    peaks = []
+    for n in (500, 4000):
+        (tmp_path / str(n)).mkdir()
+        write_rows(tmp_path / str(n) / name, n)
+        read, peak = measure_reading(tmp_path / str(n) / name)
+        peaks.append(peak)
+        assert read == n
+    assert peaks[1] < 1.3 * peaks[0] + 4e6, peaks  # of 20 MB

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hostile import FILE
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,8 @@ def lab(tmp_path_factory):
             'corpus = \\"sharegpt\\"', 'corpus = \\"data/sample.jsonl\\"'
         )
         (folder / "notebooks" / path.name).write_text(text)
+        hostile = text.replace("data/sample.jsonl", FILE.as_posix())
+        (folder / "notebooks" / path.name.replace(".ipynb", "_hostile.ipynb")).write_text(hostile)
     (folder / "sitecustomize.py").write_text(
         'import sys\nsys.modules["openvino_genai"] = None  # as if not installed\n'
     )
@@ -157,3 +160,16 @@ def test_second_notebook_runs_and_its_browser_puts_people_side_by_side(lab, page
         )
         == 2
     )
+
+
+def test_text_of_strangers_acts_nowhere_in_the_lab(lab, page):
+    """Messages, ids and labels of the corpus hold scripts; a dialog would show that one has run."""
+    dialogs = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    run_all(page, lab, "02_explore_profiles_hostile.ipynb")
+    scroll_to(page, "One person")
+    for select in page.locator("select").filter(visible=True).all():
+        select.select_option(index=1)
+    page.wait_for_timeout(1000)
+    assert "<img" in page.locator(".widget-html-content").filter(visible=True).last.inner_text()
+    assert dialogs == [] and page.locator(".jp-OutputArea-output script").count() == 0

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from realusersim_nb.gap.meter.findings import ALPHA, describe_nearest, describe_tidied
 from realusersim_nb.gap.meter.traits import BY_NAME
+from realusersim_nb.text import open_templates
 
 if TYPE_CHECKING:
     from realusersim_nb.gap.meter.measurement import Comparison, Measurement
 
-LOADER = PackageLoader("realusersim_nb.gap.meter")
-TEMPLATES = Environment(loader=LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+TEMPLATES = open_templates("realusersim_nb.gap.meter")
 FAINT, LESS_FAINT = 0.3, 0.7  # of the subject's shift, for the words that describe it
 
 
