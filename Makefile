@@ -12,7 +12,10 @@ UV := $(shell command -v uv 2>/dev/null)
 # Hashes decide what is taken, so any index may have it.
 UV_INSTALL := $(UV) pip install --quiet --python $(BIN)/python --index-strategy unsafe-best-match
 
-.PHONY: setup setup-dev run test bench lint lab figure lock record clean
+# JupyterLab asks nobody whether they want its news.
+LAB_SETTINGS := .venv/share/jupyter/lab/settings/overrides.json
+
+.PHONY: setup setup-dev run test bench lint lab figure example lock record clean
 
 setup: $(INSTALLED)
 setup-dev: $(INSTALLED)-dev
@@ -35,6 +38,8 @@ else
 endif
 	$(call INSTALL,--require-hashes -r .venv/requirements.txt)
 	$(call INSTALL,--no-build-isolation -e .)
+	@mkdir -p $(dir $(LAB_SETTINGS))
+	@echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' > $(LAB_SETTINGS)
 	@touch $@
 
 # What tests, lint and benchmarks need besides.
@@ -70,12 +75,16 @@ bench: setup-dev .venv-mauve
 	$(BIN)/python benchmarks/bench_sweep.py
 
 lab: setup
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.root_dir=. --LabApp.news_url=None \
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.root_dir=. \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 # The figure of README.md, anew.
 figure: setup
 	$(BIN)/python docs/figure.py
+
+# What a run looks like, for those who have not run it: docs/example.
+example: setup
+	$(BIN)/python docs/example.py outputs/demo
 
 # The pinned versions again, for every platform (needs uv): what users install, and what developers need besides.
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
