@@ -12,7 +12,7 @@ UV := $(shell command -v uv 2>/dev/null)
 # Hashes decide what is taken, so any index may have it.
 UV_INSTALL := $(UV) pip install --quiet --python $(BIN)/python --index-strategy unsafe-best-match
 
-# JupyterLab asks nobody whether they want its news.
+# JupyterLab asks nobody whether they want its news, and saves widgets with a notebook, so that they are there again.
 LAB_SETTINGS := .venv/share/jupyter/lab/settings/overrides.json
 
 .PHONY: setup setup-dev run test bench lint lab figure example lock record clean
@@ -27,7 +27,7 @@ $(if $(UV),$(UV_INSTALL) --no-deps $(1) || $(PIP) --no-deps $(1),$(PIP) --no-dep
 endef
 
 # Everything comes from the lock, hash by hash; the package itself is a link to this folder.
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock pyproject.toml notebooks/lab.json
 	$(PYTHON) -m venv .venv
 ifeq ($(EMBEDDED),0)
 	@echo "Installing about 240 packages (seconds with uv, else a few minutes) ..."
@@ -39,7 +39,7 @@ endif
 	$(call INSTALL,--require-hashes -r .venv/requirements.txt)
 	$(call INSTALL,--no-build-isolation -e .)
 	@mkdir -p $(dir $(LAB_SETTINGS))
-	@echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' > $(LAB_SETTINGS)
+	@cp notebooks/lab.json $(LAB_SETTINGS)
 	@touch $@
 
 # What tests, lint and benchmarks need besides.

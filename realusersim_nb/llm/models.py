@@ -46,6 +46,7 @@ from realusersim_nb.llm.requests import (
 from realusersim_nb.llm.usage import CALLS_FILE, Budget, Usage, note_call
 from realusersim_nb.parallel.bars import show_bar
 from realusersim_nb.parallel.limits import STOPPED
+from realusersim_nb.parallel.stopping import explain_stop, finish_paid, stay_awake
 
 S = TypeVar("S", bound=BaseModel)
 R, T = TypeVar("R"), TypeVar("T")
@@ -203,11 +204,13 @@ class Models:
         CallFailed is a task's ``failure``: one bad reply stops no study. Few more than ``max_concurrency``
         tasks run at once, so that a conversation ends before many others begin, while the endpoint has its
         prompt prefix cached. When an error or an interrupt stops the study, calls in flight are completed,
-        since they are paid, and no other begins, also not from a thread of a task.
+        since they are paid, and no other begins, also not from a thread of a task (``parallel.stopping``).
         """
         tasks = list(tasks)
         outcomes, waiting, newest = [Outcome()] * len(tasks), iter(enumerate(tasks)), [EXCHANGE.get()]
         self._bar, stopped, problem = show_bar(None, title, len(tasks), miniters=0), threading.Event(), None
+
+        awake = asyncio.ensure_future(stay_awake())
 
         async def work() -> None:
             STOPPED.set(stopped)
@@ -223,9 +226,13 @@ class Models:
                     group.create_task(work())
         except ExceptionGroup as errors:
             problem = errors.exceptions[0]
+        except asyncio.CancelledError as cancelled:
+            problem = explain_stop(cancelled, self._bar.n, len(tasks))
         finally:
             if stopped.is_set() and self._in_flight:
-                await asyncio.wait(self._in_flight.values(), timeout=60)
+                n_paid = sum(connection.limiter.n_in_flight for connection in self._connections.values())
+                await finish_paid([*self._in_flight.values()], n_paid)
+            awake.cancel()
             await asyncio.to_thread(self.cache.checkpoint)
             self._bar.close()
             EXCHANGE.set(newest[0])

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from tqdm import tqdm as text_bar
 from tqdm.auto import tqdm as notebook_bar
 
+LINE = "{desc}: {n_fmt}/{total_fmt} in {elapsed}, about {remaining} left{postfix}"  # of a headless run
+
 
 def show_bar(items: Iterable | None, title: str, total: int | None = None, **options) -> text_bar:
     """A bar over ``items`` or (None) advanced by the caller; ``total`` where it cannot be counted.
@@ -14,6 +16,6 @@ def show_bar(items: Iterable | None, title: str, total: int | None = None, **opt
     would be a new one in the log at every step.
     """
     is_headless = bool(os.environ.get("REALUSERSIM_HEADLESS"))
-    bar, place = (text_bar, {"position": 0}) if is_headless else (notebook_bar, {})
-    options = {"disable": total == 0, "mininterval": 0.5} | place | options
+    bar, form = (text_bar, {"position": 0, "bar_format": LINE}) if is_headless else (notebook_bar, {})
+    options = {"disable": total == 0, "mininterval": 0.5} | form | options
     return bar(items, desc=title, total=total, **options)

@@ -36,6 +36,11 @@ class RateLimiter:
         self.paused_until = 0.0
         self._answered_since_change = 0
 
+    @property
+    def n_in_flight(self) -> int:
+        """Calls that have been made and not been answered."""
+        return int(self.slots.borrowed_tokens) if self.slots else 0
+
     @asynccontextmanager
     async def enter(self, tokens: int) -> AsyncIterator[None]:
         """Wait until a call of about so many tokens may be made, and count it as in flight."""

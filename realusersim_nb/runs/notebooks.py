@@ -28,6 +28,8 @@ from realusersim_nb.runs.summary import (
 )
 from realusersim_nb.text import read_yaml
 
+BAR = re.compile(r"[^:\n]+: \d[\d,.kM]*/\S+ in \d")  # as parallel.bars writes them
+DONE = re.compile(", about 00:00 left")
 KERNEL_SECONDS = 600  # that a busy machine may take to pass on the last outputs of a cell (nbclient: 4)
 
 
@@ -119,13 +121,17 @@ def run_notebook(notebook: Path, run_name: str, parameters: dict, *, log: TextIO
 
 
 def settle_bars(executed: Path) -> None:
-    """Keep of each bar in an executed notebook its last state: a page would show all states as lines."""
+    """Keep of each bar in an executed notebook its last state, as a line like any other that was printed: a
+    page would show all states, and as errors.
+    """
     notebook = read_executed(executed)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":
                 lines = [overwrite(line) for line in output.text.split("\n") if line.strip()]
                 output.text = "".join(f"{line}\n" for line in lines)
+                if all(BAR.match(line) for line in lines):
+                    output.name = "stdout"
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("text") != ""]
     with files.replace_whole(executed) as path:
@@ -135,7 +141,7 @@ def settle_bars(executed: Path) -> None:
 def overwrite(line: str) -> str:
     """A line as a terminal shows it after each carriage return began it anew."""
     states = re.sub(r"\x1b\[\w", "", line).split("\r")
-    return next(filter(None, reversed(states)), "")
+    return DONE.sub("", next(filter(None, reversed(states)), ""))
 
 
 class WholeLines:

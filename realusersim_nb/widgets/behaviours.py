@@ -61,18 +61,28 @@ def show_behaviour(row: NamedTuple, points: np.ndarray, clusters: pd.Series, lis
 def find_odd_ones(triplets: list[Triplet], path: Path, *, annotator: str) -> None:
     """The odd-one-out study: three conversations at a time, blind; answers are appended to a file at once.
 
-    Triplets that ``annotator`` has answered before are left out. Without widgets, the first of the others.
+    It goes on at the first triplet that ``annotator`` has not answered, which is what is shown without
+    widgets; at the end it tells how many were right.
     """
-    done = {a.triplet_id for a in read_answers(path, triplets) if a.annotator == annotator}
-    left = [triplet for triplet in triplets if triplet.triplet_id not in done]
     buttons = [Button(description=f"{number} is the odd one") for number in (1, 2, 3)]
 
     def save(index: int, button: Button) -> None:
-        triplet_id, chosen = left[index].triplet_id, buttons.index(button)
+        triplet_id, chosen = triplets[index].triplet_id, buttons.index(button)
         save_answer(path, Answer(triplet_id=triplet_id, annotator=annotator, chosen=chosen))
 
+    def read_mine() -> dict[str, int]:
+        return {a.triplet_id: a.chosen for a in read_answers(path, triplets) if a.annotator == annotator}
+
+    def find_done() -> list[int]:
+        return [index for index, triplet in enumerate(triplets) if triplet.triplet_id in read_mine()]
+
+    def tell_score() -> str:
+        mine = read_mine()
+        right = sum(mine.get(triplet.triplet_id) == triplet.odd for triplet in triplets)
+        return f"You found {right} of {len(triplets)} odd ones; by chance it would be a third."
+
     pages = []
-    for number, triplet in enumerate(left, len(done) + 1):
+    for number, triplet in enumerate(triplets, 1):
         sides, question = dict(enumerate(triplet.texts, 1)), f"{number} of {len(triplets)}: {ODD_QUESTION}"
         pages.append(render("sides", sides=sides, question=question))
-    ask_one_by_one(pages, save, buttons=buttons)
+    ask_one_by_one(pages, save, buttons=buttons, find_done=find_done, end=tell_score)

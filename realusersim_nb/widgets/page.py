@@ -62,31 +62,61 @@ def browse(controls: list[Widget], show: Callable[..., str], *, static: Pages = 
 
 
 def ask_one_by_one(
-    pages: list[str], save: Callable[[int, Button], None], *, buttons: list[Button], controls: Iterable = ()
-) -> None:
+    pages: list[str],
+    save: Callable[[int, Button], None],
+    *,
+    buttons: list[Button],
+    controls: Iterable = (),
+    find_done: Callable[[], Iterable[int]] = tuple,
+    end: Callable[[], str] = str,
+) -> Callable[[], None]:
     """Pages to be answered one after the other: a click calls ``save`` with the page's index and the button.
 
-    If ``save`` raises a StudyError, its sentence is shown and the page stays.
+    Pages can be skipped, and answered again. ``find_done`` gives those that have an answer, ``end`` the last
+    sentence. If ``save`` raises a StudyError, its sentence is shown and the page stays. Returns a function
+    that begins anew at the first page without an answer.
     """
-    page, problem, left = HTML(), Label(), list(pages)
+    page, problem, progress, done = HTML(), Label(), Label(), set()
+    back, skip = Button(description="back"), Button(description="skip")
+    place = 0
 
-    def show_next() -> None:
-        problem.value = ""
-        page.value = left[0] if left else render("note", text="That was the last one. Thank you.")
-        for button in buttons:
-            button.disabled = not left
+    def show(index: int | None) -> None:
+        nonlocal place
+        place = len(pages) if index is None else index
+        problem.value, progress.value = "", f"{len(done)} of {len(pages)} answered"
+        last = "That was the last one. Thank you. " + end()
+        page.value = render("note", text=last) if index is None else pages[index]
+        for button in (*buttons, skip):
+            button.disabled = index is None
+        back.disabled = not place
+
+    def find_open(after: int) -> int | None:
+        order = [*range(after + 1, len(pages)), *range(min(after + 1, len(pages)))]
+        return next((index for index in order if index not in done), None)
 
     def answer(button: Button) -> None:
         try:
-            save(len(pages) - len(left), button)
+            save(place, button)
         except StudyError as error:
             problem.value = str(error)
         else:
-            left.pop(0)
-            show_next()
+            done.add(place)
+            show(find_open(place))
+
+    def begin() -> None:
+        done.clear()
+        done.update(find_done())
+        show(find_open(-1))
 
     for button in buttons:
         button.on_click(answer)
-    show_next()
+    skip.on_click(lambda _: show(find_open(place)))
+    back.on_click(lambda _: show(place - 1))
+    begin()
     static, note = [("", page.value)], "Answers can be given where widgets run."
-    show_widgets([page, *controls, HBox(buttons), problem], static=static, note=note)
+    show_widgets(
+        [page, *controls, HBox([*buttons, back, skip, progress], layout=WRAP), problem],
+        static=static,
+        note=note,
+    )
+    return begin

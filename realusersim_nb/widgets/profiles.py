@@ -21,9 +21,13 @@ def browse_profiles(profiles: list[Profile], users: dict[str, list[Conversation]
 
     def narrow(dimension: str, word: str) -> None:
         matches = filter_profiles(profiles, users, dimension=dimension, word=word)
-        first.options = [profile.user_id for profile in matches] or list(by_id)
+        first.options = [profile.user_id for profile in matches]
+        first.value = first.options[0] if matches else None
 
-    def show(_dimension: str, _word: str, *names: str) -> str:
+    def show(dimension: str, word: str, *names: str | None) -> str:
+        if names[0] is None:
+            apart = "" if dimension == ANY else f" stands apart in {dimension}" + " and" * bool(word)
+            return render("note", text=f"Nobody{apart}" + f" uses {word!r}" * bool(word) + ".")
         return show_profiles([by_id[name] for name in names if name in by_id], users)
 
     follow([dimension, word], narrow)

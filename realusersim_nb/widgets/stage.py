@@ -44,14 +44,17 @@ class Stage:
         self.transcript = self.task = None
         self.arm = Dropdown(options=list(self.personas), description="arm", style=WHOLE_LABEL)
         self.begin = Button(description="let them write", button_style="primary")
+        self.halt = Button(description="stop", disabled=True, layout={"width": "5em"})
         self.verdict = ToggleButtons(options=ANSWERS, value=None, description=QUESTION, style=WHOLE_LABEL)
         self.ask = Button(description="what does the judge say?", disabled=True, layout={"width": "16em"})
         self.page, self.result = HTML(show_beside(self.case, self.arm.value, [])), HTML()
         self.begin.on_click(lambda _: self.start(self.play()))
         self.ask.on_click(lambda _: self.start(self.reveal()))
+        self.halt.on_click(lambda _: self.task.cancel())
         sides = {"real": list_judged_messages(self.case.original)[:1]}
         sides |= {arm: [str(outcome)] for arm, outcome in self.openings.items()}
-        widgets = [HBox([self.arm, self.begin], layout=WRAP), self.page, self.verdict, self.ask, self.result]
+        controls = HBox([self.arm, self.begin, self.halt], layout=WRAP)
+        widgets = [controls, self.page, self.verdict, self.ask, self.result]
         show_widgets(widgets, static=[("", render("sides", sides=sides, question=""))])
 
     def start(self, work: Coroutine) -> None:
@@ -62,10 +65,13 @@ class Stage:
                 await work
             except (StudyError, CallFailed) as error:
                 self.result.value = render("note", text=error)
+            except asyncio.CancelledError:  # a call that is under way is paid, and its reply kept
+                self.result.value = render("note", text="Stopped. Begin again: what was written is kept.")
             finally:
-                self.begin.disabled = False
+                self.begin.disabled, self.halt.disabled = False, True
 
         self.begin.disabled, self.ask.disabled, self.result.value = True, True, ""
+        self.halt.disabled = False
         self.task = asyncio.ensure_future(guard())
 
     async def play(self) -> None:

@@ -108,14 +108,33 @@ def test_case_is_shown_with_the_verdicts_of_the_chosen_arm(shown):
     html = shown[0]["text/html"]
     assert "a &lt;list&gt;" in html and html.count("&lt;b&gt;sort it") == 2
     assert "D1 match" in html and "D2 no match" in html and "other" not in html
+    assert html.count('<p class="assistant">ok') == 4  # the assistant's replies, too
+
+
+def test_cases_are_listed_by_score_and_searched():
+    case, simulated = make_pair()
+    second = case.model_copy(update={"case_id": "d"})
+    talks = [simulated, simulated.model_copy(update={"case_id": "d"})]
+    talks.append(simulated.model_copy(update={"case_id": "c", "arm": "task_only"}))
+    reading = Judgement(
+        case_id="c", user_id="u", arm="profile", judge="m", verdicts={"D1": True, "D2": False}
+    )
+    worse = reading.model_copy(update={"case_id": "d", "verdicts": {"D1": False, "D2": False}})
+    by_id = {"c": case, "d": second}
+    listed = cases.list_cases(by_id, "profile", talks, [reading, worse])
+    assert listed == [("0.00  d", "d"), ("0.50  c", "c")]
+    assert cases.list_cases(by_id, "task_only", talks, [reading]) == [("unscored  c", "c")]
+    assert cases.list_cases(by_id, "profile", talks, [], word="REVERSE") and not cases.list_cases(
+        by_id, "profile", talks, [], word="nowhere"
+    )
 
 
 def test_pair_is_labelled_once_every_dimension_has_a_verdict(monkeypatch, tmp_path):
     asked, (case, simulated) = [], make_pair()
     monkeypatch.setattr(page, "show_widgets", lambda widgets, **static: asked.extend(widgets))
     cases.label_pairs([(case, simulated, "real_first")], tmp_path / "labels.jsonl", labeller="me")
-    html, *choices, buttons, problem = asked
-    [button] = buttons.children
+    html, name, *choices, buttons, problem = asked
+    button, every, back, skip, progress = buttons.children
     choices[0].value = "match"
     button.click()
     assert "no verdict on D2" in problem.value and "Pair 1 of 1" in html.value
@@ -124,4 +143,11 @@ def test_pair_is_labelled_once_every_dimension_has_a_verdict(monkeypatch, tmp_pa
     button.click()
     [label] = read_labels(tmp_path / "labels.jsonl", [case])
     assert not any(label.verdicts.values()) and label.judge == "human me" and problem.value == ""
-    assert choices[0].value is None and "last one" in html.value
+    assert choices[0].value is None and "last one" in html.value and progress.value == "1 of 1 answered"
+    back.click()  # to look again
+    every.click()
+    name.value = "you"  # who has labelled nothing yet
+    assert "Pair 1 of 1" in html.value and progress.value == "0 of 1 answered" and not skip.disabled
+    every.click()
+    by_name = {label.judge: label.verdicts for label in read_labels(tmp_path / "labels.jsonl", [case])}
+    assert list(by_name) == ["human me", "human you"] and all(all(v.values()) for v in by_name.values())

@@ -3,10 +3,12 @@
 REALUSERSIM_RECORD=1 records data/replies.jsonl.gz anew, which notebook 00 uses where no model is installed.
 """
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,25 @@ def test_stage_shows_what_stopped_it_in_one_sentence(endpoint):
     stage = with_models(work)
     assert "check the key in the environment variable" in stage.result.value and not stage.begin.disabled
     assert "key-of-the-test" not in stage.result.value
+
+
+def test_stage_has_a_stop_of_its_own_and_begins_again(endpoint):
+    waits = iter([5, 0, 0, 0, 0, 0, 0, 0])
+    endpoint(lambda request: time.sleep(next(waits)) or "yes")
+
+    async def stop(models):
+        simulator = users.Simulator(models, "m")
+        about = {"personas": {"profile": records.Persona()}, "openings": {}, "judge": {}}
+        stage = Stage(case=CASE, simulator=simulator, **about)
+        task, begun = click(stage.begin, stage), time.monotonic()
+        await asyncio.sleep(0.2)
+        assert not stage.halt.disabled and stage.begin.disabled
+        stage.halt.click()
+        await task
+        assert time.monotonic() - begun < 2 and "Stopped" in stage.result.value
+        assert stage.halt.disabled and not stage.begin.disabled
+
+    with_models(stop)
 
 
 @pytest.mark.parametrize("n", [1, 2])
