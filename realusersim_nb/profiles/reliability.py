@@ -10,7 +10,7 @@ from scipy.special import betaln
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from realusersim_nb import stats, style
-from realusersim_nb.corpus.splits import group_by_user, hold_out
+from realusersim_nb.corpus.splits import draw_users, group_by_user, hold_out
 from realusersim_nb.errors import InputError
 from realusersim_nb.profiles.commands import COMMANDED, choose_habits
 from realusersim_nb.profiles.rates import SURENESS, count_users, fit_population, update_prior
@@ -22,6 +22,7 @@ MIN_USERS = 30  # for a correlation
 TOP_K = (1, 5)
 N_NEAREST = 5  # strangers nearest in topic
 MAX_COMPARED = 2000  # users, since each is compared with each; more are drawn from
+MOST_USERS = 20_000  # among whom those are drawn
 ATTRIBUTION_COLUMNS = "rate ci_low ci_high chance n_users".split()
 KNOWN = {"2 or 3": 3, "4 or 5": 5, "6 to 10": 10, "11 to 20": 20, "more than 20": np.inf}
 """Messages known of a user, by name and the most that there may be."""
@@ -148,8 +149,9 @@ def identify_users(
 
     Rows of ``attribute_authorship`` by ``split`` (openings held out, matched positions), ``by`` (features
     that commands can say, masked n-grams) and ``strangers`` (drawn by chance, the five nearest in topic).
+    Of a large corpus 20,000 users are drawn: more would take memory, and no interval needs them.
     """
-    tables = {}
+    tables, conversations = {}, draw_users(conversations, MOST_USERS, seed=seed)
     for name, matched in (("openings held out", False), ("matched positions", True)):
         known, unseen, copied = measure_sides(conversations, seed=seed, matched=matched, **split)
         likely = compare_features(known, unseen[~copied], seed=seed)
