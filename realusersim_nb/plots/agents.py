@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from realusersim_nb.plots.theme import GREY, WIDTH, draw_row, find_styles, make_rows
+from realusersim_nb.plots.theme import GREY, WIDTH, draw_row, find_styles, make_rows, place_legend
 from realusersim_nb.simulators.conditions import sort_arms
 from realusersim_nb.text import show_name
 
@@ -30,7 +30,7 @@ def plot_mechanisms(rates: pd.DataFrame) -> Axes:
     labels = {arm: f"{arm} (n = {n_runs[arm]:.0f} runs)" for arm in arms}
     draw_groups(axes, rates.swaplevel(), "rate", labels, span=0.8)
     axes.set_xlim(-0.03, 1.03)
-    axes.figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    place_legend(axes)
     return axes
 
 
@@ -42,7 +42,7 @@ def plot_disclosure(shares: pd.DataFrame, n_tasks: int) -> Axes:
     title = f"When users state what is required (n = {n_tasks} tasks)"
     axes.set(xlabel="message of the user", ylabel="share stated so far", title=title)
     axes.set(ylim=(-0.04, 1.04), xticks=list(shares.index))
-    axes.legend(fontsize=8, loc="lower right")
+    place_legend(axes)
     return axes
 
 
@@ -60,5 +60,5 @@ def plot_amplification(table: pd.DataFrame) -> Axes:
     shown, labels = shown.set_index(["directive", "simulator"]), {name: name for name in simulators}
     draw_groups(axes, shown, "amplification", labels, span=0.6, text="{:.1f}")
     if simulators:
-        axes.legend(fontsize=8)
+        place_legend(axes)
     return axes

@@ -6,7 +6,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from realusersim_nb.plots.published import DIMENSIONS, mark_published, show_scale
-from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_styles, make_rows
+from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_styles, make_rows, place_legend
 from realusersim_nb.simulators.conditions import REFERENCE_ARMS, describe_arm, sort_arms
 from realusersim_nb.text import show_name
 
@@ -105,7 +105,7 @@ def plot_power(power: pd.DataFrame) -> Axes:
     axes.axhline(0.5, color="black", lw=1)
     axes.set(xlabel="messages seen a side", ylabel="AUC, 95% interval", xticks=power["n_messages"].unique())
     axes.set_title(f"How much must a judge read? (n = {power['n_users'].max():,} users)")
-    axes.legend(fontsize=8)
+    place_legend(axes)
     return axes
 
 
@@ -125,5 +125,5 @@ def plot_formalism(table: pd.DataFrame) -> Axes:
     users = shown.groupby("system")["n_users"].max()
     for name, (colour, marker) in styles.items():
         axes.plot([], [], marker, color=colour, label=f"{show_name(name)} ({users[name]:,} users)")
-    axes.figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    place_legend(axes)
     return axes

@@ -11,7 +11,7 @@ from scipy.spatial.distance import squareform
 from realusersim_nb.gap.divergence import FLOOR
 from realusersim_nb.gap.facets import REAL
 from realusersim_nb.plots.published import ODD_ONE_OUT, PROBE, mark_published, show_scale
-from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_styles, make_rows
+from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_styles, make_rows, place_legend
 from realusersim_nb.simulators.conditions import sort_arms
 from realusersim_nb.style import label_feature
 from realusersim_nb.text import show_name
@@ -30,7 +30,7 @@ def plot_gaps(gaps: pd.DataFrame) -> Axes:
     for y, (name, look) in enumerate(find_styles(list(rows.index)).items()):
         draw_row(axes, y, rows.loc[name], "js", style=look)
     axes.set_xlim(0, 0.72)
-    axes.legend(loc="lower right", fontsize=8)
+    place_legend(axes)
     return axes
 
 
@@ -47,7 +47,7 @@ def plot_behaviours(compared: pd.DataFrame, *, system: str, most: int = 12) -> A
     axes.plot(shown["real"], places, "k.", ms=10, label="real")
     axes.plot(shown["simulated"], places, "o", color=BLUE, label=show_name(system))
     axes.tick_params(axis="y", labelsize=7)
-    axes.legend(fontsize=8)
+    place_legend(axes)
     return axes
 
 
@@ -79,7 +79,7 @@ def draw_systems(axes: Axes, table: pd.DataFrame, value: str, *, rows: list[str]
     for name, (colour, mark) in find_styles(sort_arms(table["system"].unique())).items():
         values = table.loc[table["system"] == name, value].reindex(rows)
         axes.plot(values, range(len(rows)), mark, color=colour, label=show_name(name))
-    axes.figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    place_legend(axes)
     return axes
 
 
@@ -150,5 +150,5 @@ def plot_calibration(calibrated: pd.DataFrame) -> Axes:
         axes.plot(x, calibrated[value], "o-", color=BLUE)
         axes.set(xlabel="share of conversations tidied", ylabel=label)
     panes[0].set_title(f"What a gap means (n = {calibrated['n'].iloc[0]:.0f} a side)")
-    panes[0].legend(fontsize=8)
+    place_legend(panes[0])
     return panes[0]

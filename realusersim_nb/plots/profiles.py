@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, make_rows
+from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, make_rows, place_legend
 from realusersim_nb.records import Dimension
 from realusersim_nb.style import COMPARED, FEATURES, label_feature
 
@@ -23,7 +23,7 @@ def plot_funnel(funnel: pd.DataFrame) -> Axes:
     for bars in axes.containers:
         axes.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=8)
     axes.set(xlabel="left after the step", ylabel="", title="What curation keeps", xticks=[])
-    axes.legend(title="", loc="lower right")
+    place_legend(axes)
     axes.margins(x=0.12)
     return axes
 
@@ -63,7 +63,7 @@ def plot_reliability(curve: pd.DataFrame) -> Axes:
     axes.set_xticks(median.index, labels, fontsize=7)
     axes.minorticks_off()
     axes.set(xlabel="messages in each half (users)", ylabel="Spearman r of the two halves", ylim=(-0.05, 1.1))
-    axes.legend(loc="upper left", fontsize=8)
+    place_legend(axes)
     axes.margins(x=0.2)
     return axes
 
@@ -78,7 +78,7 @@ def plot_identification(attribution: pd.DataFrame, n_candidates: int) -> Axes:
         draw_row(axes, y, row, "rate", text=f"{row['rate']:.0%}")
     axes.plot(rows["chance"], range(len(rows)), "|", color=GREY, ms=14, mew=2, label="chance")
     axes.set(xlim=(-0.03, 1.03))
-    axes.figure.legend(loc="outside lower center", fontsize=8)
+    place_legend(axes)
     return axes
 
 
@@ -117,7 +117,7 @@ def plot_holding(holding: pd.DataFrame, fresh: pd.DataFrame) -> Axes:
     axes.set(xlabel="messages that a command rests on (commands)", ylim=(0, 1))
     axes.set(ylabel="share of commands that hold", title="Do commands hold in conversations not seen?")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.legend(fontsize=7, loc="upper center", ncols=3)
+    place_legend(axes)
     return axes
 
 
@@ -137,7 +137,7 @@ def plot_spread(users: pd.DataFrame, shuffled: pd.DataFrame) -> Axes:
         axes.plot(chance.loc[feature, ["ci_low", "ci_high"]], [y, y], color=GREY, lw=9, alpha=0.35)
         draw_row(axes, y, row, "median")
     axes.plot([], [], color=GREY, lw=9, alpha=0.35, label="the same messages, dealt out by chance")
-    axes.legend(fontsize=8, loc="lower right")
+    place_legend(axes)
     return axes
 
 
@@ -159,5 +159,5 @@ def plot_topics(topics: pd.DataFrame, n_chat: int, n_reference: int) -> Axes:
     axes.plot(topics["chat"], places, "o", color=BLUE, label=f"chat users (n = {n_chat:,})")
     axes.plot(topics["reference"], places, "s", color=GREY, label=f"reference (n = {n_reference:,})")
     axes.tick_params(axis="y", labelsize=8)
-    axes.legend(fontsize=8)
+    place_legend(axes)
     return axes

@@ -19,13 +19,18 @@ from realusersim_nb.simulators.conditions import ARMS, REFERENCE_ARMS, TRAIT_DIR
 from realusersim_nb.text import show_name
 
 BLUE, GREY = "#1f5a94", "#8a8a8a"
-PALETTE = ["#1f5a94", "#c65d00", "#2a8a57", "#a3458f", "#7a6a00", "#3b3b8f"]
+PALETTE = ["#0072b2", "#d55e00", "#009e73", "#56b4e9", "#cc79a7", "#7a6a00"]
+"""Okabe and Ito's: also without red and green no two of the first four look alike (a test)."""
 Style = tuple[str, str]  # colour and marker
 CSS = Path(__file__).parent / "notebook.css"
 WIDTH = 6.4  # inches, of every figure: the same size of type wherever two stand side by side
-GENERAL_ARMS = [arm for arm in ARMS if arm not in TRAIT_DIRECTIVES]
+FIRST = (
+    "demonstrations task_only profile shuffled_demonstrations profile_demonstrations shuffled_profile".split()
+)
+REST = [arm for arm in ARMS if arm not in (*FIRST, *TRAIT_DIRECTIVES)]
 STYLES: dict[str, Style] = {
-    **dict(zip(GENERAL_ARMS, zip(PALETTE, "o^vP*d", strict=True), strict=False)),
+    **dict(zip(FIRST, zip(PALETTE, "o^vP*d", strict=True), strict=True)),
+    **dict(zip(REST, zip(PALETTE, "phX<>8", strict=True), strict=False)),
     **{arm: (PALETTE[4], marker) for arm, marker in zip(TRAIT_DIRECTIVES, "<>1234X", strict=True)},
     **dict.fromkeys(REFERENCE_ARMS, (GREY, "s")),
 }
@@ -41,6 +46,15 @@ def set_style() -> None:
     plt.rcParams.update(settings)
     if get_ipython():
         display(HTML(f"<style>{CSS.read_text(encoding='utf-8')}</style>"))
+
+
+def place_legend(axes: Axes) -> None:
+    """The legend of an axes below its figure, where it covers nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    if axes.get_legend():
+        axes.get_legend().remove()
+    if handles:
+        axes.figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
 
 
 def show_table(table: pd.DataFrame, otherwise: str, *, digits: int = 3) -> None:

@@ -28,7 +28,7 @@ def choose_findings(findings: list[Finding], most: int = MOST) -> list[Finding]:
     by_notebook: dict[str, list[Finding]] = {}
     for one in kept:
         by_notebook.setdefault(one["notebook"], []).append(one)
-    sorted_ones = [[one, *sorted(others, key=holds_zero)] for one, *others in by_notebook.values()]
+    sorted_ones = [[one, *sorted(others, key=rate_doubt)] for one, *others in by_notebook.values()]
     ranked = [one for turn in zip_longest(*sorted_ones) for one in turn if one]
     return [one for one in kept if any(one is other for other in ranked[:most])]
 
@@ -83,6 +83,11 @@ def describe_figures(finding: Finding) -> str:
 def holds_zero(finding: Finding) -> bool:
     """Whether its interval includes 0, so that it shows no difference."""
     return finding["ci_low"] is not None and finding["ci_low"] <= 0 <= finding["ci_high"]
+
+
+def rate_doubt(finding: Finding) -> tuple[bool, float]:
+    """What findings are sorted by: those that show a difference first, and of these the surest."""
+    return holds_zero(finding), finding["p"] if finding["p"] is not None else 0.0
 
 
 def list_limits(finding: Finding) -> list[str]:

@@ -113,6 +113,7 @@ def run_notebook(notebook: Path, run_name: str, parameters: dict, *, log: TextIO
                 request_save_on_cell_execute=False,  # every half minute is enough, and at the end or an error
                 stderr_file=log,
                 iopub_timeout=KERNEL_SECONDS,
+                coalesce_streams=True,  # else every state of a bar is an output of its own
                 km=kernel,
             )
         finally:

@@ -1,8 +1,13 @@
 """Figures of little: no commands, no users."""
 
+from itertools import combinations
+
+import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgb
 
 from realusersim_nb import plots, profiles, pt3
+from realusersim_nb.plots import theme
 from realusersim_nb.records import Profile
 
 
@@ -90,3 +95,30 @@ def test_identification_stands_beside_chance():
     axes = plots.plot_identification(pd.DataFrame(rows | rates).set_index(["split", "by"]), 50)
     assert list_labels(axes) == ["features, first 1 (n = 1,200)", "features, first 5 (n = 1,200)"]
     assert list(axes.lines[-1].get_xdata()) == [0.02, 0.1] and "50 people" in read_title(axes)
+
+
+DEUTERANOPIA = [
+    [0.367322, 0.860646, -0.227968],
+    [0.280085, 0.672501, 0.047413],
+    [-0.01182, 0.04294, 0.968881],
+]
+"""What is left of linear red, green and blue (Machado, Oliveira and Fernandes 2009, severity 1)."""
+
+
+def see_without_green(colour):
+    """A colour as CIE Lab, as somebody sees it who cannot tell red from green."""
+    value = np.array(to_rgb(colour))
+    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    light = np.clip(np.array(DEUTERANOPIA) @ light, 0, 1)
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.cbrt(np.array(to_xyz) @ light / [0.9505, 1, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_arms_differ_in_colour_without_red_and_green_and_in_marker():
+    arms = ["demonstrations", "task_only", "profile", "shuffled_demonstrations"]
+    styles = theme.find_styles(arms)
+    seen = [see_without_green(colour) for colour, _ in styles.values()]
+    distances = [np.linalg.norm(one - other) for one, other in combinations(seen, 2)]
+    assert min(distances) > 20  # two of one colour: 0; black and white: 100
+    assert len({marker for _, marker in styles.values()}) == 4
