@@ -58,8 +58,8 @@ def place_legend(axes: Axes) -> None:
 
 
 def show_table(table: pd.DataFrame, otherwise: str, *, digits: int = 3) -> None:
-    """Display a table with rounded figures; one without rows is the sentence ``otherwise``."""
-    display(table.round(digits)) if len(table) else print(otherwise)
+    """Display a table with rounded figures; one without rows or columns is the sentence ``otherwise``."""
+    print(otherwise) if table.empty else display(table.round(digits))
 
 
 def find_styles(names: list[str]) -> dict[str, Style]:
