@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -238,7 +239,13 @@ def measure_longest_copy(text: str, sources: list[str]) -> int:
 
 def join_words(sources: list[str]) -> list[str]:
     """Each source as its words between single blanks, so that any run of them is a substring."""
-    return [f" {' '.join(split_words(source))} " for source in sources]
+    return [*map(join_source, sources)]
+
+
+@lru_cache(maxsize=1024)  # the same prompts and examples, for every message
+def join_source(source: str) -> str:
+    """One source as its words between single blanks."""
+    return f" {' '.join(split_words(source))} "
 
 
 def extend_run(words: list[str], start: int, end: int, pages: list[str]) -> int:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import lru_cache
 
 import httpx
 import openai
@@ -253,6 +254,7 @@ def open_client(endpoint: Endpoint, max_connections: int) -> AsyncOpenAI:
         ) from error
 
 
+@lru_cache(maxsize=256)  # `serve` asks at every request
 def is_loopback(address: str) -> bool:
     """Whether an address is of this machine: 127.0.0.0/8, ::1 or localhost."""
     host = httpx.URL(address).host
