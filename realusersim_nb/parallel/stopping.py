@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from IPython import get_ipython
+from tqdm import tqdm
 
 from realusersim_nb.errors import StudyError
 
@@ -48,7 +49,7 @@ async def finish_paid(calls: Collection[asyncio.Task], n: int) -> None:
         if n and is_watched():
             them = f"{n} calls already paid are" if n > 1 else "1 call already paid is"
             rest = f"waited for (press again to drop {'them' if n > 1 else 'it'})"
-            print(f"stopping: {them} {rest}", flush=True)
+            tqdm.write(f"stopping: {them} {rest}")  # above the bar
         again = asyncio.ensure_future(pressed.wait())
         done = asyncio.ensure_future(asyncio.wait(calls))
         await asyncio.wait([done, again], timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED)

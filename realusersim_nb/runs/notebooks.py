@@ -28,8 +28,7 @@ from realusersim_nb.runs.summary import (
 )
 from realusersim_nb.text import read_yaml
 
-BAR = re.compile(r"[^:\n]+: \d[\d,.kM]*/\S+ in \d")  # as parallel.bars writes them
-DONE = re.compile(", about 00:00 left")
+BAR = re.compile(r"[^:\n]+: \d[\d,.kM]*(/\S+| of \S+)? in \d")  # as parallel.bars writes them
 KERNEL_SECONDS = 600  # that a busy machine may take to pass on the last outputs of a cell (nbclient: 4)
 
 
@@ -142,7 +141,7 @@ def settle_bars(executed: Path) -> None:
 def overwrite(line: str) -> str:
     """A line as a terminal shows it after each carriage return began it anew."""
     states = re.sub(r"\x1b\[\w", "", line).split("\r")
-    return DONE.sub("", next(filter(None, reversed(states)), ""))
+    return next(filter(None, reversed(states)), "")
 
 
 class WholeLines:

@@ -12,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import sync_playwright
 
 from realusersim_nb import files
+from realusersim_nb.parallel import bars
 from realusersim_nb.parallel.bars import show_bar
 from realusersim_nb.runs import findings, folders, notebooks, report
 
@@ -153,6 +154,19 @@ def test_bar_inside_another_is_no_line_of_a_log_and_no_work_shows_none(monkeypat
     outer.close()
     lines = capfd.readouterr().err.rstrip("\n").split("\n")
     assert len(lines) == 1 and "inner" in lines[0] and "nothing" not in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("n", "line"), [(2, "goals: 2 in 00:00, 4 calls"), (1, "goals: 1 of 2 in 00:00, 4 calls")]
+)
+def test_bar_that_somebody_watches_ends_as_a_quiet_line_on_stdout(monkeypatch, capfd, n, line):
+    monkeypatch.setattr(bars, "is_watched", lambda: True)
+    bar = bars.show_bar(None, "goals", 2, miniters=0)
+    bar.set_postfix_str("4 calls")
+    bar.update(n)
+    bar.close()
+    shown = capfd.readouterr()
+    assert shown.err == "" and notebooks.overwrite(shown.out.rstrip("\n")).rstrip() == line
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)")
