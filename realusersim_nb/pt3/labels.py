@@ -38,7 +38,8 @@ def save_label(
 ) -> Judgement:
     """Append one judgement to a file, where a transcript's last counts; InputError without all verdicts."""
     if missing := sorted(set(DIMENSIONS) - set(verdicts)):
-        raise InputError(f"no verdict on {', '.join(missing)}; choose match or no match for each.")
+        names = ", ".join(f"{DIMENSIONS[name]} ({name})" for name in missing)
+        raise InputError(f"no verdict on {names}; choose match or no match for each.")
     label = Judgement(**transcript.model_dump(include=KEYS), judge=f"human {labeller}", verdicts=verdicts)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from ipywidgets import Button, Dropdown
+from ipywidgets import Button, Dropdown, Text
 
 from realusersim_nb.gap.behaviours import find_central_examples
 from realusersim_nb.gap.facets import REAL
 from realusersim_nb.gap.odd_one_out import Answer, Triplet, read_answers, save_answer
-from realusersim_nb.widgets.page import ANY, ask_one_by_one, browse, follow, render
+from realusersim_nb.widgets.page import ANY, WHOLE_LABEL, ask_one_by_one, browse, follow, render
 
 ODD_QUESTION = "two of these people use the assistant alike. Who does not? Judge the manner, not the subject."
 KINDS = ["missed", "invented", "captured"]
@@ -61,17 +61,18 @@ def show_behaviour(row: NamedTuple, points: np.ndarray, clusters: pd.Series, lis
 def find_odd_ones(triplets: list[Triplet], path: Path, *, annotator: str) -> None:
     """The odd-one-out study: three conversations at a time, blind; answers are appended to a file at once.
 
-    It goes on at the first triplet that ``annotator`` has not answered, which is what is shown without
-    widgets; at the end it tells how many were right.
+    It goes on at the first triplet that ``annotator`` has not answered, the one shown without widgets.
+    Another annotator can be typed in. At the end it tells how many were right.
     """
+    name = Text(value=annotator, description="your name", continuous_update=False, style=WHOLE_LABEL)
     buttons = [Button(description=f"{number} is the odd one") for number in (1, 2, 3)]
 
     def save(index: int, button: Button) -> None:
         triplet_id, chosen = triplets[index].triplet_id, buttons.index(button)
-        save_answer(path, Answer(triplet_id=triplet_id, annotator=annotator, chosen=chosen))
+        save_answer(path, Answer(triplet_id=triplet_id, annotator=name.value, chosen=chosen))
 
     def read_mine() -> dict[str, int]:
-        return {a.triplet_id: a.chosen for a in read_answers(path, triplets) if a.annotator == annotator}
+        return {a.triplet_id: a.chosen for a in read_answers(path, triplets) if a.annotator == name.value}
 
     def find_done() -> list[int]:
         return [index for index, triplet in enumerate(triplets) if triplet.triplet_id in read_mine()]
@@ -85,4 +86,6 @@ def find_odd_ones(triplets: list[Triplet], path: Path, *, annotator: str) -> Non
     for number, triplet in enumerate(triplets, 1):
         sides, question = dict(enumerate(triplet.texts, 1)), f"{number} of {len(triplets)}: {ODD_QUESTION}"
         pages.append(render("sides", sides=sides, question=question))
-    ask_one_by_one(pages, save, buttons=buttons, find_done=find_done, end=tell_score)
+    about = {"controls": [name], "find_done": find_done, "end": tell_score}
+    begin = ask_one_by_one(pages, save, buttons=buttons, **about)
+    follow([name], lambda _: begin())

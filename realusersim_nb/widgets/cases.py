@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from ipywidgets import Button, Dropdown, Select, Text, ToggleButtons
+from ipywidgets import Button, Dropdown, RadioButtons, Select, Text
 
 from realusersim_nb.pt3.agreement import name_reader
 from realusersim_nb.pt3.cases import JUDGED_MESSAGES, list_judged_messages
@@ -68,7 +68,7 @@ def show_case(case: Case, arm: str, transcripts: list[Conversation], judgements:
     simulated = [m for t in transcripts if (t.case_id, t.arm) == key for m in t.messages]
     sides = {"real": case.original.messages[:JUDGED_MESSAGES], arm: simulated}
     readings = [(name_reader(j), j) for j in judgements if (j.case_id, j.arm) == key]
-    return render("case", goal=case.goal, sides=sides, readings=readings)
+    return render("case", goal=case.goal, sides=sides, readings=readings, dimensions=DIMENSIONS)
 
 
 def label_pairs(pairs: list[tuple[Case, Conversation, str]], path: Path, *, labeller: str) -> None:
@@ -78,8 +78,9 @@ def label_pairs(pairs: list[tuple[Case, Conversation, str]], path: Path, *, labe
     """
     name = Text(value=labeller, description="your name", continuous_update=False, style=WHOLE_LABEL)
     every, each = Button(description="all match"), Button(description="save, next pair")
-    shared = {"options": ["match", "no match"], "value": None, "style": {"description_width": "20em"}}
-    choices = {d: ToggleButtons(description=f"{d} {name}", **shared) for d, name in DIMENSIONS.items()}
+    shared = {"options": ["match", "no match"], "value": None, "orientation": "horizontal"}
+    shared["style"] = {"description_width": "20em"}
+    choices = {d: RadioButtons(description=f"{d} {name}", **shared) for d, name in DIMENSIONS.items()}
 
     def save(index: int, button: Button) -> None:
         verdicts = {d: choice.value == "match" for d, choice in choices.items() if choice.value}

@@ -10,7 +10,7 @@ from ipywidgets import HTML, Button, HBox, Label, VBox, Widget
 from realusersim_nb.errors import StudyError
 from realusersim_nb.text import cut_at_word, open_templates
 
-ANY, NOBODY = "any", "nobody"
+ANY = "any"
 N_SHOWN = 12  # messages of a user, runs on a static page
 WHOLE_LABEL = {"description_width": "initial"}  # style of a control with a long description
 WRAP = {"flex_flow": "row wrap"}  # layout of controls beside each other
@@ -54,11 +54,22 @@ def follow(controls: list[Widget], update: Callable[..., object]) -> None:
         control.observe(lambda _: update(*[c.value for c in controls]), names="value")
 
 
-def browse(controls: list[Widget], show: Callable[..., str], *, static: Pages = (), note: str = "") -> None:
-    """Controls above the page that ``show`` makes of their values; ``static`` defaults to the first page."""
+def browse(
+    controls: list[Widget],
+    show: Callable[..., str],
+    *,
+    beside: Iterable[Widget] = (),
+    static: Pages = (),
+    note: str = "",
+) -> None:
+    """Controls, and what stands ``beside`` them, above the page that ``show`` makes of their values.
+
+    ``static`` defaults to the first page.
+    """
     page = HTML(show(*[control.value for control in controls]))
     follow(controls, lambda *values: setattr(page, "value", show(*values)))
-    show_widgets([HBox(controls, layout=WRAP), page], static=list(static) or [("", page.value)], note=note)
+    shown = [HBox([*controls, *beside], layout=WRAP), page]
+    show_widgets(shown, static=list(static) or [("", page.value)], note=note)
 
 
 def ask_one_by_one(

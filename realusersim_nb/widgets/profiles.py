@@ -1,46 +1,62 @@
 """Profiles: commands beside the messages that are their evidence, and how they grow message by message."""
 
-from ipywidgets import Dropdown, IntSlider, Text
+from ipywidgets import Combobox, Dropdown, IntSlider, Label, Text
 
 from realusersim_nb.profiles.persona import render_profile
 from realusersim_nb.records import Conversation, Profile
 from realusersim_nb.text import cut_at_word
-from realusersim_nb.widgets.page import ANY, N_SHOWN, NOBODY, WHOLE_LABEL, browse, follow, render
+from realusersim_nb.widgets.page import ANY, N_SHOWN, WHOLE_LABEL, browse, follow, render
 
+N_LISTED = 200  # users in a list
 N_LATEST = 6  # messages beside a profile that grows
 
 
 def browse_profiles(profiles: list[Profile], users: dict[str, list[Conversation]]) -> None:
-    """One or two users (see ``show_profiles``), to be filtered; without widgets, the first one."""
+    """One or two users (see ``show_profiles``), to be searched; without widgets, the first one.
+
+    The list holds the first 200 that match; the second user is any whose id is typed.
+    """
     by_id = {profile.user_id: profile for profile in profiles}
     dimensions = [ANY, *sorted({c.dimension for p in profiles for c in p.commands})]
     dimension = Dropdown(options=dimensions, description="stands apart in", style=WHOLE_LABEL)
-    word = Text(placeholder="a word they use", continuous_update=False)
-    first = Dropdown(options=list(by_id), description="user")
-    second = Dropdown(options=[NOBODY, *by_id], description="beside")
+    shared = {"continuous_update": False, "style": WHOLE_LABEL}
+    word = Text(placeholder="a word they use, or an id", description="search", **shared)
+    first = Dropdown(description="user")
+    ids = list(by_id)[:N_LISTED]
+    second = Combobox(options=ids, placeholder="another id", description="beside", **shared)
+    count = Label()
 
     def narrow(dimension: str, word: str) -> None:
-        matches = filter_profiles(profiles, users, dimension=dimension, word=word)
-        first.options = [profile.user_id for profile in matches]
-        first.value = first.options[0] if matches else None
+        ids = [p.user_id for p in filter_profiles(profiles, users, dimension=dimension, word=word)]
+        first.options, first.value = ids[:N_LISTED], ids[0] if ids else None
+        listed = f"; the first {N_LISTED} are listed, search for others" * (len(ids) > N_LISTED)
+        count.value = f"{len(ids):,} of {len(profiles):,} users{listed}"
 
     def show(dimension: str, word: str, *names: str | None) -> str:
         if names[0] is None:
             apart = "" if dimension == ANY else f" stands apart in {dimension}" + " and" * bool(word)
             return render("note", text=f"Nobody{apart}" + f" uses {word!r}" * bool(word) + ".")
-        return show_profiles([by_id[name] for name in names if name in by_id], users)
+        if names[1] and names[1] not in by_id:
+            return render("note", text=f"No user has the id {names[1]!r}; choose one of the list.")
+        return show_profiles([by_id[name] for name in names if name], users)
 
+    narrow(ANY, "")
     follow([dimension, word], narrow)
-    browse([dimension, word, first, second], show)
+    browse([dimension, word, first, second], show, beside=[count])
 
 
 def filter_profiles(
     profiles: list[Profile], users: dict[str, list[Conversation]], *, dimension: str = ANY, word: str = ""
 ) -> list[Profile]:
-    """Those with a command in a dimension and with a word (any case) in one of their messages."""
-    apart = [p for p in profiles if dimension == ANY or dimension in {c.dimension for c in p.commands}]
-    texts = {p.user_id: "\n".join(m for c in users[p.user_id] for m in c.user_messages) for p in apart}
-    return [profile for profile in apart if word.lower() in texts[profile.user_id].lower()]
+    """Those with a command in a dimension and with a word (any case) in one of their messages or their id."""
+    apart = (p for p in profiles if dimension == ANY or dimension in {c.dimension for c in p.commands})
+    return [profile for profile in apart if not word or uses_word(profile.user_id, users, word.lower())]
+
+
+def uses_word(user_id: str, users: dict[str, list[Conversation]], word: str) -> bool:
+    """Whether a word in lower case is in an id or in a message of its user."""
+    messages = (message for c in users[user_id] for message in c.user_messages)
+    return any(word in text.lower() for text in (user_id, *messages))
 
 
 def show_profiles(profiles: list[Profile], users: dict[str, list[Conversation]]) -> str:

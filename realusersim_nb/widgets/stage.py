@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 
 import pandas as pd
-from ipywidgets import HTML, Button, Dropdown, HBox, ToggleButtons
+from ipywidgets import HTML, Button, Dropdown, HBox, RadioButtons
 
 from realusersim_nb.errors import StudyError
 from realusersim_nb.llm.client import watch_replies
@@ -43,9 +43,9 @@ class Stage:
     def __post_init__(self) -> None:
         self.transcript = self.task = None
         self.arm = Dropdown(options=list(self.personas), description="arm", style=WHOLE_LABEL)
-        self.begin = Button(description="let them write", button_style="primary")
+        self.begin = Button(description="let them write", style={"font_weight": "bold"})
         self.halt = Button(description="stop", disabled=True, layout={"width": "5em"})
-        self.verdict = ToggleButtons(options=ANSWERS, value=None, description=QUESTION, style=WHOLE_LABEL)
+        self.verdict = RadioButtons(options=ANSWERS, value=None, description=QUESTION, style=WHOLE_LABEL)
         self.ask = Button(description="what does the judge say?", disabled=True, layout={"width": "16em"})
         self.page, self.result = HTML(show_beside(self.case, self.arm.value, [])), HTML()
         self.begin.on_click(lambda _: self.start(self.play()))

@@ -459,9 +459,11 @@ def test_who_clicks_the_odd_one_goes_on_where_they_stopped(tmp_path, monkeypatch
     triplets = draw_triplets(labels, listed, n=3, seed=0)
     for _ in range(2):
         find_odd_ones(triplets, tmp_path / "new" / "answers.jsonl", annotator="me")
-        page, buttons, _ = shown[-1]
+        page, name, buttons, _ = shown[-1]
         buttons.children[2].click()
     assert "3 of 3" in page.value
+    name.value = "you"
+    assert "1 of 3" in page.value
     kept = read_answers(tmp_path / "new" / "answers.jsonl", triplets)
     assert [(a.triplet_id, a.chosen) for a in kept] == [(t.triplet_id, 2) for t in triplets[:2]]
 

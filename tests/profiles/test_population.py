@@ -84,3 +84,20 @@ def test_browser_filters_by_dimension_and_word():
         p.user_id for p in profiles.filter_profiles(extracted, users, dimension="capitalization")
     }
     assert profiles.filter_profiles(extracted, users, word="nobody says this") == []
+    assert [p.user_id for p in profiles.filter_profiles(extracted, users, word="U3")] == ["u3"]
+
+
+def test_browser_says_that_nobody_matches_and_lists_so_many(monkeypatch):
+    shown = []
+    monkeypatch.setattr("realusersim_nb.widgets.page.show_widgets", lambda w, **static: shown.append(w))
+    monkeypatch.setattr(profiles, "N_LISTED", 4)
+    profiles.browse_profiles(extraction.extract_measured(TALKS), group_by_user(TALKS))
+    [(controls, page)] = shown
+    _, word, first, second, count = controls.children
+    assert len(first.options) == 4 and count.value.startswith("10 of 10 users; the first 4 are listed")
+    second.value = "u8"  # not listed
+    assert page.value.count("3 messages") == 2
+    second.value = "u99"
+    assert "No user has the id &#39;u99&#39;" in page.value
+    second.value, word.value = "", "nobody says this"
+    assert "Nobody uses" in page.value and count.value == "0 of 10 users"

@@ -296,7 +296,7 @@ def test_blind_labels_are_kept_and_feed_the_agreement(tmp_path):
     assert len(pairs) == 2 and "profile" not in shown and "real" not in shown
     for value in (False, True):  # who changes their mind is believed
         labels.save_label(path, pairs[0][1], verdicts=dict.fromkeys(judges.DIMENSIONS, value), labeller="A")
-    with pytest.raises(ValueError, match="no verdict on D2, D3, D4, D5"):
+    with pytest.raises(ValueError, match=r"no verdict on .*\(D2\), .*\(D5\)"):
         labels.save_label(path, pairs[1][1], verdicts={"D1": True}, labeller="A")
     (label,) = labels.read_labels(path, CASES)
     machine = judgement("profile", True, label.user_id)
