@@ -54,7 +54,9 @@ def measure_split_half(
 
 def shuffle_users(messages: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """The same messages assigned to users at random, to each as many: users without habits."""
-    return messages.assign(user_id=np.random.default_rng(seed).permutation(messages["user_id"]))
+    dealt = messages.copy(deep=False)  # all other columns are the same memory
+    dealt["user_id"] = np.random.default_rng(seed).permutation(messages["user_id"])
+    return dealt
 
 
 def name_known(n: pd.Series) -> pd.Series:
