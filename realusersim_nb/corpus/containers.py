@@ -6,6 +6,7 @@ Nothing is unpacked to disk, and what an archive calls its entries is never used
 import codecs
 import gzip
 import io
+import struct
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,8 @@ PACKED = {
 }
 MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
 MARKS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+LOG = ".eval"  # a log of inspect_ai: an archive with a file a sample, and an index
+ZIP_ZSTD = 93  # the method of such archives, which zipfile knows from Python 3.14 on
 UTF8 = "utf-8-sig"  # with a mark or without
 HEAD = 65_536  # bytes by which content is recognised
 EXPANSION = 6  # text is about so many times as long as it is compressed
@@ -68,14 +71,16 @@ def list_entries(path: Path) -> list[Entry]:
 
 def expand_archive(path: Path) -> list[Entry]:
     """The entries of an archive, without what systems add; of another file itself."""
-    if path.suffix.lower() != ".zip":
+    if path.suffix.lower() not in (".zip", LOG):
         return [Entry(path)]
     try:
-        names = sorted(info.filename for info in open_archive(path).infolist() if not info.is_dir())
+        names = sorted({info.filename for info in open_archive(path).infolist() if not info.is_dir()})
     except BadZipFile as error:
         raise InputError(
             f"{path}: the archive is damaged ({error}); download or pack it once more."
         ) from error
+    if path.suffix.lower() == LOG:
+        names = [name for name in names if name.startswith("samples/")]
     return [Entry(path, n) for n in names if not n.startswith("__MACOSX/") and Path(n).name[:1] != "."]
 
 
@@ -143,9 +148,20 @@ def measure_size(entry: Entry) -> int:
     return entry.path.stat().st_size * (EXPANSION if packed else 1)
 
 
+def open_member(entry: Entry) -> BinaryIO:
+    """The bytes of an entry of an archive; packed by zstd as they are, for ``open_bytes`` knows that."""
+    info = open_archive(entry.path).getinfo(entry.inner)
+    if info.compress_type != ZIP_ZSTD:
+        return open_archive(entry.path).open(entry.inner)
+    with entry.path.open("rb") as file:
+        file.seek(info.header_offset + 26)  # where the lengths of the name and of the extra field are
+        file.seek(sum(struct.unpack("<HH", file.read(4))), io.SEEK_CUR)
+        return io.BytesIO(file.read(info.compress_size))
+
+
 def open_bytes(entry: Entry) -> BinaryIO:
     """The bytes of an entry, decompressed while they are read."""
-    raw = open_archive(entry.path).open(entry.inner) if entry.inner else entry.path.open("rb")
+    raw = open_member(entry) if entry.inner else entry.path.open("rb")
     stream = io.BufferedReader(raw)
     head = stream.peek(4)[:4]
     if head.startswith(PACKED[".gz"]):

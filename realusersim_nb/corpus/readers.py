@@ -16,12 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from realusersim_nb.corpus.containers import HEAD, Entry, is_plain, list_entries, open_bytes, open_text
+from realusersim_nb.corpus.layouts.harnesses import join_traces
 from realusersim_nb.corpus.layouts.messengers import DAY, list_chats, read_slack, read_whatsapp
 from realusersim_nb.corpus.layouts.rows import LAYOUTS, find_layout
 from realusersim_nb.text import parse_json
 
 MORE = "\0more"  # the key of CSV fields without a name
-LISTS = "simulations conversations list train dev valid validation test data rows dialogues dialogs".split()
+LISTS = """simulations conversations list train dev valid validation test data rows dialogues dialogs samples
+    traces conversationalTestCases""".split()
+INSIDE = {"list": "chats.", "conversationalTestCases": "testRunData."}  # where lists may be in another object
 LIST = re.compile(rf'"({"|".join(LISTS)})"\s*:\s*\[')
 SIZE = 1 << 22  # characters that are searched at once
 DAMAGE = (EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, csv.Error, pa.ArrowException)
@@ -41,7 +44,7 @@ def read_rows_of(entry: Entry, kind: str, start: int = 0, stop: int | None = Non
     A file that is damaged gives its whole rows and one reason.
     """
     try:
-        for row in READERS[kind](entry, start, stop):
+        for row in join_traces(READERS[kind](entry, start, stop)):
             if isinstance(row, dict) and len(row) > MOST_FIELDS:
                 row = TOO_WIDE
             yield from list_chats(row, entry.name) if isinstance(row, dict) else [row]
@@ -122,7 +125,9 @@ def find_lists(entry: Entry) -> list[str]:
         while block := text.read(SIZE):
             names |= dict.fromkeys(LIST.findall(tail + block))
             tail = block[-100:]
-    prefixes = ["chats.list.item" if name == "list" else f"{name}.item" for name in names]
+    prefixes = [
+        f"{outer}{name}.item" for name in names for outer in dict.fromkeys(["", INSIDE.get(name, "")])
+    ]
     return [prefix for prefix in prefixes if is_list_of_rows(entry, prefix)]
 
 

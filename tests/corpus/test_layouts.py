@@ -4,6 +4,7 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -50,6 +51,11 @@ READ = {  # by sample: (conversation, user), and what each side says
         ],
         ("k-2", "acc-7"): ["u: and bread", "a: Bake it longer."],
     },
+    "deepeval.csv": {("deepeval.csv/0",) * 2: ["u: my parcel is late", "a: Which one?"]},
+    "deepeval.json": {
+        ("deepeval.json/0",) * 2: ["u: my parcel is late", "a: What is its number?", "u: its 81"],
+        ("deepeval.json/1",) * 2: ["u: cancel it", "a: It is cancelled."],
+    },
     "discord.json": {
         ("help/0/mia", "mia"): [
             "u: how do i reset my pin",
@@ -75,7 +81,15 @@ READ = {  # by sample: (conversation, user), and what each side says
         ("grok.json/1", "grok.json"): ["u: and rings", "a: None."],
     },
     "histories.jsonl": {("histories.jsonl/0",) * 2: ["u: cancel it please\nat once", "a: It is cancelled."]},
+    "inspect.json": {
+        ("s1/1", "s1"): ["u: hi, cancel order W1 please", "a: Which order?", "u: its W1, as I wrote above"]
+    },
     "messenger.json": {("Zoë/0", "Zoë"): ["a: hallo", "u: café um 4?", "a: bis später ☕"]},
+    "mlflow.jsonl": {
+        ("s1", "s1"): ["u: my bill is wrong", "a: Which month?", "u: may", "a: It is mended."],
+        ("s2", "s2"): ["u: is it open", "a: Until six."],
+    },
+    "openevals.json": {("openevals.json/0",) * 2: ["u: i want a refund", "a: For what?", "u: the lamp"]},
     "preferences.jsonl": {("preferences.jsonl/0",) * 2: ["u: say hi", "a: Hi!"]},
     "prompts.jsonl": {
         ("prompts.jsonl/0",) * 2: ["u: fix my code"],
@@ -83,6 +97,7 @@ READ = {  # by sample: (conversation, user), and what each side says
     },
     "questions.jsonl": {("81", "81"): ["u: Write a post.", "u: Now as a poem."]},
     "schema_guided.json": {("1_00000", "1_00000"): ["u: a table for two", "a: Where?", "u: in Oslo"]},
+    "sdialog.json": {("d-1", "d-1"): ["a: Good morning.", "u: it broke again", "a: I am sorry."]},
     "simulator_arena.json": {
         ("simulator_arena.json/0", "w1"): [
             "u: help me write a letter",
@@ -235,6 +250,23 @@ def test_users_of_people_are_asked_for_with_counts_and_a_command_and_then_saved(
     )
     [first, *_] = [parse_row(row) for row in sources.read_rows(str(path))]
     assert first.user_id == "Ben Ito"  # by every reader from now on
+
+
+def test_log_of_inspect_is_read_from_its_archive(tmp_path):
+    sample = json.loads((SAMPLES / "inspect.json").read_text())["samples"][0]
+    with ZipFile(tmp_path / "shop.eval", "w") as log:
+        log.writestr("header.json", '{"version": 2}')
+        log.writestr("summaries.json", json.dumps([{"id": "s1", "epoch": 1, "input": "x"}]))
+        log.writestr("samples/s1_epoch_1.json", json.dumps(sample))
+    [talk], reasons, _ = read_sample(tmp_path / "shop.eval")
+    assert talk == ("s1/1", "s1") and reasons == []
+
+
+def test_a_dialogue_of_two_people_without_an_agent_is_asked_about():
+    row = json.loads((SAMPLES / "sdialog.json").read_text())
+    row["personas"]["Sarah"]["role"] = "neighbour"
+    row["personas"]["John"]["role"] = "neighbour"
+    assert isinstance(parse_row(row), str)
 
 
 def test_pause_begins_a_conversation_and_ambiguous_dates_keep_the_order():
