@@ -67,8 +67,7 @@ def name_known(n: pd.Series) -> pd.Series:
 def measure_false_discovery(
     messages: pd.DataFrame, *, sureness: float = SURENESS, seed: int = 0
 ) -> pd.DataFrame:
-    """Commands of users, and of the same messages dealt out at random, by the same priors: how many are
-    chance?
+    """Commands of users, and of the same messages dealt out at random by the same priors, which are chance.
 
     One row a class of messages known (index ``known``; the last row, ``all``): ``commands``, ``dealt``, and
     ``rate`` = dealt / commands, the false discovery rate.
