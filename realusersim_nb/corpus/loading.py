@@ -104,8 +104,9 @@ def read_transcripts(path: str) -> list[Conversation]:
     transcripts = [c for c in parsed if isinstance(c, Conversation) and c.user_messages]
     if not transcripts:
         silent = "the user writes nothing"
-        reasons = dict(Counter(row if isinstance(row, str) else silent for row in parsed))
-        raise InputError(f"{path}: no transcript could be read ({reasons or 'no rows'}).")
+        counts = Counter(row if isinstance(row, str) else silent for row in parsed).most_common(2)
+        reasons = "; ".join(f"{reason} ({n:,} times)" for reason, n in counts) or "it has no rows"
+        raise InputError(f"{path}: no transcript could be read: {reasons.replace('. (', ' (')}.")
     return transcripts
 
 

@@ -1,6 +1,6 @@
 """Profiles as other tools' user simulators take them: a JSON list, or a text.
 
-Forms of deepeval 3, mlflow 3.10, sdialog, LangWatch scenario and tau2-bench, as they document them; those of
+Forms of deepeval 4, mlflow 3.10, sdialog, LangWatch scenario and tau2-bench, as they document them; those of
 tau2-bench are also loaded in a test.
 """
 
