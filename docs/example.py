@@ -17,7 +17,7 @@ from realusersim_nb.runs.report import write_report
 
 HERE = Path(__file__).parent
 MOST, SMALL = 5_000_000, 20_000  # bytes of all together, and of a table that is kept
-COLOURS = 48  # of a figure
+COLOURS = 16  # of a figure
 KEPT = ("*.html", "*.ipynb", "summary.json", "manifest.json", "*/*.csv")
 
 

@@ -96,7 +96,7 @@ def test_browser_says_that_nobody_matches_and_lists_so_many(monkeypatch):
     _, word, first, second, count = controls.children
     assert len(first.options) == 4 and count.value.startswith("10 of 10 users; the first 4 are listed")
     second.value = "u8"  # not listed
-    assert page.value.count("3 messages") == 2
+    assert page.value.count("(3 messages)") == 2
     second.value = "u99"
     assert "No user has the id &#39;u99&#39;" in page.value
     second.value, word.value = "", "nobody says this"
