@@ -310,7 +310,7 @@ def test_case_page_escapes_what_people_and_models_wrote():
     judged = judgement("profile", True).model_copy(update={"analysis": "<b>x</b>"})
     page = show_case(case, "profile", [], [judged])
     assert "<script>" not in page and "<b>x</b>" not in page
-    assert re.search(r"<td>D1[^<]*</td>\s*<td>match</td>", page)
+    assert re.search(r"\(D1\)</th>\s*<td>match</td>", page)
 
 
 # --- goals -------------------------------------------------------------------------------------
