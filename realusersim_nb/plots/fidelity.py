@@ -6,7 +6,16 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from realusersim_nb.plots.published import DIMENSIONS, mark_published, show_scale
-from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_styles, make_rows, place_legend
+from realusersim_nb.plots.theme import (
+    BLUE,
+    GREY,
+    SHADES,
+    WIDTH,
+    draw_row,
+    find_styles,
+    make_rows,
+    place_legend,
+)
 from realusersim_nb.simulators.conditions import REFERENCE_ARMS, describe_arm, sort_arms
 from realusersim_nb.text import show_name
 
@@ -47,12 +56,15 @@ def plot_dimensions(rates: pd.DataFrame, names: dict[str, str]) -> Axes:
     order = pd.MultiIndex.from_product([rates["judge"].unique(), sort_arms(rates["arm"].unique())])
     grid = rates.pivot(index=["judge", "arm"], columns="dimension", values="rate")
     grid = grid.loc[order[order.isin(grid.index)]]
-    grid.loc[("published (another judge, so another scale)", "profile"), :] = DIMENSIONS
+    grid.loc[("published, another scale", "profile"), :] = DIMENSIONS
     axes = plt.subplots(figsize=(WIDTH, 0.36 * len(grid) + 1.2))[1]
     labels = {"yticklabels": [show_name(f"{judge}: {arm}") for judge, arm in grid.index]}
     labels["xticklabels"] = [f"{d}\n{names[d].split()[0]}" for d in grid]
-    shades = {"vmin": 0, "vmax": 1, "cmap": "Greys", "linewidths": 1, "cbar": False}
-    sns.heatmap(grid.to_numpy(), annot=True, fmt=".0%", ax=axes, **shades, **labels)
+    shades = {"vmin": 0, "vmax": 1, "cmap": SHADES, "linewidths": 1, "cbar": False}
+    numbers = {"annot": True, "fmt": ".0%", "annot_kws": {"color": "black"}}
+    sns.heatmap(grid.to_numpy(), ax=axes, **shades, **labels, **numbers)
+    axes.tick_params(axis="y", rotation=0)
+    axes.tick_params(axis="x", labelsize=8)
     axes.set(xlabel="", ylabel="", title="Share of cases judged to match, by dimension")
     return axes
 

@@ -11,7 +11,16 @@ from scipy.spatial.distance import squareform
 from realusersim_nb.gap.divergence import FLOOR
 from realusersim_nb.gap.facets import REAL
 from realusersim_nb.plots.published import ODD_ONE_OUT, PROBE, mark_published, show_scale
-from realusersim_nb.plots.theme import BLUE, GREY, WIDTH, draw_row, find_styles, make_rows, place_legend
+from realusersim_nb.plots.theme import (
+    BLUE,
+    GREY,
+    SHADES,
+    WIDTH,
+    draw_row,
+    find_styles,
+    make_rows,
+    place_legend,
+)
 from realusersim_nb.simulators.conditions import sort_arms
 from realusersim_nb.style import label_feature
 from realusersim_nb.text import show_name
@@ -57,8 +66,10 @@ def plot_between(between: pd.DataFrame) -> Axes:
     order = leaves_list(linkage(distances, "average", optimal_ordering=True))
     grid = between.iloc[order, order].rename(index=show_name, columns=show_name)
     axes = plt.subplots(figsize=(WIDTH, 0.4 * len(grid) + 1.6))[1]
-    style = {"vmin": 0, "vmax": 0.693, "cmap": "Greys", "cbar": False, "linewidths": 1, "fmt": ".2f"}
-    sns.heatmap(grid, annot=len(grid) <= 12, ax=axes, **style)
+    style = {"vmin": 0, "vmax": 0.693, "cmap": SHADES, "cbar": False, "linewidths": 1, "fmt": ".2f"}
+    numbers = {"annot": len(grid) <= 12, "annot_kws": {"color": "black"}}
+    sns.heatmap(grid, ax=axes, xticklabels=True, yticklabels=True, **style, **numbers)
+    axes.tick_params(axis="y", rotation=0)
     axes.set(xlabel="", ylabel="", title="JS between every two systems")
     return axes
 

@@ -12,8 +12,10 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from IPython import get_ipython
+from IPython.core.pylabtools import print_figure
 from IPython.display import HTML, display
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from realusersim_nb.simulators.conditions import ARMS, REFERENCE_ARMS, TRAIT_DIRECTIVES
 from realusersim_nb.text import show_name
@@ -21,6 +23,8 @@ from realusersim_nb.text import show_name
 BLUE, GREY = "#1f5a94", "#8a8a8a"
 PALETTE = ["#0072b2", "#d55e00", "#009e73", "#56b4e9", "#cc79a7", "#7a6a00"]
 """Okabe and Ito's: also without red and green no two of the first four look alike (a test)."""
+SHADES = sns.light_palette(GREY, as_cmap=True)
+"""Of cells with a number in black, which stays readable on the darkest (a test)."""
 Style = tuple[str, str]  # colour and marker
 CSS = Path(__file__).parent / "notebook.css"
 WIDTH = 6.4  # inches, of every figure: the same size of type wherever two stand side by side
@@ -44,8 +48,38 @@ def set_style() -> None:
     settings = {"figure.dpi": 110, "figure.constrained_layout.use": True, "axes.titlelocation": "left"}
     settings["text.parse_math"] = False  # a name with $ is a name
     plt.rcParams.update(settings)
-    if get_ipython():
+    if shell := get_ipython():
+        plt.switch_backend(plt.get_backend())  # now, since it sets a formatter of figures, too
+        formatters = shell.display_formatter.formatters
+        formatters["text/html"].for_type(pd.DataFrame, render_table)
+        formatters["image/png"].for_type(Figure, render_figure)
         display(HTML(f"<style>{CSS.read_text(encoding='utf-8')}</style>"))
+
+
+def render_table(table: pd.DataFrame) -> str:
+    """A table in a notebook: a field is empty where nothing was measured; without rows it is a sentence."""
+    if table.empty:
+        return "<p>No rows: nothing was measured here.</p>"
+    most, few = pd.get_option("display.max_rows"), pd.get_option("display.min_rows")
+    shown = table.map(lambda value: "" if value is None else value)
+    return shown.to_html(na_rep="", border=0, notebook=True, max_rows=few if len(table) > most else most)
+
+
+def render_figure(figure: Figure) -> tuple[str, dict[str, str]]:
+    """A figure in a notebook as png, with what it shows in words for those who do not see it."""
+    return print_figure(figure, base64=True), {"alt": describe_figure(figure)}
+
+
+def describe_figure(figure: Figure) -> str:
+    """Titles, labels, named rows and written values of a figure as one line."""
+    lines = []
+    for axes in figure.axes:
+        rows = [label.get_text() for label in axes.get_yticklabels()]
+        rows = rows if any(map(str.isalpha, "".join(rows))) else []  # numbers of a scale say nothing
+        values = [text.get_text() for text in axes.texts]
+        lines += [axes.get_title(loc="left"), axes.get_title(), axes.get_xlabel(), axes.get_ylabel()]
+        lines += [", ".join(filter(None, texts)) for texts in (rows, values)]
+    return ". ".join(" ".join(line.split()) for line in lines if line)
 
 
 def place_legend(axes: Axes) -> None:

@@ -93,7 +93,9 @@ def leave_out_judges(verdicts: pd.DataFrame, validity: pd.DataFrame) -> tuple[pd
         row = index.loc[name] if name in index.index else None
         figures = "without verdicts on both reference arms" if row is None else f"AUC {row['auc']:.2f}"
         if row is not None:
-            figures += f", {row['ci_low']:.2f} to {row['ci_high']:.2f}, {row['n_users']:.0f} users"
+            interval = f"{row['ci_low']:.2f} to {row['ci_high']:.2f}"
+            interval = interval if row["ci_low"] == row["ci_low"] else "too few for an interval"  # nan
+            figures += f", {interval}, {row['n_users']:.0f} users"
         fate = "stays, as no judge can" if name in kept else "is left out of the tables on arms"
         sentences.append(f"{name} cannot tell the same person from another ({figures}): it {fate}.")
     return verdicts[verdicts["judge"].isin(kept)], sentences

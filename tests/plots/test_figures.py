@@ -122,3 +122,30 @@ def test_arms_differ_in_colour_without_red_and_green_and_in_marker():
     distances = [np.linalg.norm(one - other) for one, other in combinations(seen, 2)]
     assert min(distances) > 20  # two of one colour: 0; black and white: 100
     assert len({marker for _, marker in styles.values()}) == 4
+
+
+def measure_luminance(colour):
+    value = np.array(to_rgb(colour))
+    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return light @ [0.2126, 0.7152, 0.0722]
+
+
+def test_numbers_in_cells_can_be_read_on_the_darkest_and_row_labels_lie_flat():
+    systems = ["real", "task_only", "profile", "demonstrations"]
+    between = pd.DataFrame(0.693, systems, systems) - np.eye(4) * 0.693
+    axes = plots.plot_between(between)
+    axes.figure.canvas.draw()
+    darkest = min(map(measure_luminance, axes.collections[0].get_facecolors()[:, :3]))
+    for number in axes.texts:
+        assert (darkest + 0.05) / (measure_luminance(number.get_color()) + 0.05) >= 4.5
+    labels = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert not any(one.overlaps(other) for one, other in combinations(labels, 2))
+
+
+def test_a_figure_is_described_by_its_words_and_an_empty_table_is_a_sentence():
+    rows = {"rate": [0.4], "ci_low": 0.3, "ci_high": 0.5, "n": 30, "n_failed": 0}
+    said = theme.describe_figure(plots.plot_annotators(pd.DataFrame(rows, index=["me"])).figure)
+    assert said.startswith("Odd one out. share found, 95% interval. me (n = 30)")
+    assert theme.render_table(pd.DataFrame(columns=["a"])) == "<p>No rows: nothing was measured here.</p>"
+    html = theme.render_table(pd.DataFrame({"share": [0.5, np.nan], "error": [None, "late"]}))
+    assert "NaN" not in html and "None" not in html and "0.5" in html and "late" in html

@@ -309,6 +309,13 @@ def test_executed_notebook_exports_with_what_its_widgets_would_show(run_folder):
         assert {"slides": "messages read</b>", "html": "of users, "}[kind] in page
 
 
+def test_figures_are_described_and_no_table_is_a_header_alone_or_has_a_nan(run_folder):
+    for page in run_folder.glob("0*.html"):
+        html = page.read_text(encoding="utf-8")
+        assert "No description has been provided" not in html and "a figure of this notebook" not in html
+        assert not re.search(r"<tbody>\s*</tbody>|<td[^>]*>\s*(NaN|None)\s*</td>", html), page.name
+
+
 def test_pages_need_no_network_and_hold_code_folded(run_folder):
     pages = read_pages(run_folder) | {"": (run_folder / "report.html").read_text(encoding="utf-8")}
     for number, page in pages.items():
