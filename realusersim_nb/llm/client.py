@@ -68,7 +68,10 @@ class Connection:
                 return reply
             except CallFailed as caught:
                 failure = caught
-            if other := propose(form, request, failure, proven=self._proven, tries=tries):
+            proven = (
+                self._proven and form.structured == self.form.structured
+            )  # a late refusal of an older form
+            if other := propose(form, request, failure, proven=proven, tries=tries):
                 form, tries, first = other, 0, first or failure
                 continue
             wait = find_wait(failure, tries)

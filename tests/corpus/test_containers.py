@@ -84,11 +84,13 @@ def test_slack_is_the_same_in_a_folder_and_in_its_archive(tmp_path):
 
 
 def test_entries_of_an_archive_are_never_paths(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+    inside = tmp_path / "a" / "b"
+    inside.mkdir(parents=True)
+    with zipfile.ZipFile(inside / "a.zip", "w") as archive:
         archive.writestr("../../evil.jsonl", FORMS["jsonl"])
-    before = sorted(tmp_path.parent.rglob("*"))
-    assert read_texts(tmp_path / "a.zip") == TEXTS
-    assert sorted(tmp_path.parent.rglob("*")) == before
+    before = sorted(tmp_path.rglob("*"))
+    assert read_texts(inside / "a.zip") == TEXTS
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_damaged_archive_is_a_sentence(tmp_path):
