@@ -16,6 +16,7 @@ POINTS = {"unit": "points", "counted": "people"}
 def describe_gain(gain: Row, model: str) -> dict[str, Any]:
     """A row of ``likelihood.compare_fit``: how much better an arm predicts real messages than another."""
     size, is_better = abs(gain["difference"]), gain["difference"] < 0
+    model = "the local model" if model == "embedded" else f"the model {model}"
     sentence = (
         f"Given {describe_arm(gain['arm'])}, {model} predicts real messages "
         f"{'better' if is_better else 'worse'} than given {describe_arm(gain['baseline'])}: "
