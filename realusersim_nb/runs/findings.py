@@ -69,9 +69,9 @@ def describe_figures(finding: Finding) -> str:
         None if finding[name] is None else f"{finding[name] * SCALES.get(unit, 1):{sign}.{places}f}"
         for name in ("value", "ci_low", "ci_high")
     )
-    has_value = unit == "%" and f"{value}%" in finding["sentence"]
+    is_in_sentence = unit == "%" and f"{value}%" in finding["sentence"]
     shown = f"{value}%" if unit == "%" else f"{value} {unit}".strip()
-    figures = [] if has_value else [shown]
+    figures = [] if is_in_sentence else [shown]
     if low is not None:
         figures.append(f"95% interval {low} to {high}")
     figures.append(f"n = {finding['n']:,} {finding.get('counted') or ''}".strip())
