@@ -1,4 +1,7 @@
-"""The findings of a run as text: which come first, and each with its figures.
+"""The findings of a run as text: which come first, and each with its figures; and what a notebook begins with.
+
+A notebook's first cell calls ``show_headline``, so that a reader sees a result at once: that of the example
+run. ``Run.finish`` replaces it by the notebook's own.
 
 A finding is what ``Run.add_finding`` wrote: ``{"notebook": "03_...", "sentence": "Given the person's ...",
 "value": -0.29, "ci_low": -0.42, "ci_high": -0.17, "n": 40, "p": 0.001, "limit": "how the model writes",
@@ -8,13 +11,21 @@ have no ``limit, figure, unit, counted``.
 
 import textwrap
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
-from realusersim_nb.text import show_plainly
+import nbformat
+from IPython import get_ipython
+from IPython.display import HTML, Image, display
+
+from realusersim_nb import files
+from realusersim_nb.text import open_templates, show_plainly
 
 Finding = dict[str, Any]
 MOST = 5  # findings that a page or a terminal begins with
 WIDTH = 80  # columns of a terminal
+FIGURE, WORDS, SHOWN = "headline_figure", "headline_words", 2  # ids of a headline's outputs; its findings
+TEMPLATES = open_templates("realusersim_nb.runs")
 SCALES = {"%": 100, "points": 100}  # units of shares, which are kept as 0..1
 
 
@@ -95,3 +106,37 @@ def list_limits(finding: Finding) -> list[str]:
     unclear = ["The interval includes 0: no difference is shown."] if holds_zero(finding) else []
     limit = show_plainly(finding.get("limit") or "")
     return unclear + ([f"It does not show {limit}."] if limit else [])
+
+
+def show_headline(notebook: str) -> None:
+    """Show what the example run (``docs/example``) found in this notebook; nothing where there is no example."""
+    folder = files.project_folder() / "docs" / "example"
+    figure, findings = read_figure(folder / f"{notebook}.ipynb"), []
+    if (folder / "summary.json").exists():
+        findings = files.read_json(folder / "summary.json").get("findings", [])
+        findings = [one for one in findings if one["notebook"] == notebook]
+    example = f"../docs/example/{notebook}.ipynb" if figure or findings else ""
+    display(figure or HTML(""), display_id=FIGURE)
+    display(HTML(render_headline(findings, example=example)), display_id=WORDS)
+
+
+def read_figure(executed: Path) -> Image | None:
+    """The figure that an executed notebook begins with; None if there is none."""
+    cells = nbformat.read(executed, as_version=4).cells if executed.exists() else []
+    outputs = [out for cell in cells if "show_headline(" in cell.source for out in cell.outputs]
+    figures = [out for out in outputs if "image/png" in out.get("data", {})]
+    return Image(figures[0].data["image/png"], metadata=figures[0].metadata["image/png"]) if figures else None
+
+
+def replace_headline(figure: Path | None, alt: str, findings: list[Finding]) -> None:
+    """Put a notebook's own result in its place, in a kernel. ``alt``: the figure in words."""
+    if get_ipython():
+        shown = Image(figure.read_bytes(), format="png", metadata={"alt": alt}) if figure else HTML("")
+        display(shown, display_id=FIGURE, update=True)
+        display(HTML(render_headline(findings)), display_id=WORDS, update=True)
+
+
+def render_headline(findings: list[Finding], *, example: str = "") -> str:
+    """The first findings as HTML; ``example``: the link to the executed notebook that they are of."""
+    sentences = [describe_finding(one) for one in choose_findings(findings, SHOWN)]
+    return TEMPLATES.get_template("headline.html").render(findings=sentences, example=example)

@@ -26,7 +26,7 @@ from realusersim_nb.llm.replies import read_replies, write_replies
 from realusersim_nb.llm.usage import CALLS_FILE, Usage, sum_calls
 from realusersim_nb.profiles import extraction
 from realusersim_nb.records import Conversation, Profile
-from realusersim_nb.runs.findings import describe_finding
+from realusersim_nb.runs.findings import describe_finding, replace_headline
 from realusersim_nb.runs.kernel import end_with_runner
 from realusersim_nb.runs.parameters import check_value
 from realusersim_nb.runs.summary import describe_code, name_run, read_parameters, write_summary
@@ -69,6 +69,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.started = time.monotonic()
         self.findings: list[dict[str, Any]] = []
+        self.figures: dict[str, str] = {}  # title by name, in the order in which they were saved
 
     def open_models(self, **options: Any) -> Models:
         """The models of this notebook, with the options of ``Models``; each call that is paid is noted in
@@ -91,6 +92,7 @@ class Run:
 
     def save_figure(self, axes: Axes, name: str) -> None:
         """Write a figure as png and svg, as wide as its labels need: the same figure makes the same bytes."""
+        self.figures[name] = axes.get_title(loc="left") or axes.get_title()
         for kind, undated in {"png": {}, "svg": {"Date": None}}.items():
             with replace_whole(self.folder / f"{name}.{kind}") as path, rc_context({"svg.hashsalt": name}):
                 axes.figure.savefig(path, format=kind, metadata=undated, bbox_inches="tight")
@@ -176,7 +178,16 @@ class Run:
             self.save_replies(models)
         if models:
             models.cache.checkpoint()  # the kernel of a run is ended before it could do that by itself
+        self.show_result()
         return HTML(self.render_end(usage, seconds))
+
+    def show_result(self) -> None:
+        """Put what was found at the top of the notebook: the figure of the first finding, else the first."""
+        sentences = {one["figure"]: one["sentence"] for one in reversed(self.findings)}
+        shown = [one["figure"] for one in self.findings if one["figure"] in self.figures]
+        name = next(iter([*shown, *self.figures]), None)
+        alt = sentences.get(name) or self.figures.get(name, "")
+        replace_headline(self.folder / f"{name}.png" if name else None, alt, self.findings)
 
     def render_end(self, usage: Usage, seconds: float) -> str:
         """What a notebook ends with, as HTML."""

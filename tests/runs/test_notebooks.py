@@ -3,6 +3,7 @@
 `make record` records them anew (the conversations are the invented ones of data/sample.jsonl).
 """
 
+import base64
 import json
 import math
 import os
@@ -288,6 +289,16 @@ def test_no_output_is_marked_as_an_error_and_a_bar_is_one_line(run_folder):
     assert [output.text for output in texts if output.name == "stderr"] == []
     bars = [line for output in texts for line in output.text.splitlines() if " calls, " in line]
     assert bars and all(re.match(r"[^:]+: \d+ in \d\d:\d\d, \d+ calls, ", line) for line in bars)
+
+
+def test_notebook_that_has_run_begins_with_its_own_figure(run_folder):
+    """Before, it shows the example's; both are described for those who do not see them."""
+    for name, figure in {"02_explore_profiles": "holding", "04_stress_test_agents": "success"}.items():
+        cells = nbformat.read(run_folder / f"{name}.ipynb", as_version=4).cells
+        picture, words = next(cell.outputs for cell in cells if cell.cell_type == "code")
+        saved = base64.b64encode((run_folder / name / f"{figure}.png").read_bytes()).decode()
+        assert "".join(picture.data["image/png"].split()) == saved and picture.metadata["image/png"]["alt"]
+        assert "example" not in words.data["text/html"]
 
 
 def test_executed_notebook_exports_with_what_its_widgets_would_show(run_folder):
