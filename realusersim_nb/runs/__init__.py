@@ -13,6 +13,6 @@ from realusersim_nb.runs.leaderboard import (
 )
 from realusersim_nb.runs.summary import collect_measures, collect_table, find_runs, pivot_measures
 
-__all__ = ["MEASURES", "compare_measures", "compare_settings", "list_sizes", "show_headline", "start_notebook"]
-__all__ += ["measure_ceiling", "rank_simulators", "read_settings"]
+__all__ = ["MEASURES", "compare_measures", "compare_settings", "list_sizes", "start_notebook"]
+__all__ += ["measure_ceiling", "rank_simulators", "read_settings", "show_headline"]
 __all__ += ["collect_measures", "collect_table", "find_runs", "pivot_measures"]

@@ -1,4 +1,4 @@
-"""The findings of a run as text: which come first, and each with its figures; and what a notebook begins with.
+"""The findings of a run as text: which come first, each with its figures; and what a notebook begins with.
 
 A notebook's first cell calls ``show_headline``, so that a reader sees a result at once: that of the example
 run. ``Run.finish`` replaces it by the notebook's own.
@@ -109,7 +109,7 @@ def list_limits(finding: Finding) -> list[str]:
 
 
 def show_headline(notebook: str) -> None:
-    """Show what the example run (``docs/example``) found in this notebook; nothing where there is no example."""
+    """Show what the example run (``docs/example``) found in this notebook; nothing where there is none."""
     folder = files.project_folder() / "docs" / "example"
     figure, findings = read_figure(folder / f"{notebook}.ipynb"), []
     if (folder / "summary.json").exists():

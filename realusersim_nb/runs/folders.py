@@ -92,7 +92,8 @@ class Run:
 
     def save_figure(self, axes: Axes, name: str) -> None:
         """Write a figure as png and svg, as wide as its labels need: the same figure makes the same bytes."""
-        self.figures[name] = axes.get_title(loc="left") or axes.get_title()
+        titles = [one.get_title(loc=place) for one in axes.figure.axes for place in ("left", "center")]
+        self.figures[name] = next(filter(None, titles), name)
         for kind, undated in {"png": {}, "svg": {"Date": None}}.items():
             with replace_whole(self.folder / f"{name}.{kind}") as path, rc_context({"svg.hashsalt": name}):
                 axes.figure.savefig(path, format=kind, metadata=undated, bbox_inches="tight")
