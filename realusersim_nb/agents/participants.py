@@ -60,12 +60,16 @@ class SimulatedUser(UserSimulator):
 
 
 class StockUser(UserSimulator):
-    """tau2's user with its guidelines and tools; a persona of ours replaces the one of the task."""
+    """tau2's user with its guidelines and tools; a persona of ours replaces the one of the task.
 
-    def __init__(self, task: Task, tools: list[Tool], ask: Ask, persona: str | None = None):
+    As tau2 ships it, it may leave in the message that says yes to what is still to be done; not if it ``stays``.
+    """
+
+    def __init__(self, task: Task, tools: list[Tool], ask: Ask, persona: str | None = None, *, stays: bool):
         scenario = task.user_scenario if persona is None else task.user_scenario.instructions
         super().__init__(tools=tools or None, instructions=str(scenario))
-        self.persona, self.ask, self.offered = persona, ask, [tool.openai_schema for tool in tools]
+        self.persona, self.ask, self.stays = persona, ask, stays
+        self.offered = [tool.openai_schema for tool in tools]
 
     @property
     def system_prompt(self) -> str:
@@ -76,7 +80,7 @@ class StockUser(UserSimulator):
         state.messages.extend(unpack(message))
         reply = self.ask(to_litellm_messages(state.system_messages + state.flip_roles()), self.offered)
         calls, text = make_calls(reply, "user"), reply.text
-        if self.persona is not None:  # without one, it is as tau2 ships it
+        if self.stays:
             text = hold_stop(text, str(state.messages[-1].content or ""))
         state.messages.append(UserMessage(role="user", content=text or None, tool_calls=calls))
         return state.messages[-1], state

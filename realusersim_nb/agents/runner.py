@@ -32,7 +32,7 @@ from tau2.user.base import BaseUser, UserError
 
 from realusersim_nb.agents.disclosure import describe_scenario
 from realusersim_nb.agents.participants import SimulatedUser, StockUser, find_agent, make_reference_pair
-from realusersim_nb.agents.scores import STOCK, AgentReferenceArm
+from realusersim_nb.agents.scores import CORRECTED, STOCK, AgentReferenceArm
 from realusersim_nb.errors import InputError, StudyError
 from realusersim_nb.llm.client import leave_if_stopped
 from realusersim_nb.llm.errors import CallFailed, list_results
@@ -44,6 +44,7 @@ from realusersim_nb.simulators.users import Simulator
 
 AGENT_TOKENS = 1000  # of one reply of an agent that calls functions
 MAX_STEPS = 100  # tau2's; a message or a tool call is a step
+STOCKS = (STOCK, CORRECTED)
 PROMPTS = ["agent_step", "user_manner", "user_plan", "user_roles", "user_turn"]  # that a run may use
 MESSAGE_FIELDS = {"role", "content", "tool_calls", "id", "requestor", "error"}
 RUN_ERRORS = (CallFailed, AgentError, UserError, ValueError, AssertionError)
@@ -66,7 +67,8 @@ async def run_arms(
     """Every task under every arm, ``n_trials`` times, by the model ``agent`` (``participants.find_agent``).
 
     Arms are those of ``conditions`` (with turn format ``roles``: tau2's user with the persona), ``stock``
-    (tau2's user as it is) and the reference arms. A task keeps its profile (a seeded draw) and its seed in
+    (tau2's user as it is), ``stock_corrected`` (as it is, but staying while the agent has yet to do what it
+    has been allowed to) and the reference arms. A task keeps its profile (a seeded draw) and its seed in
     every arm, so arms can be compared in pairs. ``max_steps`` ends a run that does not end by itself;
     reference arms always have tau2's 100. A run that fails is a row with its reason.
     """
@@ -80,7 +82,7 @@ async def run_arms(
             runs.append(orchestrate(AgentRun(**row, agent=arm), task, make_pair))
         else:
             writer = replace(simulator, seed=derive_seed(simulator.seed, trial))
-            persona = Persona() if arm == STOCK else conditions.find_arm(arm)(*drawn[task.id])
+            persona = Persona() if arm in STOCKS else conditions.find_arm(arm)(*drawn[task.id])
             run = AgentRun(**row, agent=agent, simulator=simulator.model, persona=persona)
             run.made_from = digest_settings(run, writer, agent_format, max_steps)
             runs.append(run_task(run, task, writer, make_agent, max_steps=max_steps))
@@ -103,11 +105,11 @@ def digest_settings(run: AgentRun, writer: Simulator, agent_format: str, max_ste
 
 def check_arms(simulator: Simulator, domain: domains.Domain, arms: list[str]) -> None:
     """InputError for an arm that does not exist, or that this simulator cannot write for in this domain."""
-    conditions.check_arms(arms, known=(*get_args(AgentReferenceArm), STOCK, *conditions.ARMS))
+    conditions.check_arms(arms, known=(*get_args(AgentReferenceArm), *STOCKS, *conditions.ARMS))
     if (
         domain == "telecom"
         and simulator.turn_format == "transcript"
-        and set(arms) - {*get_args(AgentReferenceArm), STOCK}
+        and set(arms) - {*get_args(AgentReferenceArm), *STOCKS}
     ):
         raise InputError("users of domain 'telecom' have tools: take turn_format 'roles' or another domain.")
 
@@ -143,9 +145,10 @@ async def run_task(
 
     def make_pair(environment: domains.Environment) -> tuple[LocalAgent, BaseUser]:
         agent = make_agent(environment.get_tools(), environment.get_policy(), ask)
-        if run.arm == STOCK or (simulator.turn_format == "roles" and not run.persona.template):
+        if run.arm in STOCKS or (simulator.turn_format == "roles" and not run.persona.template):
             tools = environment.get_user_tools() if environment.user_tools else []
-            return agent, StockUser(task, tools, chat, None if run.arm == STOCK else run.persona.render())
+            persona = None if run.arm in STOCKS else run.persona.render()
+            return agent, StockUser(task, tools, chat, persona, stays=run.arm != STOCK)
         return agent, SimulatedUser(*describe_scenario(task), write)
 
     return await orchestrate(run, task, make_pair, max_steps=max_steps)

@@ -1,6 +1,6 @@
 """Success of agents by arm: rates, paired differences, pass^k, and differences with covariates held equal."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from realusersim_nb.simulators.endings import strip_marks
 Domain = Literal["mock", "airline", "retail", "telecom"]  # of tau2-bench
 AgentReferenceArm = Literal["oracle", "do_nothing"]
 """What an agent's success is compared with: one makes a task's gold actions, the other no call."""
-STOCK = "stock"  # the arm of tau2's user as shipped
+STOCK, CORRECTED = "stock", "stock_corrected"  # arms: tau2's user as shipped, or with another stop rule
 BASELINE = "task_only"  # the arm that others are compared with
 SMALL_EFFECT = 0.03  # about what the paper reports
 TASKS_A_TERM = 10  # of a linear model, at least
@@ -37,7 +37,7 @@ def compare_success(runs: pd.DataFrame, value: str = "success", *, seed: int = 0
     Columns of ``stats.compare_paired`` and ``tasks_for_3_points``: how many tasks, run as often and spread as
     these are, show a true difference of 3 points in 80% of studies. No rows without ``task_only``.
     """
-    arms = [arm for arm in runs["arm"].unique() if arm in (STOCK, *conditions.ARMS)]
+    arms = [arm for arm in runs["arm"].unique() if arm not in get_args(AgentReferenceArm)]
     options = {"baseline": BASELINE, "pair_by": "task_id", "seed": seed}
     others = [arm for arm in arms if BASELINE in arms and arm != BASELINE]
     rows = [stats.compare_paired(runs, value, arm=arm, **options) for arm in others]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from realusersim_nb.agents.scores import STOCK, AgentReferenceArm, Domain
+from realusersim_nb.agents.scores import CORRECTED, STOCK, AgentReferenceArm, Domain
 from realusersim_nb.corpus.curation import DUPLICATES, STEPS
 from realusersim_nb.corpus.layouts.columns import Columns, find_note
 from realusersim_nb.errors import InputError
@@ -100,7 +100,10 @@ KINDS: dict[str, Kind] = {
     "n_rejudged": whole_number(0),
     "label_file": PATH,
     "arms": several(
-        Literal[*AgentReferenceArm.__args__, STOCK, *ARMS], least=1, other=PROMPT_FILE, words="prompt:FILE"
+        Literal[*AgentReferenceArm.__args__, STOCK, CORRECTED, *ARMS],
+        least=1,
+        other=PROMPT_FILE,
+        words="prompt:FILE",
     ),
     "turn_format": choice(TurnFormat),
     "max_user_messages": whole_number(1),

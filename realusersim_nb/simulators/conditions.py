@@ -76,11 +76,14 @@ IN_WORDS = {
     "placebo": "neutral text of the same length",
     "directive": "a hand-written directive",
     "task_only": "nothing about the person",
+    "stock": "tau2-bench's own instructions",
+    "stock_corrected": "tau2-bench's own instructions and a corrected stop rule",
     "same_user": "the real person",
     "other_user": "a real stranger",
 }
 """What the model is given in each arm, or who is in its place, for sentences."""
-ARM_ORDER = ["same_user", "oracle", *ARMS, "stock", "other_user", "do_nothing", "real", "real_floor"]
+ARM_ORDER = ["same_user", "oracle", *ARMS, "stock", "stock_corrected"]
+ARM_ORDER += ["other_user", "do_nothing", "real", "real_floor"]
 
 
 def check_arms(arms: Iterable[str], known: Iterable[str] = ARMS) -> None:

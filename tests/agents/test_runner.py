@@ -277,7 +277,7 @@ def test_user_never_leaves_before_having_asked(endpoint, tmp_path):
     assert [m["content"] for m in result.messages if m["role"] == "user"] == ["task please", "###STOP###"]
 
 
-@pytest.mark.parametrize(("arm", "stays"), [("task_only", True), ("stock", False)])
+@pytest.mark.parametrize(("arm", "stays"), [("task_only", True), ("stock", False), ("stock_corrected", True)])
 def test_user_does_not_leave_in_the_turn_that_says_yes(endpoint, tmp_path, arm, stays):
     """In tau2's format: the mark goes, its text stays, and the agent can act; tau2's user as shipped leaves."""
 
