@@ -33,7 +33,9 @@ from realusersim_nb.agents.scores import (
     describe_arms,
     describe_pair,
     drop_repeats,
+    list_conversations,
     measure_flips,
+    measure_leaving,
     measure_pass_k,
     pool_runs,
     score_success,
@@ -45,4 +47,5 @@ __all__ += ["measure_real_traits", "measure_simulator_spread", "measure_traits",
 __all__ += ["accumulate_disclosure", "describe_scenario", "list_required_slots", "trace_slots"]
 __all__ += ["adjust_for_covariates", "compare_success", "describe_arms", "describe_pair", "drop_repeats"]
 __all__ += ["attribute_runs", "count_blames", "score_valid"]
+__all__ += ["list_conversations", "measure_leaving"]
 __all__ += ["measure_flips", "measure_pass_k", "pool_runs", "score_success", "tabulate_runs"]

@@ -62,7 +62,8 @@ class SimulatedUser(UserSimulator):
 class StockUser(UserSimulator):
     """tau2's user with its guidelines and tools; a persona of ours replaces the one of the task.
 
-    As tau2 ships it, it may leave in the message that says yes to what is still to be done; not if it ``stays``.
+    If it ``stays``, it does not leave in a message that says yes to what is still to be done, as it may when
+    tau2 ships it.
     """
 
     def __init__(self, task: Task, tools: list[Tool], ask: Ask, persona: str | None = None, *, stays: bool):

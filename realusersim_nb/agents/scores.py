@@ -8,7 +8,7 @@ import statsmodels.formula.api as smf
 from scipy.special import comb
 
 from realusersim_nb import stats
-from realusersim_nb.records import AgentRun
+from realusersim_nb.records import AgentRun, Conversation, Message
 from realusersim_nb.simulators import conditions
 from realusersim_nb.simulators.endings import strip_marks
 
@@ -157,6 +157,44 @@ def describe_arms(runs: list[AgentRun]) -> pd.DataFrame:
     table = tabulate_runs(runs).dropna(subset="simulator")
     arms = table.groupby("arm", sort=False)
     return arms[["persona_words", "user_turns", "message_words"]].median().assign(n_runs=arms.size())
+
+
+def measure_leaving(runs: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """How often users end a run in which the task is not done: one row an arm of simulated users.
+
+    ``left`` (0..1) with its 95% interval by task, ``n`` scored runs, ``n_failed``, and ``user_turns``: the
+    median number of the message with which they left.
+    """
+    left = (runs["ended_by"] == "user_stop") & (runs["success"].astype(float) == 0)
+    rows = runs.assign(left=left.astype(float).where(runs["success"].notna()), row=range(len(runs)))
+    rows = rows.dropna(subset="simulator")
+    rates = stats.tabulate_rates(rows, "left", by="arm", unit="task_id", item="row", seed=seed)
+    turns = rows[rows["left"] == 1].groupby("arm")["user_turns"].median()
+    return rates.rename(columns={"rate": "left"}).join(turns)
+
+
+def list_conversations(runs: list[AgentRun]) -> list[Conversation]:
+    """The texts of scored runs with a simulated user as conversations of their arms; a task is the user."""
+    scored = [run for run in runs if run.simulator and run.success is not None]
+    return [
+        Conversation(
+            conversation_id=f"{run.task_id}/{run.arm}/{run.trial}",
+            user_id=run.task_id,
+            arm=run.arm,
+            simulator=run.simulator,
+            ended_by="close" if run.ended_by == "user_stop" else "max_turns",
+            messages=list_texts(run),
+        )
+        for run in scored
+    ]
+
+
+def list_texts(run: AgentRun) -> list[Message]:
+    """What user and agent wrote in a run, without calls, results and marks of the end."""
+    texts = [(m["role"], strip_marks(m.get("content") or "")) for m in run.messages]
+    return [
+        Message(role=role, content=text) for role, text in texts if text and role in ("user", "assistant")
+    ]
 
 
 def list_user_texts(run: AgentRun) -> list[tuple[int, str]]:

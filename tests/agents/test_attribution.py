@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from realusersim_nb import agents
 from realusersim_nb.agents import attribution
 from realusersim_nb.agents.user_errors import count_effects, count_user_errors, make_error
 from realusersim_nb.records import AgentRun
@@ -65,3 +66,22 @@ def test_arm_whose_users_all_hindered_has_no_valid_runs():
     table = pd.DataFrame([{"arm": "profile", "task_id": "a", "success": 0.0, "blame": "user"}])
     row = attribution.score_valid(table).loc["profile"]
     assert (row["success"], row["n_runs"], row["n_valid"]) == (0, 1, 0) and pd.isna(row["valid"])
+
+
+def test_user_who_ends_a_run_that_is_not_done_has_left():
+    """The run that broke off and the one that ran out of steps were not left; reference arms have no user."""
+    ends = [(True, "user_stop"), (False, "user_stop"), (False, "max_steps"), (None, "error")]
+    runs = [make_run(str(i), success) for i, (success, _) in enumerate(ends)]
+    for run, (_, end) in zip(runs, ends, strict=True):
+        run.ended_by, run.user_turns = end, 3
+    table = agents.tabulate_runs([*runs, make_run("0", True, arm="oracle")])
+    left = agents.measure_leaving(table).loc["profile"]
+    assert left["left"] == pytest.approx(1 / 3) and (left["n"], left["n_failed"], left["user_turns"]) == (
+        3,
+        1,
+        3,
+    )
+    assert agents.measure_leaving(table).index.tolist() == ["profile"]
+    talks = agents.list_conversations(runs)
+    assert [talk.ended_by for talk in talks] == ["close", "close", "max_turns"]
+    assert talks[0].user_messages == ["my order is #W9999999"]

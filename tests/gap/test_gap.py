@@ -12,6 +12,7 @@ from conftest import make_conversation, with_models
 from realusersim_nb.corpus import loading
 from realusersim_nb.gap import ablations, calibration, divergence, embeddings, facets, metrics, mixtures
 from realusersim_nb.gap.behaviours import compare_all_behaviours, compare_behaviours, name_terms
+from realusersim_nb.gap.endings import keep_ended, tabulate_endings
 from realusersim_nb.gap.odd_one_out import (
     Answer,
     ask_annotator,
@@ -25,6 +26,27 @@ from realusersim_nb.gap.odd_one_out import (
 from realusersim_nb.llm.endpoints import EndpointError
 from realusersim_nb.style import ngrams
 from realusersim_nb.widgets.behaviours import browse_behaviours, find_odd_ones
+
+
+def test_endings_are_counted_by_what_the_last_message_does_and_the_reply_before_it():
+    served = make_conversation("book a table for two", "great, thanks", user="a")
+    objects = make_conversation("book a table", "no, that's not what i asked", user="b")
+    again = make_conversation("and for three people please", "no, i said three people", user="c")
+    again.messages[1].content = "I am sorry, I cannot do that."
+    once = make_conversation("just one message", user="d")
+    table = tabulate_endings({"real": [served, objects, again, once], "arm": [served]})
+    assert table.loc["real", ["n", "n_users", "messages"]].tolist() == [3, 3, 2]
+    assert table["unserved"].tolist() == [pytest.approx(2 / 3), 0]
+    assert table["closes"].tolist() == [pytest.approx(1 / 3), 1]
+    assert table.loc["real", ["after_refusal", "after_answer"]].tolist() == [0.5, 0.5]
+    assert table.loc["arm", "disclosed"] == pytest.approx(5 / 7)
+
+
+def test_piece_that_a_source_continues_elsewhere_has_no_ending():
+    pieces = [make_conversation("one", "two", user="a", number=number) for number in range(3)]
+    pieces[1].continues = pieces[2].continues = True
+    other = make_conversation("three", "four", user="b")
+    assert keep_ended([*pieces, other]) == [pieces[2], other]
 
 
 def test_divergences_of_a_hand_computed_example():
