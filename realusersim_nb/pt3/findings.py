@@ -47,7 +47,8 @@ def describe_pair(pair: Row) -> dict[str, Any]:
             f"Fidelity of users given {describe_arm(pair['arm'])} is {change} than of users given "
             f"{describe_arm(pair['baseline'])} (judge '{pair['judge']}')"
         )
-    return {"sentence": sentence, "limit": limit, "figure": "pairs", **POINTS, **list_figures(pair, "p")}
+    figures = list_figures(pair, "p" if pair["arm"] == SAME else "p_holm")
+    return {"sentence": sentence, "limit": limit, "figure": "pairs", **POINTS, **figures}
 
 
 def describe_ceiling(row: Row) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import get_args
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.multitest import multipletests
 
 from realusersim_nb import stats
 from realusersim_nb.pt3.cases import ReferenceArm
@@ -84,28 +85,40 @@ def place_between(arm: np.ndarray, same: np.ndarray, other: np.ndarray, axis: in
         return np.where(same > other, (arm - other) / (same - other), np.nan)
 
 
-GROUNDED = {"demonstrations": "shuffled_demonstrations", "profile": "shuffled_profile"}
-"""Arms that are given something of the person, and the same of somebody else: their control."""
+PLANNED = [
+    ("demonstrations", "task_only"),
+    ("demonstrations", "shuffled_demonstrations"),
+    ("profile", "task_only"),
+    ("profile", "shuffled_profile"),
+    ("calibrated_demonstrations", "task_only"),
+    ("calibrated_demonstrations", "demonstrations"),
+    ("profile_demonstrations", "task_only"),
+    ("profile_demonstrations", "demonstrations"),
+]
+"""An arm that is given something of the person, and one without it, or with the same of somebody else."""
 
 
 def list_pairs(present: list[str]) -> list[tuple[str, str]]:
-    """Which arms are compared, of those present: grounded ones with none and with their control, ``profile``
-    with the others, and the two reference arms.
+    """Which arms are compared, of those present: as PLANNED, ``profile`` with all others, and the two
+    reference arms.
     """
-    pairs = [(arm, other) for arm, control in GROUNDED.items() for other in ("task_only", control)]
-    taken = {SAME, OTHER, *GROUNDED, *GROUNDED.values()}
-    pairs += [("profile", arm) for arm in present if arm not in taken | {"task_only"}]
+    taken = {SAME, OTHER}.union(*PLANNED)
+    pairs = PLANNED + [("profile", arm) for arm in present if arm not in taken]
     return [pair for pair in pairs if set(pair) <= set(present)] + [(SAME, OTHER)]
 
 
 def compare_fidelity(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Paired differences of each judge's index between the arms that were run (see ``stats.compare_paired``).
 
-    ``list_pairs`` says which; users are the pairs.
+    ``list_pairs`` says which; users are the pairs. ``p_holm`` is ``p`` corrected for the comparisons of
+    simulated users by one judge; the reference arms' row tests the judge, and has none.
     """
     pairs, rows = list_pairs(list(verdicts["arm"].unique())), []
     for judge, table in verdicts.groupby("judge", sort=False):
         for arm, baseline in pairs:
             names = {"arm": arm, "baseline": baseline, "pair_by": "user_id"}
             rows.append({"judge": judge, **stats.compare_paired(table, "match", **names, seed=seed)})
-    return pd.DataFrame(rows, columns=["judge", *stats.PAIRED_COLUMNS])
+    table = pd.DataFrame(rows, columns=["judge", *stats.PAIRED_COLUMNS])
+    is_tested = (table["arm"] != SAME) & table["p"].notna()
+    tested = table[is_tested].groupby("judge")["p"]
+    return table.assign(p_holm=tested.transform(lambda p: multipletests(p, method="holm")[1]))

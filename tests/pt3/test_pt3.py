@@ -399,6 +399,10 @@ def test_grounded_arms_are_compared_with_none_and_with_their_control():
         ("profile", "task_only"),
         ("same_user", "other_user"),
     ]
+    assert list_pairs(["task_only", "demonstrations", "calibrated_demonstrations"])[1:3] == [
+        ("calibrated_demonstrations", "task_only"),
+        ("calibrated_demonstrations", "demonstrations"),
+    ]
 
 
 def test_formal_users_are_compared_with_the_real_ones_by_user():
