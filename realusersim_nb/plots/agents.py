@@ -39,7 +39,7 @@ def plot_disclosure(shares: pd.DataFrame, n_tasks: int) -> Axes:
     axes = plt.subplots(figsize=(WIDTH, 3.4))[1]
     for arm, (colour, marker) in find_styles(sort_arms(shares.columns)).items():
         axes.plot(shares.index, shares[arm], f"{marker}-", color=colour, label=arm)
-    title = f"When users state what is required (n = {n_tasks} tasks)"
+    title = f"When users state what is required (tasks: {n_tasks})"
     axes.set(xlabel="message of the user", ylabel="share stated so far", title=title)
     axes.set(ylim=(-0.04, 1.04), xticks=list(shares.index))
     place_legend(axes)
@@ -51,7 +51,7 @@ def plot_amplification(table: pd.DataFrame) -> Axes:
     shown = table.dropna(subset="amplification")
     n_tasks = shown.groupby("directive", sort=False)["n_tasks"].max()
     simulators = list(shown["simulator"].unique())
-    labels = [f"{name} (n = {n} tasks)" for name, n in n_tasks.items()]
+    labels = [f"{name} (tasks: {n})" for name, n in n_tasks.items()]
     xlabel = "movement; 1 = as far as real people with the trait, 95% interval"
     height = 0.3 + 0.15 * len(simulators)
     [axes] = make_rows(labels, title="Directive amplification", xlabel=xlabel, height=height)
