@@ -20,8 +20,8 @@ def describe_gain(gain: Row, model: str) -> dict[str, Any]:
     sentence = (
         f"Given {describe_arm(gain['arm'])}, {model} predicts real messages "
         f"{'better' if is_better else 'worse'} than given {describe_arm(gain['baseline'])}: "
-        f"{size:.2f} bits per token {'less' if is_better else 'more'}, less for "
-        f"{gain['better']:.0%} of people"
+        f"{size:.2f} bits per token {'less' if is_better else 'more'} (a token is {2**size:.2f} times as "
+        f"{'likely' if is_better else 'unlikely'}), less for {gain['better']:.0%} of people"
     )
     words = {
         "limit": "how the model writes",
