@@ -22,6 +22,8 @@ KEPT = ("ci_low", "ci_high", "p", "p_holm", "chance", "stranger")  # columns bes
 WITHIN = {"split": "matched positions", "strangers": "drawn by chance", "top": 1}
 HOLDING, IDENTIFIED = "02_explore_profiles/holding", "01_extract_profiles/identification"
 GAINS, PROBE = "03_benchmark_fidelity/predictive_gains", "05_measure_gap/probe"
+BREAKS = "03_benchmark_fidelity/role_breaks"
+SHOWN = ("demonstrations", "calibrated_demonstrations")
 PAIRS = "03_benchmark_fidelity/pairs"
 MADE = ("demonstrations", "task_only"), ("demonstrations", "shuffled_demonstrations")
 MADE += ("profile", "task_only"), ("profile", "shuffled_profile")
@@ -54,11 +56,15 @@ ROWS: dict[str, tuple[str, str, dict, str, str]] = {
             "difference",
             "n_pairs",
         )
-        for arm, other in MADE[:3]
+        for arm, other in (*MADE[:3], ("calibrated_demonstrations", "task_only"))
     },
     **{
         f"probe of {arm}": ("fidelity", PROBE, {"by": "masked n-grams", "system": arm}, "accuracy", "n")
-        for arm in ("task_only", "demonstrations")
+        for arm in ("task_only", *SHOWN)
+    },
+    **{
+        f"role breaks of {arm}": ("fidelity", BREAKS, {"arm": arm}, "any", "n")
+        for arm in ("task_only", *SHOWN)
     },
     "probe of GPT-4o": ("gpt4o", PROBE, {"by": "masked n-grams", "system": "gpt4o"}, "accuracy", "n"),
 }

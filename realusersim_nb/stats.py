@@ -141,4 +141,5 @@ def describe_power(least: float) -> str:
 
 def describe_change(difference: float) -> str:
     """A difference of shares in words: ``8 points higher``."""
-    return f"{abs(100 * difference):.0f} points {'lower' if difference < 0 else 'higher'}"
+    size = f"{abs(100 * difference):.0f}"
+    return f"{size} point{'' if size == '1' else 's'} {'lower' if difference < 0 else 'higher'}"
