@@ -76,8 +76,8 @@ IN_WORDS = {
     "placebo": "neutral text of the same length",
     "directive": "a hand-written directive",
     "task_only": "nothing about the person",
-    "stock": "tau2-bench's own instructions",
-    "stock_corrected": "tau2-bench's own instructions and a corrected stop rule",
+    "stock": "tau2-bench's instructions",
+    "stock_corrected": "tau2-bench's instructions and a corrected stop rule",
     "same_user": "the real person",
     "other_user": "a real stranger",
 }
