@@ -48,9 +48,11 @@ class Stage:
         self.verdict = RadioButtons(options=ANSWERS, value=None, description=QUESTION, style=WHOLE_LABEL)
         self.ask = Button(description="what does the judge say?", disabled=True, layout={"width": "16em"})
         self.page, self.result = HTML(show_beside(self.case, self.arm.value, [])), HTML()
-        self.begin.on_click(lambda _: self.start(self.play()))
-        self.ask.on_click(lambda _: self.start(self.reveal()))
-        self.halt.on_click(lambda _: self.task.cancel())
+        # JupyterLab hands clicks to another thread; calls and connections belong to the loop of the cells.
+        act = asyncio.get_running_loop().call_soon_threadsafe
+        self.begin.on_click(lambda _: act(self.start, self.play()))
+        self.ask.on_click(lambda _: act(self.start, self.reveal()))
+        self.halt.on_click(lambda _: act(self.task.cancel))
         sides = {"real": list_judged_messages(self.case.original)[:1]}
         sides |= {arm: [str(outcome)] for arm, outcome in self.openings.items()}
         controls = HBox([self.arm, self.begin, self.halt], layout=WRAP)
