@@ -14,6 +14,7 @@ ANY = "any"
 N_SHOWN = 12  # messages of a user, runs on a static page
 WHOLE_LABEL = {"description_width": "initial"}  # style of a control with a long description
 WRAP = {"flex_flow": "row wrap"}  # layout of controls beside each other
+WHOLE_CELL = "calc(100% - 4px)"  # the most width of a control, besides its margins
 
 TEMPLATES = open_templates("realusersim_nb.widgets")
 TEMPLATES.filters |= {"cut": lambda text, limit: cut_at_word(str(text), limit)}
@@ -44,6 +45,9 @@ def show_widgets(widgets: list[Widget], *, static: Pages, note: str = "") -> Non
 
     A headless run saves only these: an exported page would prefer the widgets, and show nothing.
     """
+    for widget in widgets:
+        for control in (widget, *getattr(widget, "children", ())):
+            control.layout.max_width = WHOLE_CELL  # ipywidgets' widths are fixed, also in a narrow window
     bundle = {} if os.environ.get("REALUSERSIM_HEADLESS") else VBox(widgets)._repr_mimebundle_()
     display({**bundle, "text/html": render("static", pages=static, note=note)}, raw=True)
 
