@@ -13,6 +13,7 @@ UV := $(shell command -v uv 2>/dev/null)
 UV_INSTALL := $(UV) pip install --quiet --python $(BIN)/python --index-strategy unsafe-best-match
 
 # JupyterLab asks nobody whether they want its news, and saves widgets with a notebook, so that they are there again.
+# Arrow keys on a list of a widget choose in it; they would go to the next cell.
 LAB_SETTINGS := .venv/share/jupyter/lab/settings/overrides.json
 
 .PHONY: setup setup-dev run test bench lint lab figure example lock record clean
