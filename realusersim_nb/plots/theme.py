@@ -4,7 +4,9 @@ Reference arms are grey squares, real users black; values have intervals rather 
 (a system, a model, a term) is drawn as it is, by ``show_name`` and without formulas.
 """
 
+import os
 import warnings
+from html import escape
 from itertools import cycle
 from pathlib import Path
 
@@ -52,7 +54,8 @@ def set_style() -> None:
         plt.switch_backend(plt.get_backend())  # now, since it sets a formatter of figures, too
         formatters = shell.display_formatter.formatters
         formatters["text/html"].for_type(pd.DataFrame, render_table)
-        formatters["image/png"].for_type(Figure, render_figure)
+        formatters["image/png"].pop(Figure, None)
+        shell.display_formatter.mimebundle_formatter.for_type(Figure, render_figure)
         display(HTML(f"<style>{CSS.read_text(encoding='utf-8')}</style>"))
 
 
@@ -65,9 +68,15 @@ def render_table(table: pd.DataFrame) -> str:
     return shown.to_html(na_rep="", border=0, notebook=True, max_rows=few if len(table) > most else most)
 
 
-def render_figure(figure: Figure) -> tuple[str, dict[str, str]]:
-    """A figure in a notebook as png, with what it shows in words for those who do not see it."""
-    return print_figure(figure, base64=True), {"alt": describe_figure(figure)}
+def render_figure(figure: Figure) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """A figure in a notebook as png, with what it shows in words for those who do not see it.
+
+    JupyterLab drops the words of a png, so it gets HTML, too; a page exported of a headless run keeps them.
+    """
+    png, words = print_figure(figure, base64=True), describe_figure(figure)
+    image = f'<img src="data:image/png;base64,{png}" alt="{escape(words)}">'
+    page = {} if os.environ.get("REALUSERSIM_HEADLESS") else {"text/html": image}
+    return {"image/png": png, **page}, {"image/png": {"alt": words}}
 
 
 def describe_figure(figure: Figure) -> str:
