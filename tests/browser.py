@@ -1,0 +1,122 @@
+"""JupyterLab on copies of the notebooks, and Chromium to open it; tests of widgets use both.
+
+Only where Chromium is present (Debian: apt-get install chromium).
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import nbformat
+import pytest
+from hostile import FILE
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)"
+)
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+ALL_ATTACHED = {"@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"}}
+"""A setting: cells out of sight are on the page, too, and have their size."""
+
+RUN_ALL = """async () => {
+    const panel = jupyterapp.shell.currentWidget;
+    await panel.context.ready;
+    await panel.sessionContext.ready;
+    await panel.sessionContext.session.kernel.info;  // before, a kernel takes no order
+    const late = new Promise((_, fail) => setTimeout(fail, 120000, new Error("cells run for two minutes")));
+    await Promise.race([jupyterapp.commands.execute("notebook:run-all-cells"), late]);
+}"""
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Chromium without a window."""
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+def run_all(page: Page, lab: str, notebook: str) -> None:
+    """Open a notebook in a workspace of its own and run all of its cells to the end."""
+    page.goto(f"{lab}lab/workspaces/{Path(notebook).stem}/tree/notebooks/{notebook}")
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
+    page.evaluate(RUN_ALL)
+
+
+def copy_notebooks(folder: Path) -> None:
+    """The notebooks on the small corpus; ``NN_name_hostile.ipynb`` on one whose texts are scripts."""
+    (folder / "data").symlink_to(ROOT / "data")
+    (folder / "notebooks").mkdir()
+    for path in (ROOT / "notebooks").glob("0*.ipynb"):
+        text = path.read_text(encoding="utf-8").replace(
+            'corpus = \\"sharegpt\\"', 'corpus = \\"data/sample.jsonl\\"'
+        )
+        (folder / "notebooks" / path.name).write_text(text, encoding="utf-8")
+        hostile = text.replace("data/sample.jsonl", FILE.as_posix())
+        (folder / "notebooks" / f"{path.stem}_hostile.ipynb").write_text(hostile, encoding="utf-8")
+
+
+def write_notebook(path: Path, script: Path) -> None:
+    """A script with ``# %%`` between its cells, as a notebook."""
+    codes = script.read_text(encoding="utf-8").split("# %%\n")
+    cells = [nbformat.v4.new_code_cell(code.strip()) for code in codes]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), path)
+
+
+@contextmanager
+def serve_lab(folder: Path, **environment: str) -> Iterator[str]:
+    """Address of a JupyterLab over ``folder``, as ``make lab`` starts it, where no model is installed.
+
+    A page has the application as ``jupyterapp``.
+    """
+    (folder / "settings").mkdir()
+    kept = json.loads((ROOT / "notebooks" / "lab.json").read_text(encoding="utf-8"))
+    (folder / "settings" / "overrides.json").write_text(json.dumps(kept | ALL_ATTACHED), encoding="utf-8")
+    (folder / "sitecustomize.py").write_text(
+        'import sys\nsys.modules["openvino_genai"] = None  # as if not installed\n'
+    )
+    homes = {
+        name: str(folder / "home")
+        for name in ("HOME", "REALUSERSIM_HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR")
+    }
+    options = ["--no-browser", "--allow-root", "--ServerApp.port=0", "--IdentityProvider.token="]
+    options += [f"--LabApp.app_settings_dir={folder / 'settings'}", "--LabApp.expose_app_in_browser=True"]
+    typed = (
+        subprocess.check_output(["make", "-n", "--no-print-directory", "lab"], cwd=ROOT, text=True)
+        .split("jupyter lab")[1]
+        .replace("\\\n", " ")
+    )
+    command = [sys.executable, "-m", "jupyter", "lab", *shlex.split(typed), *options]
+    surroundings = os.environ | homes | {"PYTHONPATH": str(folder)} | environment
+    with (folder / "lab.txt").open("w+") as log:
+        server = subprocess.Popen(command, cwd=folder, stderr=log, env=surroundings)
+        try:
+            yield wait_for_address(folder / "lab.txt")
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def wait_for_address(log: Path) -> str:
+    """Where the server answers, from its log."""
+    for _ in range(300):
+        if address := re.search(r"http://(?:localhost|127\.0\.0\.1):\d+/", log.read_text(encoding="utf-8")):
+            with suppress(urllib.error.URLError):  # the address is in the log before anybody listens there
+                urllib.request.urlopen(f"{address[0]}api").close()
+                return address[0]
+        time.sleep(0.2)
+    raise AssertionError(log.read_text(encoding="utf-8"))
