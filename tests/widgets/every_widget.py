@@ -13,6 +13,7 @@ from IPython.display import HTML, display
 from realusersim_nb import llm, plots, records, simulators, widgets
 from realusersim_nb.gap.odd_one_out import Triplet
 from realusersim_nb.pt3.labels import draw_label_pairs
+from realusersim_nb.widgets.stage import show_beside
 
 plots.set_style()
 folder = Path(tempfile.mkdtemp())
@@ -81,6 +82,8 @@ openings = {arm: llm.Outcome(texts[n]) for n, arm in enumerate(personas)}
 judge = {"length": lambda originals, candidates: pd.DataFrame({"D5": [0.25] * len(originals)})}
 simulator = simulators.Simulator(models, "m")
 stage = widgets.Stage(case=cases[0], personas=personas, openings=openings, simulator=simulator, judge=judge)
+half = '{"next_request": "the list in reverse'
+display(HTML(show_beside(cases[0], "profile", messages[:1], half)))
 widgets.compare_openings(cases[0], openings, judge)
 # %%
 print(f"A line of text: {LONG}")
