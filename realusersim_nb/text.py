@@ -7,7 +7,9 @@ like a profile's examples, not copy them).
 """
 
 import hashlib
+import html
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -203,6 +205,16 @@ def cut_at_word(text: str, limit: int) -> str:
 def mark_repeats(texts: list[str]) -> list[bool]:
     """For each text after the first, whether an earlier one is the same, word for word."""
     return [text in texts[:i] for i, text in enumerate(texts)][1:]
+
+
+def render_picture(png: str, words: str) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """A picture (base64) with what it shows in words, as the data and metadata of a notebook's output.
+
+    JupyterLab drops the words of a png, so it gets HTML, too; a page exported of a headless run keeps them.
+    """
+    image = f'<img src="data:image/png;base64,{png}" alt="{html.escape(words)}">'
+    page = {} if os.environ.get("REALUSERSIM_HEADLESS") else {"text/html": image}
+    return {"image/png": png, **page}, {"image/png": {"alt": words}}
 
 
 def split_words(text: str) -> list[str]:

@@ -4,9 +4,7 @@ Reference arms are grey squares, real users black; values have intervals rather 
 (a system, a model, a term) is drawn as it is, by ``show_name`` and without formulas.
 """
 
-import os
 import warnings
-from html import escape
 from itertools import cycle
 from pathlib import Path
 
@@ -20,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from realusersim_nb.simulators.conditions import ARMS, REFERENCE_ARMS, TRAIT_DIRECTIVES
-from realusersim_nb.text import show_name
+from realusersim_nb.text import render_picture, show_name
 
 BLUE, GREY = "#1f5a94", "#8a8a8a"
 PALETTE = ["#0072b2", "#d55e00", "#009e73", "#56b4e9", "#cc79a7", "#7a6a00"]
@@ -69,14 +67,8 @@ def render_table(table: pd.DataFrame) -> str:
 
 
 def render_figure(figure: Figure) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """A figure in a notebook as png, with what it shows in words for those who do not see it.
-
-    JupyterLab drops the words of a png, so it gets HTML, too; a page exported of a headless run keeps them.
-    """
-    png, words = print_figure(figure, base64=True), describe_figure(figure)
-    image = f'<img src="data:image/png;base64,{png}" alt="{escape(words)}">'
-    page = {} if os.environ.get("REALUSERSIM_HEADLESS") else {"text/html": image}
-    return {"image/png": png, **page}, {"image/png": {"alt": words}}
+    """A figure in a notebook as png, with what it shows in words for those who do not see it."""
+    return render_picture(print_figure(figure, base64=True), describe_figure(figure))
 
 
 def describe_figure(figure: Figure) -> str:

@@ -9,6 +9,7 @@ A finding is what ``Run.add_finding`` wrote: ``{"notebook": "03_...", "sentence"
 have no ``limit, figure, unit, counted``.
 """
 
+import base64
 import textwrap
 from itertools import zip_longest
 from pathlib import Path
@@ -16,10 +17,10 @@ from typing import Any
 
 import nbformat
 from IPython import get_ipython
-from IPython.display import HTML, Image, display
+from IPython.display import HTML, display
 
 from realusersim_nb import files
-from realusersim_nb.text import open_templates, show_plainly
+from realusersim_nb.text import open_templates, render_picture, show_plainly
 
 Finding = dict[str, Any]
 MOST = 5  # findings that a page or a terminal begins with
@@ -116,24 +117,29 @@ def show_headline(notebook: str) -> None:
         findings = files.read_json(folder / "summary.json").get("findings", [])
         findings = [one for one in findings if one["notebook"] == notebook]
     example = f"../docs/example/{notebook}.ipynb" if figure or findings else ""
-    display(figure or HTML(""), display_id=FIGURE)
-    display(HTML(render_headline(findings, example=example)), display_id=WORDS)
+    display_headline(figure, render_headline(findings, example=example), update=False)
 
 
-def read_figure(executed: Path) -> Image | None:
-    """The figure that an executed notebook begins with; None if there is none."""
+def read_figure(executed: Path) -> tuple[str, str] | None:
+    """The figure that an executed notebook begins with, as base64 and in words; None if there is none."""
     cells = nbformat.read(executed, as_version=4).cells if executed.exists() else []
     outputs = [out for cell in cells if "show_headline(" in cell.source for out in cell.outputs]
     figures = [out for out in outputs if "image/png" in out.get("data", {})]
-    return Image(figures[0].data["image/png"], metadata=figures[0].metadata["image/png"]) if figures else None
+    return (figures[0].data["image/png"], figures[0].metadata["image/png"]["alt"]) if figures else None
 
 
-def replace_headline(figure: Path | None, alt: str, findings: list[Finding]) -> None:
-    """Put a notebook's own result in its place, in a kernel. ``alt``: the figure in words."""
+def replace_headline(figure: Path | None, words: str, findings: list[Finding]) -> None:
+    """Put a notebook's own result in its place, in a kernel. ``words``: what the figure shows."""
     if get_ipython():
-        shown = Image(figure.read_bytes(), format="png", metadata={"alt": alt}) if figure else HTML("")
-        display(shown, display_id=FIGURE, update=True)
-        display(HTML(render_headline(findings)), display_id=WORDS, update=True)
+        shown = (base64.b64encode(figure.read_bytes()).decode(), words) if figure else None
+        display_headline(shown, render_headline(findings), update=True)
+
+
+def display_headline(figure: tuple[str, str] | None, sentences: str, *, update: bool) -> None:
+    """Show a figure (base64, and in words) and sentences as HTML, or put them in place of those before."""
+    data, metadata = render_picture(*figure) if figure else ({"text/html": ""}, {})
+    display(data, metadata=metadata, raw=True, display_id=FIGURE, update=update)
+    display(HTML(sentences), display_id=WORDS, update=update)
 
 
 def render_headline(findings: list[Finding], *, example: str = "") -> str:
