@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from realusersim_nb.corpus.containers import HEAD, Entry, is_plain, list_entries, open_bytes, open_text
-from realusersim_nb.corpus.layouts.harnesses import join_traces
+from realusersim_nb.corpus.layouts.harnesses import is_trace, join_traces
 from realusersim_nb.corpus.layouts.messengers import DAY, list_chats, read_slack, read_whatsapp
 from realusersim_nb.corpus.layouts.rows import LAYOUTS, find_layout
 from realusersim_nb.text import parse_json
@@ -132,7 +132,7 @@ def find_lists(entry: Entry) -> list[str]:
 
 
 def is_list_of_rows(entry: Entry, prefix: str) -> bool:
-    """Whether the first item there is a row of a known layout, or a chat."""
+    """Whether the first item there is a row of a known layout, a trace, or a chat."""
     with open_text(entry) as text:
         try:
             item = next(ijson.items(Bytes(text), prefix, use_float=True), None)
@@ -140,7 +140,8 @@ def is_list_of_rows(entry: Entry, prefix: str) -> bool:
             return False
     if not isinstance(item, dict) or "from" in item:
         return False
-    return find_layout(item) is not None or any(isinstance(value, list) for value in item.values())
+    is_known = is_trace(item) or find_layout(item) is not None
+    return is_known or any(isinstance(value, list) for value in item.values())
 
 
 def read_jsonl(entry: Entry, start: int, stop: int | None) -> Iterator[dict | str]:

@@ -1,7 +1,7 @@
 """Profiles as other tools' user simulators take them: a JSON list, or a text.
 
-Forms of deepeval 4, mlflow 3.10, sdialog, LangWatch scenario and tau2-bench, as they document them; those of
-tau2-bench are also loaded in a test.
+Forms of deepeval 4, mlflow 3, sdialog 0.5, LangWatch scenario 1.6 and tau2-bench, which have loaded them;
+those of tau2-bench are loaded in a test.
 """
 
 import json

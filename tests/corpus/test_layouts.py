@@ -1,5 +1,6 @@
 """Every layout: an invented file of its shape is read as it says, a broken one is counted with a remedy."""
 
+import csv
 import json
 import shutil
 from collections import Counter
@@ -85,11 +86,28 @@ READ = {  # by sample: (conversation, user), and what each side says
         ("s1/1", "s1"): ["u: hi, cancel order W1 please", "a: Which order?", "u: its W1, as I wrote above"]
     },
     "messenger.json": {("Zoë/0", "Zoë"): ["a: hallo", "u: café um 4?", "a: bis später ☕"]},
+    "mlflow.json": {
+        ("sim-d9abd8385a2e4310",) * 2: [
+            "u: my bill is wrong",
+            "a: Which month?",
+            "u: may",
+            "a: It is mended.",
+        ]
+    },
     "mlflow.jsonl": {
         ("s1", "s1"): ["u: my bill is wrong", "a: Which month?", "u: may", "a: It is mended."],
         ("s2", "s2"): ["u: is it open", "a: Until six."],
     },
-    "openevals.json": {("openevals.json/0",) * 2: ["u: i want a refund", "a: For what?", "u: the lamp"]},
+    "openevals.json": {
+        ("openevals.json/0",) * 2: [
+            "u: i want a refund",
+            "a: For what?",
+            "u: the lamp",
+            "a: For what?",
+            "u: thanks",
+            "a: For what?",
+        ]
+    },
     "preferences.jsonl": {("preferences.jsonl/0",) * 2: ["u: say hi", "a: Hi!"]},
     "prompts.jsonl": {
         ("prompts.jsonl/0",) * 2: ["u: fix my code"],
@@ -97,7 +115,26 @@ READ = {  # by sample: (conversation, user), and what each side says
     },
     "questions.jsonl": {("81", "81"): ["u: Write a post.", "u: Now as a poem."]},
     "schema_guided.json": {("1_00000", "1_00000"): ["u: a table for two", "a: Where?", "u: in Oslo"]},
-    "sdialog.json": {("d-1", "d-1"): ["a: Good morning.", "u: it broke again", "a: I am sorry."]},
+    "scenario.json": {
+        ("scenario.json/0",) * 2: [
+            "u: my bill is wrong",
+            "a: Which month?",
+            "u: may",
+            "a: Which month?",
+            "u: thanks",
+            "a: Which month?",
+        ]
+    },
+    "sdialog.json": {
+        ("48081098-8a6a-41d2-810f-9faf0ebf1c2e",) * 2: [
+            "a: Good morning.",
+            "u: my bill is wrong",
+            "a: Which month?",
+            "u: may",
+            "a: It is mended. Goodbye.",
+            "u: thanks bye",
+        ]
+    },
     "simulator_arena.json": {
         ("simulator_arena.json/0", "w1"): [
             "u: help me write a letter",
@@ -260,6 +297,17 @@ def test_log_of_inspect_is_read_from_its_archive(tmp_path):
         log.writestr("samples/s1_epoch_1.json", json.dumps(sample))
     [talk], reasons, _ = read_sample(tmp_path / "shop.eval")
     assert talk == ("s1/1", "s1") and reasons == []
+
+
+def test_traces_of_mlflow_are_read_from_a_table_as_csv(tmp_path):
+    traces = json.loads((SAMPLES / "mlflow.json").read_text())["traces"]
+    rows = [{"trace": json.dumps(t), "trace_metadata": str(t["info"]["trace_metadata"])} for t in traces]
+    columns = {"trace_id": "t", "request": "may", "response": "x"}  # in a CSV file short, in Python's form
+    with (tmp_path / "traces.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0], *columns])
+        writer.writeheader()
+        writer.writerows(row | columns for row in rows)
+    assert read_sample(tmp_path / "traces.csv")[0] == READ["mlflow.json"]
 
 
 def test_a_dialogue_of_two_people_without_an_agent_is_asked_about():

@@ -129,6 +129,8 @@ def join_traces(rows: Iterable[dict | str]) -> Iterator[dict | str]:
 
 def read_trace(row: dict) -> tuple[dict, str, str]:
     """The metadata of a trace with its ``time``, what the user wrote and what the agent answered."""
+    if isinstance(row.get("trace"), str):  # of a table, which in a CSV file is JSON here alone
+        row = parse_json(row["trace"])
     info = row.get("info", row)
     about = {**(info.get("trace_metadata") or info.get("request_metadata") or {})}
     about["time"] = info.get("request_time") or info.get("timestamp_ms")
