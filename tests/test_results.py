@@ -1,4 +1,4 @@
-"""The numbers of README.md are those of docs/results.json, which ``docs/results.py`` writes from runs."""
+"""Numbers of README.md and measuring_users.md are those of docs/results.json, which scripts write from runs."""
 
 import json
 import re
@@ -13,6 +13,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = json.loads((ROOT / "docs" / "results.json").read_text(encoding="utf-8"))
 SCRIPT = runpy.run_path(str(ROOT / "docs" / "results.py"))
 SECONDS = RESULTS.pop(SCRIPT["TIMES"])
+USERS = runpy.run_path(str(ROOT / "docs" / "default_users.py"))
+DEFAULT_USERS = RESULTS.pop(USERS["KEY"])
 NUMBER = re.compile(r"(?<![\w.,-])\d[\d,]*(?:\.\d+)?(?![\w-])")
 
 
@@ -77,3 +79,16 @@ def test_result_without_its_row_is_an_error_that_names_the_table(tmp_path):
     pd.DataFrame({"by": ["facets"], "system": ["gpt4o"]}).to_parquet(folder / "probe.parquet")
     with pytest.raises(ValueError, match="probe: 0 rows"):
         SCRIPT["write_results"]({"gpt4o": tmp_path}, tmp_path / "results.json")
+
+
+def test_table_of_the_users_of_other_tools_is_that_of_the_results():
+    page = (ROOT / "docs" / "measuring_users.md").read_text(encoding="utf-8")
+    assert USERS["render_table"](DEFAULT_USERS) in page
+    for tool, row in DEFAULT_USERS.items():
+        assert tool in USERS["TOOLS"] and row["n"] >= 30 and row["command"] in page
+        assert row["ci_low"] <= row["value"] <= row["ci_high"]
+
+
+def test_range_of_figures_that_look_alike_is_one_figure():
+    assert USERS["write_range"]([0.501, 0.499], "{:.0%}") == "50%"
+    assert USERS["write_range"]([0.4, 0.5], "{:.0%}") == "40% to 50%"
