@@ -137,9 +137,10 @@ def main() -> None:
             run_tool(tool, pythons[tool], folder)
     made = [tool for tool in TOOLS if (folder / f"{tool}.json").exists()]
     rows = {tool: row for tool in made if (row := measure_tool(tool, folder))}
-    results = json.loads((HERE / "results.json").read_text(encoding="utf-8")) | {KEY: rows}
+    results = json.loads((HERE / "results.json").read_text(encoding="utf-8"))
+    results[KEY] = results.get(KEY, {}) | rows  # those of tools that were not run stay
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(render_table(rows))
+    print(render_table(results[KEY]))
 
 
 if __name__ == "__main__":
