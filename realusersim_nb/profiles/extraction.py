@@ -196,15 +196,16 @@ async def extract_profiles(
     """Profiles of all users of these conversations, and the table of their checks, one row a command.
 
     ``extractor`` is ``measured``, a model's name, or ``hybrid:`` and a model's name (then ``models`` is
-    needed). ``population`` (None: these conversations) is what users are compared with, ``messages`` the same
-    as measured, if they are. ``save`` takes the profiles as they are made and gives them as they are read
-    again (``Run.save_profiles``). The table is that of ``verification.verify_profile``, with a row and its
-    ``error`` for a user whose reply was unusable.
+    needed). ``population`` (None: these conversations) is what users are compared with; nothing else of it is
+    in a profile. ``messages`` is the population as measured, if it is. ``save`` takes the profiles as they
+    are made and gives them as they are read again (``Run.save_profiles``). The table is that of
+    ``verification.verify_profile``, with a row and its ``error`` for a user whose reply was unusable.
     """
     users, compared = group_by_user(conversations), conversations if population is None else population
     messages = style.measure_conversations(compared) if messages is None else messages
-    population = fit_population(messages)
-    made = profile_users(compared, messages, population, choose_habits(messages, population), list(users))
+    fitted = fit_population(messages)
+    messages = messages if population is None else style.measure_conversations(conversations)
+    made = profile_users(conversations, messages, fitted, choose_habits(messages, fitted), list(users))
     if extractor == "measured":
         profiles = save(made)
         return profiles, tabulate_measured(profiles)
@@ -216,7 +217,7 @@ async def extract_profiles(
         if outcome.failure:
             checks.append(pd.DataFrame([{"user_id": user, "error": str(outcome.failure)}]))
             continue
-        figures = describe_user(messages[messages["user_id"] == user], population)
+        figures = describe_user(messages[messages["user_id"] == user], fitted)
         profile, table = verify_profile(outcome.result, users[user], figures)
         profiles.append(complete_profile(profile, measured[user], extractor) if measured else profile)
         checks.append(table)

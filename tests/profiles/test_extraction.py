@@ -39,6 +39,19 @@ def test_only_what_surely_sets_a_user_apart_becomes_a_command():
         assert command.evidence["low"] <= command.evidence["value"] <= command.evidence["high"]
 
 
+def test_population_is_what_users_are_compared_with_and_not_what_profiles_are_made_of():
+    known, held_out = LOWER[:3] * 2, ["Please, Sir, do go on."]
+    mine = make_conversation(*known, user="new")
+    others = [*people(), make_conversation(*held_out, user="new", number=1)]
+    [profile], _ = asyncio.run(extraction.extract_profiles([mine], population=others))
+    assert profile.user_id == "new" and profile.source_conversations == [mine.conversation_id]
+    quoted = [e for c in profile.commands for e in (*c.examples, *c.without)]
+    assert quoted and all(any(e in text for text in known) for e in quoted)
+    assert {c.evidence["n"] for c in profile.commands} <= set(range(7))
+    [alone], _ = asyncio.run(extraction.extract_profiles([mine], population=people()))  # has no such user
+    assert alone.user_id == "new"
+
+
 def test_examples_do_what_their_command_says_and_none_is_used_twice():
     conversations = people()
     for profile in extraction.extract_measured(conversations):
