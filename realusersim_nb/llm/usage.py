@@ -105,7 +105,14 @@ class Budget:
 
     @asynccontextmanager
     async def reserve(self, endpoint: Endpoint, request: dict) -> AsyncIterator[None]:
-        """Set aside the most that a call can cost while it is made; BudgetReached if that is not left."""
+        """Set aside the most that a call can cost while it is made; BudgetReached if that is not left, or if
+        what earlier calls cost is not known.
+        """
+        if self.before != self.before:
+            raise BudgetReached(
+                f"budget_usd {self.usd}: the price of earlier calls of this run was unknown, so what is left "
+                "is not either; choose another run_name (replies in the cache cost nothing) or set no budget."
+            )
         reply_tokens = request.get(endpoint.max_tokens_name, 0)
         cost = endpoint.find_cost(count_most_tokens(request), reply_tokens) or 0.0
         while self.usd is not None and self.before + self.usage.cost_usd + self.reserved + cost > self.usd:

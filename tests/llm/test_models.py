@@ -308,6 +308,18 @@ def test_budget_needs_a_price(endpoint):
         ask("m", "which?", models=Models(budget_usd=1))
 
 
+def test_budget_of_a_run_with_calls_of_unknown_price_lets_no_call_through(endpoint, tmp_path, monkeypatch):
+    mock, calls_file = endpoint(lambda request: "red"), tmp_path / "run" / "01" / "calls.jsonl"
+    calls_file.parent.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert ask("m", "which?", models=Models(calls_file=calls_file)) == "red"
+    (tmp_path / "endpoints.yaml").write_text("m: {input_price: 1, output_price: 1}")
+    with pytest.raises(BudgetReached, match=r"was unknown.* choose another run_name"):
+        ask("m", "and which?", models=Models(calls_file=calls_file, budget_usd=1))
+    assert ask("m", "which?", models=Models(calls_file=calls_file, budget_usd=1)) == "red"  # cached
+    assert len(mock.requests) == 1
+
+
 def test_run_all_keeps_order_and_failures_apart_from_results_and_raises_what_stops_a_study(endpoint):
     def answer(request):
         text = request["messages"][0]["content"]
