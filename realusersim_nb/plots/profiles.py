@@ -68,11 +68,12 @@ def plot_reliability(curve: pd.DataFrame) -> Axes:
     return axes
 
 
-def plot_identification(attribution: pd.DataFrame, n_candidates: int) -> Axes:
+def plot_identification(attribution: pd.DataFrame) -> Axes:
     """Share of unseen messages attributed to their writer, beside chance (``profiles.identify_users``)."""
     rows = attribution.reset_index().query("split == 'matched positions' and strangers == 'drawn by chance'")
     labels = [f"{row.by}, first {row.top} (n = {row.n_users:,})" for row in rows.itertuples()]
-    title = f"Do habits identify the writer among {n_candidates} people?"
+    among = f"{1 / rows['chance'].min():.0f} " if len(rows) else ""  # the least: of the first alone
+    title = f"Do habits identify the writer among {among}people?"
     [axes] = make_rows(labels, title=title, xlabel="share of users, 95% interval", height=0.4)
     for y, (_, row) in enumerate(rows.iterrows()):
         draw_row(axes, y, row, "rate", text=f"{row['rate']:.0%}")

@@ -135,11 +135,11 @@ def describe_holding(holding: pd.DataFrame, all_unseen: pd.DataFrame, fresh: pd.
     return {"sentence": sentence, "value": row["rate"], "n": holding["user_id"].nunique(), **ends, **words}
 
 
-def describe_identification(row: dict, n_candidates: int) -> dict:
-    """A row of ``reliability.identify_users`` as a finding (see ``Run.add_finding``)."""
+def describe_identification(row: dict) -> dict:
+    """A row of ``reliability.identify_users`` (``top`` 1) as a finding (see ``Run.add_finding``)."""
     sentence = (
         f"People can be recognised by how they write: by {row['by']}, the writer of unseen messages is found "
-        f"among {n_candidates} people in {row['rate']:.0%} of cases (chance {row['chance']:.0%})"
+        f"among {1 / row['chance']:.0f} people in {row['rate']:.0%} of cases (chance {row['chance']:.0%})"
     )
     words = {
         "limit": "that a model can write like that",

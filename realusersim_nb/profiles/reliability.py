@@ -277,7 +277,7 @@ def attribute_authorship(
     for top in TOP_K if topics is None else TOP_K[:1]:
         is_right, user = pd.Series(ranks < top, dtype=float), pd.Series(users)
         accuracy = stats.estimate_rate(is_right, user, seed=seed)
-        rows[top] = {**accuracy, "chance": top / n_candidates, "n_users": len(ranks)}
+        rows[top] = {**accuracy, "chance": min(1, top / n_candidates), "n_users": len(ranks)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("top")[ATTRIBUTION_COLUMNS]
 
 

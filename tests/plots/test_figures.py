@@ -93,7 +93,7 @@ def test_labels_are_words_and_not_names_of_columns():
 def test_identification_stands_beside_chance():
     rows = {"split": "matched positions", "by": "features", "strangers": "drawn by chance", "top": [1, 5]}
     rates = {"rate": [0.4, 0.7], "ci_low": 0.3, "ci_high": 0.8, "chance": [0.02, 0.1], "n_users": 1200}
-    axes = plots.plot_identification(pd.DataFrame(rows | rates).set_index(["split", "by"]), 50)
+    axes = plots.plot_identification(pd.DataFrame(rows | rates).set_index(["split", "by"]))
     assert list_labels(axes) == ["features, first 1 (n = 1,200)", "features, first 5 (n = 1,200)"]
     assert list(axes.lines[-1].get_xdata()) == [0.02, 0.1] and "50 people" in read_title(axes)
 

@@ -6,7 +6,7 @@ import pytest
 from conftest import make_conversation
 
 from realusersim_nb import style
-from realusersim_nb.profiles import reliability
+from realusersim_nb.profiles import population, reliability
 
 
 def make_users(n_users: int, n_messages: int, *, number: int = 0, like_themselves: bool = True):
@@ -52,6 +52,24 @@ def test_strangers_nearest_in_topic_are_five():
     likeness = pd.DataFrame(np.eye(12))
     table = reliability.attribute_authorship(likeness, likeness)
     assert table.index.tolist() == [1] and table.loc[1, "chance"] == 1 / 6 and table.loc[1, "rate"] == 1
+
+
+def test_of_few_users_the_first_five_are_all_of_them():
+    assert reliability.attribute_authorship(pd.DataFrame(np.eye(3)), n_candidates=3)["chance"].max() == 1
+
+
+def test_finding_names_as_many_people_as_were_candidates():
+    """Of 50 users, 35 repeat themselves in what is held out: they have no message left to attribute."""
+    copied = ["translate this whole text into simple French now"] * 3
+    talks = [
+        make_conversation(*(copied if user < 35 else [f"do {number}", f"it {user}", "go"]), user=f"u{user}")
+        for user in range(50)
+        for number in range(2)
+    ]
+    table = reliability.identify_users(talks, n_candidates=50, seed=1).reset_index()
+    row = table.query("split == 'matched positions' and top == 1").iloc[0]
+    sentence = population.describe_identification(row.to_dict())["sentence"]
+    assert row["n_users"] == 15 and "among 15 people" in sentence and "chance 7%" in sentence
 
 
 def test_commands_of_people_hold_and_those_of_nobody_are_chance():
