@@ -160,15 +160,16 @@ def write_lines(path: str | Path, rows: Iterable[BaseModel | dict]) -> Path:
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[str, dict]]:
-    """Each line's place and its JSON object; InputError names a line that is not JSON."""
+    """Each line's place and its JSON object; InputError names a line that is not JSON in UTF-8."""
     check_file(Path(path))
-    with Path(path).open(encoding="utf-8") as file:
+    with Path(path).open("rb") as file:
         for number, line in enumerate(file, 1):
             place = f"{path}, line {number}"
             try:
-                yield place, parse_json(line)
+                row = parse_json(line.decode("utf-8-sig"))  # some editors put a mark before the first line
             except ValueError as error:
                 raise InputError(f"{place}: not JSON ({error}); {REPAIR}.") from error
+            yield place, row
 
 
 def read_records(path: str | Path, record: type[R]) -> Iterator[R]:

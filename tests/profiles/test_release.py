@@ -122,6 +122,17 @@ def test_line_that_is_none_is_named(tmp_path):
         list(release.read_profiles(tmp_path / "p.jsonl"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_file_of_another_encoding_is_one_sentence_and_a_mark_before_it_is_nothing(tmp_path, encoding):
+    row = {"user_ip": "Zoë", "demographics": {}, "linguistic_profile": {}}
+    (tmp_path / "p.jsonl").write_text(json.dumps(row, ensure_ascii=False), encoding=encoding)
+    if encoding == "latin-1":
+        with pytest.raises(InputError, match=r"p.jsonl, line 1: not JSON"):
+            list(release.read_profiles(tmp_path / "p.jsonl"))
+    else:
+        assert [p.user_id for p in release.read_profiles(tmp_path / "p.jsonl")] == ["Zoë"]
+
+
 def test_profile_can_forget_a_conversation():
     talk = make_conversation("ok do it", "so what now")
     profile = Profile(
