@@ -172,7 +172,8 @@ async def extract_with_model(
     prompt = fill_prompt("extract_profile", messages=messages[:READ_CHARS])
     settings = {"temperature": 0.001, "max_tokens": 1200, "seed": seed}
     written = await models.ask_json(model, prompt, WrittenProfile, **settings)
-    facts = {d.name: Demographic(**d.model_dump(exclude={"name"})) for d in written.demographics}
+    stated = [d for d in written.demographics if d.value.strip()]
+    facts = {d.name: Demographic(**d.model_dump(exclude={"name"})) for d in stated}
     return Profile(
         user_id=conversations[0].user_id,
         demographics=facts,

@@ -8,7 +8,7 @@ from conftest import make_conversation, with_models
 from toy import FORMAL, LOWER, mixed_users
 
 from realusersim_nb import style
-from realusersim_nb.profiles import extraction, verification
+from realusersim_nb.profiles import extraction, release, verification
 from realusersim_nb.profiles.commands import COMMANDS
 from realusersim_nb.records import Command, Demographic, Profile
 
@@ -134,6 +134,15 @@ def test_hybrid_keeps_what_measurement_allows_and_fills_the_gaps(endpoint):
     assert texts[0] == "Be casual." and hybrid.commands[1].evidence["sureness"] >= 0.9
     assert "Start with a capital letter." not in texts and "Repeat yourself." not in texts
     assert hybrid.extractor == "hybrid:m"
+
+
+def test_fact_that_a_model_names_without_a_value_is_none(endpoint, tmp_path):
+    blank = {"name": "gender", "value": " ", "source": "inferred", "confidence": 0.1, "quote": ""}
+    written = WRITTEN | {"demographics": [*WRITTEN["demographics"], blank, blank | {"value": ""}]}
+    endpoint(lambda request: json.dumps(written))
+    extracted, _ = with_models(lambda models: extraction.extract_profiles(TALK, "m", models=models))
+    assert [*extracted[0].demographics] == ["age"]
+    release.export_profiles(extracted, tmp_path)
 
 
 def test_words_of_a_user_cannot_steer_the_extractor(endpoint):
