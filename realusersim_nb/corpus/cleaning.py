@@ -50,10 +50,14 @@ ASKED = (
 DEBRIS = re.compile(
     rf"(?:{ASKED})*\s*(?:지금 번역하기|Translate now)\s*$|\s*Please write in \w+(?: \(\w+\))? language\.\s*$"
     r"|Share Prompt\s*$|Copy to Clipboard\s*$|CopyCopy HTML.*?words?\b|^[ \t]*Copy code[ \t]*$\n?"
-    r"|\s*(?<!\d)[1-9] / [1-9]\s*\Z",
+    r"|(?:^|(?<=[^\s\d(=*+^$-]))[1-9] / [1-9]\s*\Z|\s(?P<last>[1-9]) / (?P=last)\s*\Z",
     re.MULTILINE,
 )
-"""Buttons, counters of drafts and translators' sentences that stand in copied conversations."""
+"""Buttons, counters of drafts and translators' sentences that stand in copied conversations.
+
+A counter (``2 / 2``) has a line of its own, is joined to the last word, or is that of the last draft;
+``3 / 4`` after a blank is a fraction.
+"""
 ESCAPED = re.compile(r"\\([_*])")  # marks as a converter to Markdown escapes them
 INVISIBLE = {0x200B: None, 0xFEFF: None, 0xA0: " "}
 MAY_BE_DEBRIS = re.compile(r"Share|Copy|\d / \d|번역|Translate|language\.|\\[_*]|[\u200b\ufeff\xa0]")

@@ -291,6 +291,10 @@ def test_hostile_text_is_handled(name, tmp_path):
         ("Write it in English language", "Write it in English language"),
         ("Share prompts with me, 3 / 4 of them", "Share prompts with me, 3 / 4 of them"),
         ("translate this to French", "translate this to French"),
+        ("how many cups are 3 / 4", "how many cups are 3 / 4"),
+        ("solve x=1 / 2", "solve x=1 / 2"),
+        ("make it shorter\n1 / 2", "make it shorter"),
+        ("make it shorter. 2 / 2", "make it shorter."),
     ],
 )
 def test_debris_of_web_pages_is_removed_and_what_people_write_is_not(text, cleaned):
