@@ -149,7 +149,7 @@ class Endpoint(BaseModel):
 
     @property
     def service(self) -> str:
-        """What decides a reply besides the request: the service, not its port of today."""
+        """What decides a reply besides the request: the ``identity`` if it has one, else the address."""
         written = self.base_url or os.environ.get("OPENAI_BASE_URL") or "openai"
         return self.identity or self.hide_key(hide_secrets(written))
 

@@ -25,7 +25,7 @@ MAX_COMPARED = 2000  # users, since each is compared with each; more are drawn f
 MOST_USERS = 20_000  # among whom those are drawn
 ATTRIBUTION_COLUMNS = "rate ci_low ci_high chance n_users".split()
 KNOWN = {"2 or 3": 3, "4 or 5": 5, "6 to 10": 10, "11 to 20": 20, "more than 20": np.inf}
-"""Messages known of a user, by name and the most that there may be."""
+"""Messages that a command rests on (those that can show its feature), by name and the most of each class."""
 
 
 def measure_split_half(
@@ -69,7 +69,7 @@ def measure_false_discovery(
 ) -> pd.DataFrame:
     """Commands of users, and of the same messages dealt out at random by the same priors, which are chance.
 
-    One row a class of messages known (index ``known``; the last row, ``all``): ``commands``, ``dealt``, and
+    One row a class of ``KNOWN`` (index ``known``; the last row, ``all``): ``commands``, ``dealt``, and
     ``rate`` = dealt / commands, the false discovery rate.
     """
     population = fit_population(messages)
@@ -112,7 +112,7 @@ def measure_holding(
 
 
 def tabulate_holding(holding: pd.DataFrame, by: str = "known", *, seed: int = 0) -> pd.DataFrame:
-    """The share of commands that hold (``measure_holding``), by messages ``known`` or by ``feature``.
+    """The share of commands that hold (``measure_holding``), by class of ``KNOWN`` or by ``feature``.
 
     One row a class, and one for ``all``: ``rate`` with its 95% interval by user, ``stranger``,
     ``n_commands``.
