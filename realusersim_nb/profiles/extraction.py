@@ -164,7 +164,8 @@ class WrittenProfile(BaseModel):
 async def extract_with_model(
     models: Models, model: str, conversations: list[Conversation], *, seed: int = 0
 ) -> Profile:
-    """One user's profile as a model writes it from their messages, long ones cut (paper: GPT-4o, all).
+    """One user's profile as a model writes it from the first 6,000 characters of their messages, each cut to
+    400 (paper: GPT-4o, all).
 
     Not yet verified: see ``extract_profiles``. Raises CallFailed if the reply is unusable.
     """

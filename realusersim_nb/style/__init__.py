@@ -28,11 +28,5 @@ __all__ = ["GREETING", "Measure", "has", "opens_with"]
 __all__ += ["label_feature"]
 __all__ += ["BY_NAME", "COMPARED", "FEATURES", "Feature", "Place", "asks_again", "is_question"]
 __all__ += ["repeats", "starts_lower", "typed_text"]
-__all__ += [
-    "average_groups",
-    "compute_percentiles",
-    "measure_conversations",
-    "measure_messages",
-    "shuffle_by_user",
-]
+__all__ += ["average_groups", "compute_percentiles", "measure_conversations", "measure_messages"]
 __all__ += ["measure_texts", "shuffle_by_user", "summarise_users"]
