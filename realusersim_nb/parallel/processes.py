@@ -1,6 +1,7 @@
 """Work on processes of this machine, which listen on nothing: what a dead one had is done by another."""
 
 import os
+import pickle
 import signal
 import threading
 from collections import deque
@@ -102,8 +103,15 @@ def serve(pipe: connection.Connection, work: Callable) -> None:
         except Exception as error:
             result = error
         try:
-            pipe.send(result)
+            pipe.send(make_sendable(result))
         except OSError:
             return
-        except Exception:  # it cannot be sent as it is
-            pipe.send(RuntimeError(repr(result)))
+
+
+def make_sendable(result: object) -> object:
+    """The result, or a RuntimeError with it as text where the other process could not read it as it is."""
+    try:
+        pickle.loads(pickle.dumps(result))
+    except Exception:
+        return RuntimeError(repr(result))
+    return result

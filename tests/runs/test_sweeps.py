@@ -18,7 +18,7 @@ import pytest
 
 from realusersim_nb import files
 from realusersim_nb.__main__ import main
-from realusersim_nb.errors import InputError, StudyError
+from realusersim_nb.errors import InputError, MissingExtraError, StudyError
 from realusersim_nb.parallel.processes import run_here
 from realusersim_nb.runs import estimate, sweeps
 
@@ -323,6 +323,17 @@ def test_results_come_as_they_end_and_failures_are_values():
 
 def divide(number):
     return 1 / number
+
+
+def test_failure_that_another_process_cannot_read_is_a_value_too():
+    ended = dict(pair for some in run_here(miss_package, [1, 0], workers=2) for pair in some)
+    assert ended[1] == 1 and "tau2 is not installed" in str(ended[0])
+
+
+def miss_package(number):
+    if not number:
+        raise MissingExtraError("tau2", extra="agents")
+    return number
 
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "notebooks" / "sweeps").glob("*.yaml"))
