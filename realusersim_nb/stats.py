@@ -90,6 +90,7 @@ def measure_auc(lower: np.ndarray, higher: np.ndarray, *, seed: int) -> dict[str
     """How often a value of ``higher`` exceeds one of ``lower``: ``auc``, 0.5 chance, 1 always.
 
     Both hold one value a user, in the same order: users are drawn for ``ci_low, ci_high`` (95%, 500 draws).
+    An ``auc`` of 0 or 1 has the exact Clopper-Pearson interval over users, since no draw would differ.
     """
 
     def measure(lower: np.ndarray, higher: np.ndarray) -> float:  # as roc_auc_score, ten times as fast
@@ -97,8 +98,12 @@ def measure_auc(lower: np.ndarray, higher: np.ndarray, *, seed: int) -> dict[str
         below, not_above = (np.searchsorted(ordered, higher, side=side) for side in ("left", "right"))
         return (below + not_above).mean() / 2 / len(ordered)
 
-    low, high = bootstrap_interval((lower, higher), measure, seed=seed, draws=500)
-    return {"auc": float(measure(lower, higher)), "ci_low": low, "ci_high": high}
+    auc, n = float(measure(lower, higher)), len(lower)
+    if n > 1 and auc in (0.0, 1.0):
+        low, high = binomtest(round(auc * n), n).proportion_ci()
+    else:
+        low, high = bootstrap_interval((lower, higher), measure, seed=seed, draws=500)
+    return {"auc": auc, "ci_low": float(low), "ci_high": float(high)}
 
 
 def compare_paired(

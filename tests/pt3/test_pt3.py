@@ -289,6 +289,19 @@ def test_judge_that_separates_people_has_an_auc_and_one_that_always_matches_has_
     assert table["m", "index"] == 1 and table["blind", "index"] == 0.5
 
 
+def test_judge_that_is_always_right_is_kept_once_there_are_enough_users():
+    def examine(users):
+        judged = [judgement(arm, arm == "same_user", u) for u in users for arm in ("same_user", "other_user")]
+        verdicts = tabulate_verdicts(judged)
+        validity = agreement.measure_validity(verdicts)
+        [row] = validity[validity["dimension"] == "index"].to_dict("records")
+        return (row["ci_low"], row["ci_high"]), agreement.leave_out_judges(verdicts, validity)[1]
+
+    ends, sentences = examine("abcdefghij")
+    assert ends == (pytest.approx(0.692, abs=0.001), 1) and sentences == []  # Clopper-Pearson, 10 of 10
+    assert "AUC 1.00, 0.40 to 1.00, 4 users" in examine("abcd")[1][0]
+
+
 def test_blind_labels_are_kept_and_feed_the_agreement(tmp_path):
     path = tmp_path / "labels.jsonl"
     transcripts = [under("profile", case) for case in CASES]
