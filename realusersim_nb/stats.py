@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from scipy.stats import DegenerateDataWarning, binomtest, bootstrap, norm, permutation_test, t
+from statsmodels.stats.multitest import multipletests
 
 NAN = float("nan")
 RESAMPLES = 2000
@@ -114,8 +115,9 @@ def compare_paired(
     Repeats within a unit are averaged first. ``p`` is of ``compute_permutation_p``, ``spread`` the standard
     deviation of the differences, ``min_detectable`` of ``find_minimum_detectable_effect``.
     """
-    wide = table.pivot_table(value, pair_by, "arm").reindex(columns=[arm, baseline]).dropna()
-    gaps = (wide[arm] - wide[baseline]).astype(float)
+    wide = table.astype({value: float}).pivot_table(value, pair_by, "arm")
+    wide = wide.reindex(columns=[arm, baseline]).dropna()
+    gaps = wide[arm] - wide[baseline]
     mean, low, high, n = estimate_rate(gaps, gaps.index.to_series(), is_share=False, seed=seed).values()
     p, effect = compute_permutation_p(gaps, seed=seed), find_minimum_detectable_effect(gaps)
     return dict(zip(PAIRED_COLUMNS, (arm, baseline, mean, low, high, p, n, gaps.std(), effect), strict=True))
@@ -135,6 +137,13 @@ def compute_permutation_p(gaps: pd.Series | np.ndarray, *, seed: int = 0) -> flo
         return 1.0 if len(gaps) else NAN
     result = permutation_test((gaps,), np.mean, permutation_type="samples", n_resamples=10_000, rng=seed)
     return float(result.pvalue)
+
+
+def correct_holm(p: pd.Series) -> pd.Series:
+    """Holm's correction over the tests that there are; NaN where there is none."""
+    known = p.dropna()
+    corrected = multipletests(known, method="holm")[1] if len(known) else []
+    return pd.Series(corrected, known.index, dtype=float).reindex(p.index)
 
 
 def describe_power(least: float) -> str:

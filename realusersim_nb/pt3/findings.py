@@ -77,7 +77,8 @@ def describe_attribution(table: pd.DataFrame, n_candidates: int, *, seed: int) -
 def describe_givings(table: pd.DataFrame, arm: str, *, seed: int) -> dict[str, Any]:
     """Rows of ``authorship.attribute_transcripts``: an arm's messages beside task_only's and real ones."""
     pair = compare_paired(table, "first", arm=arm, baseline="task_only", pair_by="user_id", seed=seed)
-    rates, n = table.groupby("arm")["first"].mean(), table["user_id"].nunique()
+    rates = table.groupby("arm")["first"].mean().reindex([arm, "task_only", "real"])
+    n = table["user_id"].nunique()
     sentence = (
         f"Among {n} people, masked n-grams attribute {rates[arm]:.0%} of users given {describe_arm(arm)} to "
         f"their person, {rates['task_only']:.0%} of users given {describe_arm('task_only')}, and "

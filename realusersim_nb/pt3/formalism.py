@@ -44,9 +44,14 @@ def compare_formalism(
 ) -> list[dict]:
     """Simulated users less the real ones of the same cases, by user: a row a share of ``SHARES``.
 
-    ``feature, share`` (of the arm), ``real`` and ``stats.PAIRED_COLUMNS``.
+    ``feature, share`` (of the arm), ``real`` and ``stats.PAIRED_COLUMNS``, all of the people who are on both
+    sides; no row without any.
     """
-    sides = {"real": real, arm[0].arm if arm else "none": arm}
+    people = {c.user_id for c in arm} & {c.user_id for c in real}
+    if not people:
+        return []
+    sides = {"real": real, arm[0].arm: arm}
+    sides = {name: [c for c in talks if c.user_id in people] for name, talks in sides.items()}
     measured = {name: style.measure_conversations(talks, first=first) for name, talks in sides.items()}
     for name, talks in sides.items():
         texts = (text for c in talks for text in c.user_messages[:first])
@@ -56,7 +61,7 @@ def compare_formalism(
     for feature, title in SHARES.items():
         means = table.groupby("arm")[feature].mean()
         row = stats.compare_paired(table, feature, arm=name, baseline="real", pair_by="user_id", seed=seed)
-        rows.append({"feature": title, "share": means.get(name), "real": means["real"], **row})
+        rows.append({"feature": title, "share": means[name], "real": means["real"], **row})
     return rows
 
 

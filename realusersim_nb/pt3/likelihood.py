@@ -10,7 +10,6 @@ Ours, not the paper's.
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from realusersim_nb import stats
 from realusersim_nb.llm.models import Models
@@ -93,10 +92,10 @@ def compare_fit(fit: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     wide = fit.pivot_table("bits", "user_id", "arm")
     for arm, baseline in [pair for pair in COMPARED if set(pair) <= arms]:
         row = stats.compare_paired(fit, "bits", arm=arm, baseline=baseline, pair_by="user_id", seed=seed)
-        both = wide[[arm, baseline]].dropna()
+        both = wide.reindex(columns=[arm, baseline]).dropna()
         rows.append(row | {"better": (both[arm] < both[baseline]).mean()})
     table = pd.DataFrame(rows, columns=[*stats.PAIRED_COLUMNS, "better"])
-    return table.assign(p_holm=multipletests(table["p"], method="holm")[1] if len(table) else [])
+    return table.assign(p_holm=stats.correct_holm(table["p"]))
 
 
 async def attribute_messages(

@@ -12,7 +12,6 @@ from typing import get_args
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from realusersim_nb import stats
 from realusersim_nb.pt3.cases import ReferenceArm
@@ -119,6 +118,5 @@ def compare_fidelity(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
             names = {"arm": arm, "baseline": baseline, "pair_by": "user_id"}
             rows.append({"judge": judge, **stats.compare_paired(table, "match", **names, seed=seed)})
     table = pd.DataFrame(rows, columns=["judge", *stats.PAIRED_COLUMNS])
-    is_tested = (table["arm"] != SAME) & table["p"].notna()
-    tested = table[is_tested].groupby("judge")["p"]
-    return table.assign(p_holm=tested.transform(lambda p: multipletests(p, method="holm")[1]))
+    tested = table[table["arm"] != SAME].groupby("judge")["p"]
+    return table.assign(p_holm=tested.transform(stats.correct_holm))

@@ -77,6 +77,15 @@ def test_sentence_is_the_same_in_every_arm_and_the_message_in_none():
     assert "Typed: hi u1" in texts[1] and not any("sort it" in text for text in texts)
 
 
+def test_arm_whose_calls_all_failed_has_no_difference_and_leaves_the_others_theirs():
+    fit = measure()
+    fit.loc[fit["arm"] == "task_only", "bits"] = float("nan")
+    compared = likelihood.compare_fit(fit, seed=1).set_index("baseline")
+    assert compared["n_pairs"].to_dict() == {"task_only": 0, "shuffled_demonstrations": 12}
+    assert compared["p_holm"].isna().tolist() == [True, False]
+    assert compared.loc["shuffled_demonstrations", "p_holm"] == compared.loc["shuffled_demonstrations", "p"]
+
+
 def test_messages_are_attributed_to_their_writers():
     table = with_models(
         lambda models: likelihood.attribute_messages(models, "m", CASES, PROFILES, n_candidates=5, seed=1)

@@ -430,3 +430,19 @@ def test_formal_users_are_compared_with_the_real_ones_by_user():
         == "'Starts in lower case' is true of 0% of the messages of users given nothing about the person, "
         "and of 100% of the same people's real messages"
     )
+
+
+def test_real_users_without_a_simulated_one_are_in_no_figure_of_the_comparison():
+    one, *_ = formal = [under("task_only", case, "please sort it") for case in CASES[:1]]
+    rows = formalism.compare_formalism(
+        formal, [make_conversation("Sort it.", user=one.user_id), *CONVERSATIONS[1:]]
+    )
+    row = rows[0]
+    assert (row["share"], row["real"], row["difference"], row["n_pairs"]) == (1, 0, 1, 1)
+    assert formalism.compare_formalism([], CONVERSATIONS) == []
+
+
+def test_arm_without_a_message_to_attribute_has_no_finding():
+    table = pd.DataFrame({"arm": ["task_only", "real"], "user_id": ["a", "a"], "first": [0.0, 1.0]})
+    finding = findings.describe_givings(table, "profile", seed=1)
+    assert finding["n"] == 0 and pd.isna(finding["value"])
