@@ -17,6 +17,7 @@ from realusersim_nb.agents import environment, participants, runner
 from realusersim_nb.agents.scores import (
     adjust_for_covariates,
     compare_success,
+    describe_pair,
     measure_flips,
     measure_pass_k,
     pool_runs,
@@ -350,6 +351,17 @@ def test_pass_k_of_a_hand_computed_example_and_the_tasks_that_three_points_need(
     pair = compare_success(pd.DataFrame(rows)).loc[0]
     assert pair["difference"] == pytest.approx(-1 / 3)
     assert pair["tasks_for_3_points"] == 727  # ((1.96 + 0.84) x 0.2887 / 0.03)^2
+
+
+def test_p_of_a_finding_is_corrected_for_the_arms_that_were_compared():
+    rows = [
+        {"arm": arm, "task_id": f"t{i}", "success": float(arm == "task_only")}
+        for arm in ("task_only", "profile", "demonstrations")
+        for i in range(10)
+    ]
+    pairs = compare_success(pd.DataFrame(rows))
+    assert pairs["p"].tolist() == [2 / 2**10] * 2 and pairs["p_holm"].tolist() == [4 / 2**10] * 2
+    assert describe_pair(pairs.loc[0].to_dict(), "mock")["p"] == 4 / 2**10
 
 
 def test_unknown_domain_and_arm_are_named(tmp_path):
