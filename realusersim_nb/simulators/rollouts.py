@@ -57,7 +57,8 @@ async def write_in_role(
     """The user's next message, and whether it closes the conversation.
 
     A message with a role break is drawn again, with another seed; the last draw stands. Of several candidates
-    without a role break (``Persona.n_candidates``), one is chosen.
+    without a role break (``Persona.n_candidates``), one is chosen. Once there is one, a draw that closes, is
+    empty or fails is no candidate: several draws shall not end more conversations than one does.
     """
     about = {"persona": persona, "goal": case.goal, "context": case.key_context, "steps": case.steps}
     before, usable = [m.content for m in messages if m.role == "user"], []
@@ -66,18 +67,25 @@ async def write_in_role(
         "replied": next((m.content for m in messages[::-1] if m.role == "assistant"), ""),
     }
     for draw in range(DRAWS + persona.n_candidates - 1):
-        writer = replace(simulator, draw=draw)
-        text, closes = split_close(await writer.write(messages=messages, **about))
+        try:
+            reply = split_close(await replace(simulator, draw=draw).write(messages=messages, **about))
+        except CallFailed:
+            if not usable:
+                raise
+            continue
+        if usable and (reply[1] or not reply[0]):
+            continue
+        text, closes = reply
         if closes or not text:
             break
         usable += [] if role_breaks.find_break(text, before, persona, **seen) else [text]
         if len(usable) == persona.n_candidates:
             break
+    if usable:
+        shown = [demonstration.typed for demonstration in persona.demonstrations]
+        return choose_candidate(usable, before, shown) if len(usable) > 1 else usable[0], False
     if not text and not closes:
         raise CallFailed("empty", "the user's message has no text")
-    if usable and not closes:
-        shown = [demonstration.typed for demonstration in persona.demonstrations]
-        text = choose_candidate(usable, before, shown) if len(usable) > 1 else usable[0]
     return text, closes
 
 

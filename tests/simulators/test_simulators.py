@@ -1,5 +1,6 @@
 """Arms, rollouts and role breaks on a mock model with known answers."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -259,6 +260,24 @@ def test_chosen_message_brings_the_user_nearest_to_the_persons_rates(endpoint, t
     simulator = {"max_user_messages": 1}
     transcript = with_models(lambda m: rollouts.roll_out(Simulator(m, "u", **simulator), case, "x", persona))
     assert transcript.user_messages == [careless]
+
+
+@pytest.mark.parametrize(
+    "second", ["/close", '""', "Sure! Here is the list:", CallFailed("empty", "no text")]
+)
+def test_further_candidate_that_is_no_message_ends_no_conversation(monkeypatch, second):
+    drawn = iter(["sort the list", *[second] * 9])
+
+    async def write(simulator, **about):
+        text = next(drawn)
+        if isinstance(text, CallFailed):
+            raise text
+        return text.strip('"')
+
+    monkeypatch.setattr(Simulator, "write", write)
+    persona, user = Persona(n_candidates=2), Simulator(None, "u", max_user_messages=1)
+    transcript = asyncio.run(rollouts.roll_out(user, CASES[0], "x", persona))
+    assert (transcript.user_messages, transcript.ended_by) == (["sort the list"], "max_turns")
 
 
 def test_close_ends_only_at_the_end_and_text_beside_it_is_kept():
