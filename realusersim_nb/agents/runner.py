@@ -45,7 +45,7 @@ from realusersim_nb.simulators.users import Simulator
 AGENT_TOKENS = 1000  # of one reply of an agent that calls functions
 MAX_STEPS = 100  # tau2's; a message or a tool call is a step
 STOCKS = (STOCK, CORRECTED)
-PROMPTS = ["agent_step", "user_manner", "user_plan", "user_roles", "user_turn"]  # that a run may use
+PROMPTS = "agent_step user_manner user_plan user_shots user_turn user_turn_replied".split()  # of a run
 MESSAGE_FIELDS = {"role", "content", "tool_calls", "id", "requestor", "error"}
 RUN_ERRORS = (CallFailed, AgentError, UserError, ValueError, AssertionError)
 """What ends one run; others are defects. An unusable reply is CallFailed; tau2 raises ValueError for an empty
@@ -106,6 +106,9 @@ def digest_settings(run: AgentRun, writer: Simulator, agent_format: str, max_ste
 def check_arms(simulator: Simulator, domain: domains.Domain, arms: list[str]) -> None:
     """InputError for an arm that does not exist, or that this simulator cannot write for in this domain."""
     conditions.check_arms(arms, known=(*get_args(AgentReferenceArm), *STOCKS, *conditions.ARMS))
+    if "calibrated_demonstrations" in arms:
+        advice = "in a run of an agent a message is drawn once; take 'demonstrations'"
+        raise InputError(f"arm 'calibrated_demonstrations' is one of notebook 03: {advice}.")
     if (
         domain == "telecom"
         and simulator.turn_format == "transcript"
@@ -115,10 +118,11 @@ def check_arms(simulator: Simulator, domain: domains.Domain, arms: list[str]) ->
 
 
 def draw_profiles(tasks: list[Task], profiles: list[Profile], *, seed: int) -> dict[str, list[Profile]]:
-    """By task id a real profile and, for ``shuffled_profile``, another one."""
-    n = 2 * len(tasks)
-    drawn = pd.Series(profiles, dtype=object).sample(n, replace=n > len(profiles), random_state=seed)
-    return {task.id: pair for task, *pair in zip(tasks, drawn[::2], drawn[1::2], strict=True)}
+    """By task id a real profile and, for ``shuffled_profile``, another (the same if there is no other)."""
+    n, most = 2 * len(tasks), len(profiles)
+    drawn = pd.Series(range(most)).sample(n, replace=n > most, random_state=seed).to_numpy()
+    pairs = [(one, (one + 1) % most if other == one else other) for one, other in drawn.reshape(-1, 2)]
+    return {task.id: [profiles[i] for i in pair] for task, pair in zip(tasks, pairs, strict=True)}
 
 
 async def run_task(

@@ -25,8 +25,9 @@ from realusersim_nb.agents.scores import (
     tabulate_runs,
 )
 from realusersim_nb.llm.cache import Cache
-from realusersim_nb.records import AgentRun, Case, Command, Persona, Profile
-from realusersim_nb.simulators import conditions
+from realusersim_nb.prompts.fill import read_prompt
+from realusersim_nb.records import AgentRun, Case, Command, Message, Persona, Profile
+from realusersim_nb.simulators import conditions, users
 from realusersim_nb.simulators.endings import STOP
 from realusersim_nb.simulators.rollouts import roll_out
 from realusersim_nb.simulators.users import Simulator
@@ -320,6 +321,9 @@ def test_a_task_keeps_its_profile_in_every_arm_and_shuffled_is_another():
     drawn = runner.draw_profiles(tasks, PROFILES, seed=4)
     assert drawn == runner.draw_profiles(tasks, PROFILES, seed=4)
     assert all(values != other for values, other in drawn.values())
+    for seed in range(20):  # fewer profiles than two for each task
+        few = runner.draw_profiles(tasks, PROFILES[:3], seed=seed)
+        assert all(one != other for one, other in few.values())
 
 
 def test_pass_k_of_a_hand_computed_example_and_the_tasks_that_three_points_need():
@@ -364,11 +368,26 @@ def test_p_of_a_finding_is_corrected_for_the_arms_that_were_compared():
     assert describe_pair(pairs.loc[0].to_dict(), "mock")["p"] == 4 / 2**10
 
 
+def test_prompts_of_a_simulated_user_are_all_in_what_a_run_is_made_from(monkeypatch):
+    used = set()
+
+    def note(name, **values):
+        used.add(name)
+        return read_prompt(name).template if name == "user_shots" else name
+
+    monkeypatch.setattr(users, "fill_prompt", note)
+    chat = [Message(role="user", content="hi"), Message(role="assistant", content="Yes?")]
+    users.make_turn_prompt(Persona(), "The user wants it done.", chat)
+    assert used == {"user_shots", "user_turn", "user_turn_replied"} and used < {*runner.PROMPTS}
+
+
 def test_unknown_domain_and_arm_are_named(tmp_path):
     with pytest.raises(ValueError, match="domain 'hotel'"):
         environment.load_tasks("hotel")
     with pytest.raises(ValueError, match="arm 'sleepy'"):
         run(["sleepy"], [], tmp_path)
+    with pytest.raises(ValueError, match=r"a message is drawn once; take 'demonstrations'"):
+        run(["calibrated_demonstrations"], [], tmp_path)
     with pytest.raises(
         ValueError, match="agent_format 'telepathy' does not exist: expected one of constrained"
     ):
