@@ -11,7 +11,7 @@ from realusersim_nb.records import Case, Conversation, Message, Persona, Profile
 from realusersim_nb.simulators import conditions, role_breaks
 from realusersim_nb.simulators.calibration import choose_candidate
 from realusersim_nb.simulators.users import Simulator, split_close
-from realusersim_nb.text import mark_repeats, measure_longest_copy
+from realusersim_nb.text import mark_repeats, measure_longest_copy, split_words
 
 ENDS = ["close", "max_turns", "error"]
 DRAWS = 3  # of a message at most, while each has a role break (ours)
@@ -133,14 +133,14 @@ def tabulate_rollouts(transcripts: list[Conversation], examples: dict[str, list[
 
     ``n``; how many ended by ``close``, ``max_turns`` or ``error``; ``messages`` (of the user, mean);
     ``repeated`` (0..1: share of the messages after the first that repeat one word for word); against each
-    user's profile ``examples``, ``copied`` (0..1: share of messages that copy one) and ``longest_copied``
-    (words of the longest run in common with one, mean over conversations).
+    user's profile ``examples``, ``copied`` (0..1: share of messages that copy one, see ``is_copy``) and
+    ``longest_copied`` (words of the longest run in common with one, mean over conversations).
     """
     rows = []
     for t in transcripts:
         texts, shown = t.user_messages, examples.get(t.user_id, [])
         repeats, longest = mark_repeats(texts), measure_longest_copy("\n".join(texts), shown)
-        copies = sum(any(text in example or example in text for example in shown) for text in texts)
+        copies = sum(any(is_copy(text, example) for example in shown) for text in texts)
         ends = [t.ended_by == end for end in ENDS]
         rows.append([t.arm, *ends, len(texts), len(repeats), sum(repeats), copies, longest])
     table = pd.DataFrame(rows, columns=["arm", *ENDS, *"messages later repeats copies longest".split()])
@@ -150,3 +150,10 @@ def tabulate_rollouts(transcripts: list[Conversation], examples: dict[str, list[
     result = sums[ENDS].assign(messages=means["messages"], **shares, longest_copied=means["longest"])
     result.insert(0, "n", arms.size())
     return result
+
+
+def is_copy(text: str, example: str) -> bool:
+    """Whether a message is an example, or one of the two, of four words or more, is in the other."""
+    shorter = min(len(split_words(text)), len(split_words(example)))
+    is_whole = shorter >= role_breaks.WHOLE_WORDS and measure_longest_copy(text, [example]) == shorter
+    return text.strip() == example.strip() or is_whole

@@ -323,6 +323,9 @@ def test_repeats_and_copies_of_examples_are_counted():
     transcript = conversation.model_copy(update={"arm": "profile", "ended_by": "max_turns"})
     row = rollouts.tabulate_rollouts([transcript], examples={"a": ["old a"]}).loc["profile"]
     assert row["repeated"] == 0.5 and row["copied"] == pytest.approx(1 / 3)
+    texts = ["no", "do it", "now do it", "please do it now, ok?", "do it now ok"]
+    copied = [rollouts.is_copy(text, "I know: do it now, ok") for text in texts]
+    assert copied == [False, False, False, False, True] and rollouts.is_copy(texts[3], "Do it now, OK?")
     assert row[["n", "close", "max_turns", "error", "messages"]].tolist() == [1, 0, 1, 0, 3]
 
 
