@@ -173,7 +173,10 @@ async def simulate_cases(
     n_demonstrations: int,
     profile_messages: int | None = None,
 ) -> list[Conversation]:
-    """From curated conversations to rollouts in one call, for notebooks that begin after 03."""
+    """From curated conversations to rollouts in one call, for notebooks that begin after 03.
+
+    As there, a person without demonstrations is in no case where an arm shows some.
+    """
     models, seed = simulator.models, simulator.seed
     profiled, held_out = hold_out(conversations, seed=seed, most=profile_messages)
     extracted, _ = await extraction.extract_profiles(profiled, extractor, models=models, seed=seed)
@@ -185,4 +188,5 @@ async def simulate_cases(
     if needs_demonstrations(arms):
         profiles = {case.user_id: profiles[case.user_id] for case in cases}
         profiles = await add_demonstrations(models, writer, profiles, profiled, n=n_demonstrations, seed=seed)
+        cases = [case for case in cases if profiles[case.user_id].demonstrations]
     return await roll_out_arms(simulator, cases, arms, profiles)

@@ -37,6 +37,10 @@ Finding = Annotated[str, Field(min_length=25, max_length=140)]  # a bare "match"
 NO_MATCH = re.compile(
     r"\b(no|not (a|an exact)|without a) match\b|\b(do|does) ?(not|n't) match\b|\bmismatch", re.I
 )
+DOUBT = re.compile(  # "no clear match", "do not seem to match", "a partial match": for a model to decide
+    r"(\b(no|not|never|cannot|hardly|barely|without|poor|weak|partial)|n['’]t)(\s+\w+){0,3}\s+match",
+    re.IGNORECASE,
+)
 MATCH = re.compile(r"\bmatch(es)?\b", re.IGNORECASE)
 
 
@@ -159,7 +163,9 @@ def make_judgement(about: dict, findings: dict[str, str], verdicts: dict[str, bo
 
 def read_finding(text: str) -> bool | None:
     """Whether a finding says that it is a match; None where it says neither."""
-    return False if NO_MATCH.search(text) else (True if MATCH.search(text) else None)
+    if NO_MATCH.search(text):
+        return False
+    return True if MATCH.search(text) and not DOUBT.search(text) else None
 
 
 def find_unscored_reason(transcript: Conversation) -> str | None:

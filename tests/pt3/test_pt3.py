@@ -18,6 +18,7 @@ from realusersim_nb.pt3.cases import (
     list_judged_messages,
     make_case,
     measure_leaks,
+    simulate_cases,
     split_by_domain,
     tag_cases,
 )
@@ -25,6 +26,7 @@ from realusersim_nb.pt3.judges import JudgeSettings
 from realusersim_nb.pt3.scores import compare_fidelity, list_pairs, score_fidelity, tabulate_verdicts
 from realusersim_nb.records import Conversation, Judgement, JudgePrompt
 from realusersim_nb.simulators import role_breaks
+from realusersim_nb.simulators.users import Simulator
 from realusersim_nb.text import list_copied_runs, measure_longest_copy, measure_overlap
 from realusersim_nb.widgets.cases import show_case, show_pair
 
@@ -100,6 +102,9 @@ def test_verdict_that_contradicts_the_analysis_is_unscored_and_counted(endpoint,
     assert judged.contradicted == ["D1"] and judged.verdicts == dict.fromkeys(["D2", "D3", "D4", "D5"], True)
     texts = ["It is no match.", "They do not match.", "A clear match in tone.", "Both are terse."]
     assert [judges.read_finding(text) for text in texts] == [False, False, True, None]
+    doubts = ["There is no clear match.", "They don't really match.", "A partial match in tone."]
+    assert [judges.read_finding(text) for text in doubts] == [None, None, None]
+    assert judges.read_finding("Neither uses capitals, not even once: match.")
     every = judges.make_judgement(
         KEYS_OF_CASE, dict.fromkeys(judges.DIMENSIONS, "a match"), dict.fromkeys(judges.DIMENSIONS, False)
     )
@@ -446,3 +451,13 @@ def test_arm_without_a_message_to_attribute_has_no_finding():
     table = pd.DataFrame({"arm": ["task_only", "real"], "user_id": ["a", "a"], "first": [0.0, 1.0]})
     finding = findings.describe_givings(table, "profile", seed=1)
     assert finding["n"] == 0 and pd.isna(finding["value"])
+
+
+def test_person_without_a_message_to_show_is_in_no_case_and_stops_nobody_else(endpoint, tmp_path):
+    reply = {"the_user": "asks for something."}
+    endpoint(lambda r: json.dumps(reply) if "response_format" in r else "sort it")
+    texts = {u: ["sort a list", f"now by {u}"] for u in "abc"} | {"d": ["```x = 1```", "```y = 2```"]}
+    talks = [make_conversation(*t, user=u, number=n) for u, t in texts.items() for n in range(2)]
+    settings = {"extractor": "measured", "arms": ["demonstrations"], "n_cases": 4, "n_demonstrations": 2}
+    made = with_models(lambda m: simulate_cases(Simulator(m, "m", max_user_messages=1), talks, **settings))
+    assert sorted(t.user_id for t in made) == ["a", "b", "c"]
