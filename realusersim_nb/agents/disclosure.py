@@ -14,8 +14,9 @@ from __future__ import annotations
 import re
 from calendar import month_name
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,6 @@ from realusersim_nb.records import AgentRun
 if TYPE_CHECKING:
     from tau2.data_model.tasks import Action, Task
 
-ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 MIN_CHARACTERS = 3  # of a value that can be traced
 IDENTIFIER = re.compile(r"#?\b(?=[\w@.+-]*\d)(?!\d{1,2}(?:st|nd|rd|th)\b)[\w@+-][\w@.+-]{3,}[\w@+-]")
 JOINT = r"(?:[\W_]|\b(?:at|dot)\b)*"  # between the pieces of a value: nothing, signs, blanks, a spelled-out @
@@ -100,8 +100,8 @@ def write_pattern(value: str) -> re.Pattern:
         return re.compile(r"(?!)")  # matches nothing
     spaced = [r"[\s-]?".join(piece) if piece.isdigit() and len(piece) >= 5 else piece for piece in pieces]
     forms = [JOINT.join(spaced)]
-    if ISO_DATE.fullmatch(value):
-        day = date.fromisoformat(value)
+    with suppress(ValueError):  # a value that users make up may have the form of a date, and be none
+        day = datetime.strptime(value, "%Y-%m-%d")
         name, number = month_name[day.month], rf"0?{day.day}(?:st|nd|rd|th)?"
         month = rf"{name[:3]}(?:{name[3:]})?\.?"
         forms += [rf"{month}\s*(?:the\s+)?{number}", rf"{number}\s*(?:of\s+)?{month}"]

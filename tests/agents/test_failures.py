@@ -147,6 +147,7 @@ def test_rates_of_mechanisms_add_up_to_failures_and_are_paired_with_task_only():
         ("mei_kovacs_8020", ["Mei Kovacs 8020"], ["mei kovacs"]),
         ("a.b12@example.com", ["a.b12 at example dot com"], ["a.b@example.com"]),
         ("555-123-2002", ["5551232002"], ["555-123-200"]),
+        ("2024-02-30", ["2024 02 30"], ["february 30", "2/30"]),  # a user's, who made it up
         ("12", [], ["12"]),
     ],
 )
