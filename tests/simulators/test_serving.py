@@ -347,6 +347,8 @@ def test_profiles_are_read_in_both_layouts_and_an_empty_file_is_a_sentence(tmp_p
     assert [p.user_id for p in load_profiles(write_lines(tmp_path / "released.jsonl", [row]))] == ["a"]
     with pytest.raises(InputError, match="no profile in it"):
         load_profiles(write_lines(tmp_path / "none.jsonl", []))
+    with pytest.raises(InputError, match=r"there is no such file; notebook 01 writes one"):
+        load_profiles(tmp_path / "elsewhere.jsonl")
 
 
 def test_dialogue_of_parts_and_several_prompts():

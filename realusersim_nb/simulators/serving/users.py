@@ -29,6 +29,8 @@ class UnknownUserError(InputError):
 
 def load_profiles(path: Path) -> list[Profile]:
     """The profiles in a file of ours, or in the released layout; InputError without any."""
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file; notebook 01 writes one (profiles.jsonl).")
     released = path.is_dir() or "linguistic_profile" in next(read_lines(path), ("", {}))[1]
     profiles = list(read_profiles(path) if released else read_records(path, Profile))
     if not profiles:
