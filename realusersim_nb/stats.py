@@ -148,9 +148,8 @@ def correct_holm(p: pd.Series) -> pd.Series:
 
 def describe_power(least: float) -> str:
     """What a paired difference of shares does not show: less than the ``least`` (0..1) that it can detect."""
-    return (
-        f"differences below {100 * least:.0f} points" if least == least else "any difference: no pair differs"
-    )
+    known = least == least  # NaN
+    return f"differences below {100 * least:.0f} points" if known else "how much pairs differ: all are alike"
 
 
 def describe_change(difference: float) -> str:

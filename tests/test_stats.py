@@ -58,6 +58,12 @@ def test_minimum_detectable_effect_of_25_pairs_of_spread_1():
     assert effect == pytest.approx(0.584, abs=0.001)
 
 
+def test_pairs_that_all_differ_alike_are_not_called_equal():
+    assert stats.describe_power(0.12) == "differences below 12 points"
+    limit = stats.describe_power(stats.find_minimum_detectable_effect(np.ones(12)))
+    assert limit == "how much pairs differ: all are alike"
+
+
 def test_disjoint_samples_share_no_cluster():
     clusters, rng = np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3]), np.random.default_rng(0)
     for n in range(1, 11):

@@ -109,14 +109,23 @@ def list_pairs(present: list[str]) -> list[tuple[str, str]]:
 def compare_fidelity(verdicts: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Paired differences of each judge's index between the arms that were run (see ``stats.compare_paired``).
 
-    ``list_pairs`` says which; users are the pairs. ``p_holm`` is ``p`` corrected for the comparisons of
-    simulated users by one judge; the reference arms' row tests the judge, and has none.
+    ``list_pairs`` says which; users are the pairs, and only verdicts count that both arms have, since
+    dimensions differ in how often they match. ``p_holm`` is ``p`` corrected for the comparisons of simulated
+    users by one judge; the reference arms' row tests the judge, and has none.
     """
     pairs, rows = list_pairs(list(verdicts["arm"].unique())), []
     for judge, table in verdicts.groupby("judge", sort=False):
         for arm, baseline in pairs:
             names = {"arm": arm, "baseline": baseline, "pair_by": "user_id"}
-            rows.append({"judge": judge, **stats.compare_paired(table, "match", **names, seed=seed)})
+            both = keep_common(table, [arm, baseline])
+            rows.append({"judge": judge, **stats.compare_paired(both, "match", **names, seed=seed)})
     table = pd.DataFrame(rows, columns=["judge", *stats.PAIRED_COLUMNS])
     tested = table[table["arm"] != SAME].groupby("judge")["p"]
     return table.assign(p_holm=tested.transform(stats.correct_holm))
+
+
+def keep_common(verdicts: pd.DataFrame, arms: list[str]) -> pd.DataFrame:
+    """The verdicts of some arms on the cases and dimensions that are scored in all of them."""
+    scored = verdicts[verdicts["arm"].isin(arms)].dropna(subset="match")
+    n_arms = scored.groupby(["case_id", "dimension", "order", "trial"])["arm"].transform("nunique")
+    return scored[n_arms == len(arms)]

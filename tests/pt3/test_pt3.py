@@ -461,3 +461,14 @@ def test_person_without_a_message_to_show_is_in_no_case_and_stops_nobody_else(en
     settings = {"extractor": "measured", "arms": ["demonstrations"], "n_cases": 4, "n_demonstrations": 2}
     made = with_models(lambda m: simulate_cases(Simulator(m, "m", max_user_messages=1), talks, **settings))
     assert sorted(t.user_id for t in made) == ["a", "b", "c"]
+
+
+def test_dimension_that_is_unscored_under_one_arm_counts_under_neither():
+    easy = {"D3": True, "D2": False}  # D3 nearly always matches
+    judged = [
+        judgement(arm, True, user).model_copy(update={"verdicts": {d: easy[d] for d in scored}})
+        for user in "ab"
+        for arm, scored in (("profile", ["D3"]), ("task_only", ["D3", "D2"]))
+    ]
+    row = compare_fidelity(tabulate_verdicts(judged)).iloc[0]
+    assert (row["arm"], row["difference"], row["n_pairs"]) == ("profile", 0, 2)
