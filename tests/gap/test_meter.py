@@ -244,3 +244,20 @@ def test_a_large_model_as_the_customer_is_seen_by_its_lower_case_first():
     assert compared.probed.auc >= 0.95 and compared.probed.p_holm < 0.05
     first = compared.traits.head(2).set_index("trait")
     assert first.loc["starts_lower", "system"] == 0 and first.loc["starts_lower", "p_holm"] < 0.05
+
+
+def test_people_who_write_less_than_the_system_are_compared_by_as_many_messages():
+    people = [make_conversation(*t.user_messages[:3], user=t.user_id) for t in make_people(60, seed=1)]
+    system = [c for c in make_people(90, seed=2, user="q") if len(c.user_messages) > 3]
+    compared = compare(people, system)
+    assert compared.n == len(system) and compared.n_people == 60
+    assert compared.traits.set_index("trait").loc["words", "n_system"] == 3 * len(system)
+
+
+def test_one_person_who_wrote_most_of_the_reference_is_no_crash():
+    people = [
+        c.model_copy(update={"user_id": "heavy"} if n < 45 else {})
+        for n, c in enumerate(make_people(60, seed=1))
+    ]
+    compared = compare(people, make_people(40, seed=2, user="q"))
+    assert compared.facets["floor"].notna().all() and compared.probed.p > 0.05

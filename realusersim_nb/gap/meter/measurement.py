@@ -17,7 +17,15 @@ from realusersim_nb import stats
 from realusersim_nb.errors import InputError
 from realusersim_nb.gap.meter import differences, page, probe, spread, vocabulary
 from realusersim_nb.gap.meter.findings import list_findings
-from realusersim_nb.gap.meter.sides import FEW, PEOPLE, Side, match_lengths, read_people, read_system
+from realusersim_nb.gap.meter.sides import (
+    FEW,
+    PEOPLE,
+    Side,
+    cut_to_people,
+    match_lengths,
+    read_people,
+    read_system,
+)
 from realusersim_nb.gap.meter.subjects import find_subjects
 from realusersim_nb.gap.meter.traits import measure_traits
 from realusersim_nb.text import show_name
@@ -58,7 +66,8 @@ class Comparison:
 
 
 def compare_system(people: Side, system: Side, *, seed: int = 0) -> Comparison:
-    """Everything that is measured of one system. Its conversations are those of ``system``, cut to six."""
+    """Everything that is measured of one system, by the first six messages at most of each conversation."""
+    system = cut_to_people(system, people)
     matched = match_lengths(people, system, seed=seed)
     subjects = find_subjects(people, system, seed=seed)
     sides = [(measure_traits(side.texts, first=side.first), side.users) for side in (matched, system)]
@@ -130,7 +139,7 @@ def measure_files(*files: str | Path, against: str = PEOPLE, seed: int = 0) -> M
     """How unlike people the simulated users of transcripts are: of each file against ``against``.
 
     A file has any layout that ``look`` knows; ``against`` is a corpus of people (a name, or a path), of which
-    3,000 conversations are read. No model is called. InputError with a sentence where a file, or a side,
+    4,000 conversations are read. No model is called. InputError with a sentence where a file, or a side,
     cannot be measured.
     """
     if not files:

@@ -100,7 +100,9 @@ def to_distance(auc: float | np.ndarray, n: int) -> float | np.ndarray:
 
 
 def probe_system(people: Side, system: Side, subjects: Subjects, *, seed: int) -> Probed | None:
-    """The probe of a system against people; None with fewer than ten users a side."""
+    """The probe of a system against people; None with fewer than ten users a side, or where so few people
+    wrote so much that there are no two sides of five.
+    """
     if min(len(set(people.users)), len(set(system.users))) < LEAST:
         return None
     rng = make_generator(seed, "probe")
@@ -113,6 +115,9 @@ def probe_system(people: Side, system: Side, subjects: Subjects, *, seed: int) -
     auc = compute_auc(*scores)
     resampled = resample_auc(scores, sides, rng)
     null = np.array([probe_people(people, real, n, rng, seed=seed + i) for i in range(REPEATS)])
+    null = null[np.isfinite(null)]
+    if len(null) < 2:
+        return None
     one_subject = [probe_subject(subjects.people, everybody, r, rng, seed=seed) for r in subjects.rows]
     distances, spread = (
         to_distance(null, n),
@@ -122,7 +127,7 @@ def probe_system(people: Side, system: Side, subjects: Subjects, *, seed: int) -
     subject = subjects.shift * estimate_effect(by_subject, np.full(len(one_subject), distances.std()))
     sampling = max(distances.std(ddof=1), spread)
     p = compute_p(
-        to_distance(auc, n) - distances.mean(), sampling, subject, len(one_subject), n_draws=REPEATS
+        to_distance(auc, n) - distances.mean(), sampling, subject, len(one_subject), n_draws=len(null)
     )
     high = norm.cdf((distances.mean() + 2 * subject) / np.sqrt(2))
     ends = np.quantile(resampled, [0.025, 0.975])
@@ -141,13 +146,9 @@ def place_scores(lower: np.ndarray, higher: np.ndarray) -> np.ndarray:
 
 
 def probe_people(people: Side, counts: csr_matrix, n: int, rng: np.random.Generator, *, seed: int) -> float:
-    """The AUC of people against other people, as many conversations as ``n`` allows."""
-    n = min(n, int(0.45 * len(people)))
-    one, rest = draw_disjoint(people.users, n, rng)
-    other = rest[:n]
-    return compute_auc(
-        *compare_rows(counts[one], counts[other], (people.users[one], people.users[other]), seed=seed)
-    )
+    """The AUC of people against others, as many conversations as ``n`` allows; NaN with too few users."""
+    one, rest = draw_disjoint(people.users, min(n, int(0.45 * len(people))), rng)
+    return compare_people(people, counts, (one, rest[: len(one)]), least=FOLDS, seed=seed)
 
 
 def probe_subject(
@@ -157,11 +158,17 @@ def probe_subject(
     outside = np.flatnonzero(~np.isin(people.users, people.users[inside]))
     n = min(len(inside), len(outside), MOST // 2)
     one, other = rng.permutation(outside)[:n], rng.permutation(inside)[:n]
-    if min(len(set(people.users[one])), len(set(people.users[other]))) < LEAST:
+    return compare_people(people, counts, (one, other), least=LEAST, seed=seed)
+
+
+def compare_people(
+    people: Side, counts: csr_matrix, rows: tuple[np.ndarray, np.ndarray], *, least: int, seed: int
+) -> float:
+    """The AUC of some conversations of people against others; NaN with fewer than ``least`` users a side."""
+    users = people.users[rows[0]], people.users[rows[1]]
+    if min(len(set(side)) for side in users) < least:
         return np.nan
-    return compute_auc(
-        *compare_rows(counts[one], counts[other], (people.users[one], people.users[other]), seed=seed)
-    )
+    return compute_auc(*compare_rows(counts[rows[0]], counts[rows[1]], users, seed=seed))
 
 
 def resample_auc(

@@ -7,7 +7,7 @@ text of its user.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -94,8 +94,7 @@ def match_lengths(people: Side, system: Side, *, seed: int) -> Side:
     short cuts, the rarest numbers are served first.
     """
     rng = np.random.default_rng(seed)
-    shares = np.bincount(system.first, minlength=FIRST + 1) / len(system)
-    lengths = people.first
+    shares, lengths = count_lengths(system), people.first
     free, chosen = np.ones(len(people), dtype=bool), np.zeros(len(people), dtype=int)
     total = find_total(shares, lengths)
     for m in range(FIRST, 0, -1):
@@ -105,6 +104,20 @@ def match_lengths(people: Side, system: Side, *, seed: int) -> Side:
     matched = people.take(rows)
     matched.first = chosen[rows]
     return matched
+
+
+def cut_to_people(system: Side, people: Side) -> Side:
+    """The system, cut to fewer messages where fewer than 30 of people's conversations could match its own."""
+    for most in range(FIRST, 0, -1):
+        cut = replace(system, first=np.minimum(system.first, most))
+        if find_total(count_lengths(cut), people.first) >= min(FEW, len(people)):
+            break
+    return cut
+
+
+def count_lengths(side: Side) -> np.ndarray:
+    """Shares of conversations by how many of their messages are compared (0 to six)."""
+    return np.bincount(side.first, minlength=FIRST + 1) / len(side)
 
 
 def find_total(shares: np.ndarray, lengths: np.ndarray) -> float:

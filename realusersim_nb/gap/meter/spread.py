@@ -56,10 +56,10 @@ def measure_js(one: np.ndarray, other: np.ndarray, *, k: int) -> float:
 def draw_floor(
     labels: np.ndarray, users: np.ndarray, n: int, rng: np.random.Generator, *, k: int
 ) -> np.ndarray:
-    """JS of ``n`` conversations of some people from those of others, one value a draw."""
+    """JS of ``n`` conversations of some people from those of others, one value a draw that leaves others."""
     n = min(n, int(0.45 * len(labels)))
     pairs = (draw_disjoint(users, n, rng) for _ in range(DRAWS))
-    return np.array([measure_js(labels[rest], labels[drawn], k=k) for drawn, rest in pairs])
+    return np.array([measure_js(labels[rest], labels[drawn], k=k) for drawn, rest in pairs if len(rest)])
 
 
 def compare_one_subject(labels: np.ndarray, inside: np.ndarray, rng: np.random.Generator, *, k: int) -> float:
