@@ -261,3 +261,29 @@ def test_one_person_who_wrote_most_of_the_reference_is_no_crash():
     ]
     compared = compare(people, make_people(40, seed=2, user="q"))
     assert compared.facets["floor"].notna().all() and compared.probed.p > 0.05
+
+
+def test_what_no_person_writes_and_every_simulated_user_does_is_claimed():
+    people = [tidy_conversation(c) for c in make_people(60, seed=1)]
+    untidy = [c.model_copy(deep=True) for c in people]
+    for c in untidy:
+        for m in c.messages:
+            m.content = m.content[:1].lower() + m.content[1:]
+    trait = compare(people, untidy).traits.set_index("trait").loc["starts_lower"]
+    assert (trait["people"], trait["system"]) == (0, 1) and trait["p_holm"] < 0.05
+
+
+def test_a_few_users_with_many_conversations_have_values_and_no_claim():
+    system = [
+        c.model_copy(update={"user_id": f"q{n % 5}"})
+        for n, c in enumerate(map(tidy_conversation, make_people(40, seed=2, user="q")))
+    ]
+    measured = meter.Measurement("people", 0, [compare(make_people(60, seed=1), system)], pd.DataFrame())
+    [compared] = measured.systems
+    assert compared.facets["p_holm"].isna().all() and np.isnan(compared.diversity["p_holm"])
+    assert compared.traits[["ci_low", "ci_high", "p_holm"]].isna().all(axis=None)
+    [finding] = compared.findings
+    assert "5 users" in finding["sentence"] and "nothing is claimed" in finding["sentence"]
+    assert "nan" not in measured._repr_html_()
+    [line] = meter.list_exceeded(measured, max_auc=0.9, max_excess_js=None)
+    assert "5 users are too few" in line

@@ -22,8 +22,8 @@ def compare_traits(
     ``system, people``: rates (0..1), of lengths geometric means in words. ``difference`` with ``ci_low,
     ci_high`` (95% by user): of rates system - people, of lengths the ratio system / people. ``by_subject``
     (>= 0): what the difference of subjects alone comes to, in either direction (one standard deviation).
-    ``effect``: the logarithm of the ratio of odds, or of lengths. ``p`` is against sampling and subject, NaN
-    with fewer than ten users a side. ``n_``: messages, or conversations.
+    ``effect``: the logarithm of the ratio of odds, or of lengths. ``p`` is against sampling and subject. With
+    fewer than ten users a side interval and p are NaN. ``n_``: messages, or conversations.
     """
     rows = [compare_trait(trait.name, people, system, subjects) for trait in TRAITS]
     table = pd.DataFrame(rows, columns=COLUMNS)
@@ -42,9 +42,9 @@ def compare_trait(
     )
     difference, sampling = simulated - real, float(np.hypot(error, other))
     subject = subjects.shift * measure_subject_effect(name, subjects, keep_mean)
-    ends = difference + np.array([-1.96, 1.96]) * sampling
     n = [int(table[name]["n"].sum()) for table, _ in (system, people)]
     users = tuple(len(set(users[table[name]["n"] > 0])) for table, users in (people, system))
+    ends = difference + np.array([-1.96, 1.96]) * (sampling if min(users) >= LEAST else np.nan)
     p = compute_trait_p(name, (real, error), (simulated, other), users, subjects)
     shown = [simulated, real, difference, *ends, subject]
     if BY_NAME[name].is_count:
@@ -62,12 +62,14 @@ def compute_trait_p(
     """p of a difference of means (each with its error), of so many users; NaN with fewer than ten a side.
 
     Rates are compared as angles, on whose scale rare and frequent traits vary alike. A rate near 0 has no
-    spread of its own to go by: at least people's is taken, at as many users.
+    spread of its own to go by: at least people's is taken, at as many users. Where no message of people
+    shows a trait, or every one does, theirs is that of one message a user.
     """
     if min(users) < LEAST:
         return np.nan
     scale = keep_mean if BY_NAME[name].is_count else turn_to_angle
     (real, error), (simulated, other) = scale(*people), scale(*system)
+    error = users[1] ** -0.5 if np.isnan(error) else error
     other = np.fmax(other, error * np.sqrt(users[0] / users[1]))
     subject = subjects.shift * measure_subject_effect(name, subjects, scale)
     sampling = float(np.hypot(error, other))
@@ -123,11 +125,12 @@ def estimate_tidied(people: Side, system: Side) -> tuple[float, float, float]:
     """Share of people's messages that would have to be tidied for as few untidy ones, with its 95% interval.
 
     Untidy is what ``gap.calibration.tidy`` would change: a lower-case beginning, "i", no mark at the end. 1:
-    as tidy as can be, 0 like people, below 0 less tidy.
+    as tidy as can be, 0 like people, below 0 less tidy. No interval with fewer than ten users a side.
     """
     (real, error), (simulated, other) = (estimate_mean(*count_untidy(side)) for side in (people, system))
     ratio = simulated / real if real else np.nan
-    spread = np.hypot(other / real, ratio * error / real) if real else np.nan
+    is_known = real and min(len(set(side.users)) for side in (people, system)) >= LEAST
+    spread = np.hypot(other / real, ratio * error / real) if is_known else np.nan
     return 1 - ratio, 1 - ratio - 1.96 * spread, 1 - ratio + 1.96 * spread
 
 

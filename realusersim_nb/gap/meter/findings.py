@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from realusersim_nb.gap.meter.sides import FEW
 from realusersim_nb.gap.meter.traits import BY_NAME
 
 if TYPE_CHECKING:
@@ -23,10 +22,9 @@ def list_findings(compared: Comparison) -> list[dict]:
     Where nothing is claimed, one finding says so; ``p`` is corrected (Holm).
     """
     name = compared.name
-    if compared.is_small:
-        sentence = (
-            f"{name} has {compared.n} conversations: below {FEW} its values are shown and nothing is claimed"
-        )
+    if compared.shortage:
+        n, what, least = compared.shortage
+        sentence = f"{name} has {n} {what}: below {least} its values are shown and nothing is claimed"
         return [make_finding(sentence, np.nan, (np.nan, np.nan), compared.n, np.nan)]
     findings = [describe_probe(compared)] if compared.probed else []
     claimed = compared.traits[compared.traits["p_holm"] < ALPHA]
@@ -109,12 +107,11 @@ def describe_tidied(compared: Comparison) -> str:
     share, low, high = compared.tidied
     if not np.isfinite(share):
         return ""
-    if high < 0:
+    if (share if np.isnan(high) else high) < 0:
         return "It is less tidy than people: more of its messages begin in lower case or end without a mark."
-    return (
-        f"It is as tidy as if {max(share, 0):.0%} of people's messages ({max(low, 0):.0%} to "
-        f"{min(high, 1):.0%}) had been given capitals and stops."
-    )
+    between = f" ({max(low, 0):.0%} to {min(high, 1):.0%})" if np.isfinite(low) else ""
+    tidied = f"{max(share, 0):.0%} of people's messages{between}"
+    return f"It is as tidy as if {tidied} had been given capitals and stops."
 
 
 def describe_nearest(table: pd.DataFrame) -> list[str]:

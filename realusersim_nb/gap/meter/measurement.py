@@ -16,6 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from realusersim_nb import stats
 from realusersim_nb.errors import InputError
 from realusersim_nb.gap.meter import differences, page, probe, spread, vocabulary
+from realusersim_nb.gap.meter.differences import LEAST
 from realusersim_nb.gap.meter.findings import list_findings
 from realusersim_nb.gap.meter.sides import (
     FEW,
@@ -55,9 +56,10 @@ class Comparison:
     ids: list[str] = field(default_factory=list)
 
     @property
-    def is_small(self) -> bool:
-        """Whether there are too few conversations to claim anything."""
-        return self.n < FEW
+    def shortage(self) -> tuple[int, str, int] | None:
+        """Of what there is too little to claim anything: its number, what it is, and the least needed."""
+        counts = (self.n, "conversations", FEW), (self.n_users, "users", LEAST)
+        return next((count for count in counts if count[0] < count[2]), None)
 
     @property
     def findings(self) -> list[dict]:
@@ -94,9 +96,9 @@ def correct_tests(compared: Comparison) -> None:
     """Holm's correction over all tests of a system: ``p_holm`` in its tables; NaN where there is no test."""
     p = np.r_[compared.diversity["p"], compared.facets["p"], compared.traits["p"]].astype(float)
     corrected, known = np.full(len(p), np.nan), np.isfinite(p)
-    if known.any() and not compared.is_small:
+    if known.any() and not compared.shortage:
         corrected[known] = np.minimum(FAMILIES * multipletests(p[known], ALPHA, "holm")[1], 1)
-    if compared.probed and not compared.is_small:
+    if compared.probed and not compared.shortage:
         compared.probed.p_holm = min(FAMILIES * compared.probed.p, 1.0)
     compared.diversity["p_holm"] = corrected[0]
     n = len(compared.facets)
@@ -149,6 +151,8 @@ def measure_files(*files: str | Path, against: str = PEOPLE, seed: int = 0) -> M
     people = read_people(str(against))
     if len(people) < FEW:
         raise InputError(f"{against}: {len(people)} conversations of people; expected {FEW} at least.")
+    if (n_users := len(set(people.users))) < LEAST:
+        raise InputError(f"{against}: conversations of {n_users} people; expected {LEAST} people at least.")
     compared = [compare_system(people, side, seed=seed) for side in systems]
     return Measurement(str(against), seed, compared, compare_systems(compared, seed=seed))
 
@@ -166,7 +170,7 @@ def compare_systems(compared: list[Comparison], *, seed: int) -> pd.DataFrame:
     Columns ``arm, baseline, difference, ci_low, ci_high, p, n_pairs, paired``; without the probe no row.
     """
     rows = []
-    for one, other in combinations([c for c in compared if c.probed and not c.is_small], 2):
+    for one, other in combinations([c for c in compared if c.probed and not c.shortage], 2):
         scores = [pd.Series(c.probed.scores, c.ids).groupby(level=0).mean() for c in (one, other)]
         shared = scores[0].index.intersection(scores[1].index)
         if len(shared) >= FEW:

@@ -45,10 +45,11 @@ def list_exceeded(measured: Measurement, *, max_auc: float | None, max_excess_js
                 f"{c.name}: JS of {worst['facet']} is {worst['excess']:.3f} nats above people's, "
                 f"above the limit of {max_excess_js:g}."
             )
-        if c.is_small and (max_auc, max_excess_js) != (None, None):
-            lines.append(
-                f"{c.name}: {c.n} conversations are too few to hold to a limit; expected 30 at least."
-            )
+        if c.shortage and (max_auc, max_excess_js) != (None, None):
+            n, what, least = c.shortage
+            lines.append(f"{c.name}: {n} {what} are too few to hold to a limit; expected {least} at least.")
+        elif max_auc is not None and not c.probed:
+            lines.append(f"{c.name}: no AUC to hold to the limit; of people too few wrote nearly everything.")
     return lines
 
 
