@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from realusersim_nb.files import write_lines
 from realusersim_nb.gap import meter
 from realusersim_nb.gap.calibration import tidy, tidy_conversation
 from realusersim_nb.gap.meter import sides
+from realusersim_nb.gap.meter.measurement import name_systems
+from realusersim_nb.gap.meter.traits import measure_traits
 from realusersim_nb.records import Message
 
 AIRLINE = Path(__file__).parents[3] / "shared" / "data" / "taubench" / "gpt4o_airline_trials01.json"
@@ -287,3 +290,27 @@ def test_a_few_users_with_many_conversations_have_values_and_no_claim():
     assert "nan" not in measured._repr_html_()
     [line] = meter.list_exceeded(measured, max_auc=0.9, max_excess_js=None)
     assert "5 users are too few" in line
+
+
+def test_the_end_of_a_conversation_is_not_known_where_the_corpus_continues_it(monkeypatch):
+    whole, begun, rest = (make_conversation("sort it", f"now {n}", user=u) for n, u in enumerate("abb"))
+    rows = [whole, begun, rest.model_copy(update={"continues": True})]
+    corpus = SimpleNamespace(conversations=rows)
+    monkeypatch.setattr(sides, "load_corpus", lambda *_, **__: corpus)
+    people = sides.read_people("any")
+    counts = measure_traits(people).xs("n", axis=1, level=1)
+    assert len(people) == 2 and counts["words"].tolist() == [2, 2]
+    assert counts[["disclosed", "ends_closing", "ends_unserved"]].to_numpy().tolist() == [
+        [1, 1, 1],
+        [0, 0, 0],
+    ]
+
+
+def test_no_two_files_have_the_same_name():
+    folder = "a_folder_with_a_long_name_in_which_all_runs_are"
+    paths = [f"{folder}/{n}/transcripts.json" for n in "ab"] + [f"{n}/{folder}/other.json" for n in "ab"]
+    systems = [sides.make_side(path, [make_conversation("a")]) for path in [*paths, "one.jsonl"]]
+    name_systems(systems)
+    names = [side.name for side in systems]
+    assert names[:2] == ["a/transcripts", "b/transcripts"] and names[-1] == "one"
+    assert len({*names}) == 5 and max(map(len, names)) <= 40

@@ -72,7 +72,7 @@ def compare_system(people: Side, system: Side, *, seed: int = 0) -> Comparison:
     system = cut_to_people(system, people)
     matched = match_lengths(people, system, seed=seed)
     subjects = find_subjects(people, system, seed=seed)
-    sides = [(measure_traits(side.texts, first=side.first), side.users) for side in (matched, system)]
+    sides = [(measure_traits(side), side.users) for side in (matched, system)]
     compared = Comparison(
         show_name(system.name, 40),
         len(system),
@@ -158,10 +158,16 @@ def measure_files(*files: str | Path, against: str = PEOPLE, seed: int = 0) -> M
 
 
 def name_systems(systems: list[Side]) -> None:
-    """Give each system the name of its file, or of its path where two files have the same."""
-    names = [Path(side.name).stem or side.name for side in systems]
-    for side, name in zip(systems, names, strict=True):
-        side.name = side.name if names.count(name) > 1 else name
+    """Give each system the name of its file, with its folder and a number where others have the same."""
+    paths = [Path(side.name) for side in systems]
+    stems = [path.stem for path in paths]
+    is_taken = [stems.count(stem) > 1 for stem in stems]
+    names = [
+        f"{p.parent.name}/{p.stem}" if taken else p.stem for p, taken in zip(paths, is_taken, strict=True)
+    ]
+    names = [show_name(name or ".", 36) for name in names]
+    for place, (side, name) in enumerate(zip(systems, names, strict=True)):
+        side.name = f"{name} ({names[:place].count(name) + 1})" if names.count(name) > 1 else name
 
 
 def compare_systems(compared: list[Comparison], *, seed: int) -> pd.DataFrame:

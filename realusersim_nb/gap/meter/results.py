@@ -49,7 +49,7 @@ def list_exceeded(measured: Measurement, *, max_auc: float | None, max_excess_js
             n, what, least = c.shortage
             lines.append(f"{c.name}: {n} {what} are too few to hold to a limit; expected {least} at least.")
         elif max_auc is not None and not c.probed:
-            lines.append(f"{c.name}: no AUC to hold to the limit; of people too few wrote nearly everything.")
+            lines.append(f"{c.name}: no AUC to hold to the limit: a few people wrote most of the reference.")
     return lines
 
 

@@ -6,7 +6,7 @@ text of its user.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from realusersim_nb.errors import InputError
 from realusersim_nb.records import CLOSE, Conversation
 
 PEOPLE = "sharegpt"  # the embedded corpus
-N_PEOPLE = 4000  # conversations of it
+N_PEOPLE = 4000  # conversations of it that are read
 FIRST = 6  # messages of each conversation by which manner is compared
 FEW = 30  # conversations, below which nothing is claimed
 SKIPPED = (*DEFAULT_SKIPPED, "pleasantries trimmed", "3+ user turns")
@@ -30,13 +30,17 @@ SIGNAL = re.compile(
 
 @dataclass
 class Side:
-    """Conversations of one side: ids, ``users``, all user ``texts``, and how many ``first`` are compared."""
+    """Conversations of one side: ids, ``users``, all user ``texts``, and how many ``first`` are compared.
+
+    ``is_whole``: whether the last text ends the conversation, which a source may continue elsewhere.
+    """
 
     name: str
     ids: list[str]
     users: np.ndarray
     texts: list[list[str]]
     first: np.ndarray
+    is_whole: np.ndarray
 
     @property
     def messages(self) -> list[list[str]]:
@@ -49,16 +53,20 @@ class Side:
     def take(self, rows: np.ndarray) -> "Side":
         """The side with these conversations."""
         ids, texts = ([column[i] for i in rows] for column in (self.ids, self.texts))
-        return Side(self.name, ids, self.users[rows], texts, self.first[rows])
+        return Side(self.name, ids, self.users[rows], texts, self.first[rows], self.is_whole[rows])
 
 
-def make_side(name: str, conversations: Sequence[Conversation]) -> Side:
-    """A side of conversations whose user writes something, with private data masked and signals removed."""
+def make_side(name: str, conversations: Sequence[Conversation], *, cut: Collection[str] = ()) -> Side:
+    """A side of conversations whose user writes something, with private data masked and signals removed.
+
+    ``cut``: users whose conversation goes on elsewhere.
+    """
     rows = [(c.conversation_id, c.user_id, clean_texts(c.user_messages)) for c in conversations]
     rows = [row for row in rows if row[2]]
     ids, users, texts = zip(*rows, strict=True) if rows else ((), (), ())
-    codes = pd.factorize(np.array(users, dtype=object))[0]
-    return Side(name, [*ids], codes, [*texts], np.array([min(len(t), FIRST) for t in texts], dtype=int))
+    codes, first = pd.factorize(np.array(users, dtype=object))[0], [min(len(t), FIRST) for t in texts]
+    is_whole = np.array([user not in cut for user in users], dtype=bool)
+    return Side(name, [*ids], codes, [*texts], np.array(first, dtype=int), is_whole)
 
 
 def clean_texts(messages: list[str]) -> list[str]:
@@ -68,7 +76,7 @@ def clean_texts(messages: list[str]) -> list[str]:
 
 
 def read_system(path: str) -> Side:
-    """The transcripts of one file; InputError where no user writes, or few write English."""
+    """The transcripts of one file; InputError where no user writes, or fewer than half write English."""
     conversations = read_transcripts(path)
     side = make_side(path, conversations)
     if not len(side):
@@ -76,15 +84,16 @@ def read_system(path: str) -> Side:
     checked = [c for c in conversations if c.user_messages][:200]
     n = sum(keep_english(c) is not None for c in checked)
     if sum(len(" ".join(texts).split()) for texts in side.texts) >= 20 and 2 * n < len(checked):
-        expected = "name people who write that language by --against FILE"
+        expected = "what is measured is of English, so name transcripts in English"
         raise InputError(f"{path}: {n} of {len(checked)} conversations are in English; {expected}.")
     return side
 
 
 def read_people(corpus: str = PEOPLE, *, most: int = N_PEOPLE) -> Side:
-    """Conversations of people that begin at their beginning, at most ``most`` of them."""
+    """People's conversations, of the first ``most`` of a corpus those that begin at their beginning."""
     rows = load_corpus(corpus, skip_steps=SKIPPED, max_conversations=most).conversations
-    return make_side(corpus, [c for c in rows if not c.continues])
+    cut = {c.user_id for c in rows if c.continues}
+    return make_side(corpus, [c for c in rows if not c.continues], cut=cut)
 
 
 def match_lengths(people: Side, system: Side, *, seed: int) -> Side:

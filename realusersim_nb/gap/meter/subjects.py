@@ -50,7 +50,7 @@ class Subjects:
     @cached_property
     def traits(self) -> pd.DataFrame:
         """The traits of all people's conversations (``traits.measure_traits``)."""
-        return measure_traits(self.people.texts, first=self.people.first)
+        return measure_traits(self.people)
 
 
 def find_subjects(people: Side, system: Side, *, seed: int) -> Subjects:

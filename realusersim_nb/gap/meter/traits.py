@@ -12,6 +12,7 @@ import pandas as pd
 
 from realusersim_nb import style
 from realusersim_nb.gap.facets import ACTS
+from realusersim_nb.gap.meter.sides import Side
 from realusersim_nb.parallel.batches import map_batches
 from realusersim_nb.style import typed_text
 
@@ -58,15 +59,17 @@ TRAITS = [*MESSAGES, *CONVERSATIONS]
 BY_NAME = {trait.name: trait for trait in TRAITS}
 
 
-def measure_traits(conversations: list[list[str]], *, first: list[int]) -> pd.DataFrame:
+def measure_traits(side: Side) -> pd.DataFrame:
     """Sums and counts of each trait by conversation: columns (trait, ``sum`` or ``n``), one row each.
 
-    ``first``: of how many messages of each the traits of messages are measured. Word counts are logarithms.
+    Traits of messages are those of the ``first`` of each; word counts are logarithms.
     """
-    pairs = list(zip(conversations, first, strict=True))
+    pairs = list(zip(side.texts, side.first, strict=True))
     rows = map_batches(measure_batch, pairs, "traits")
     columns = pd.MultiIndex.from_product([[t.name for t in TRAITS], ["sum", "n"]])
-    return pd.DataFrame(np.array(rows, dtype=float).reshape(-1, len(columns)), columns=columns)
+    table = pd.DataFrame(np.array(rows, dtype=float).reshape(-1, len(columns)), columns=columns)
+    table.loc[~side.is_whole, [trait.name for trait in CONVERSATIONS]] = 0
+    return table
 
 
 def measure_batch(pairs: list[tuple[list[str], int]]) -> list[np.ndarray]:
