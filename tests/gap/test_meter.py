@@ -13,8 +13,8 @@ from realusersim_nb.__main__ import main
 from realusersim_nb.files import write_lines
 from realusersim_nb.gap import meter
 from realusersim_nb.gap.calibration import tidy, tidy_conversation
-from realusersim_nb.gap.meter import sides
-from realusersim_nb.gap.meter.measurement import name_systems
+from realusersim_nb.gap.meter import probe, sides
+from realusersim_nb.gap.meter.measurement import compare_systems, name_systems
 from realusersim_nb.gap.meter.traits import measure_traits
 from realusersim_nb.records import Message
 
@@ -314,3 +314,29 @@ def test_no_two_files_have_the_same_name():
     names = [side.name for side in systems]
     assert names[:2] == ["a/transcripts", "b/transcripts"] and names[-1] == "one"
     assert len({*names}) == 5 and max(map(len, names)) <= 40
+
+
+def test_two_systems_are_not_ranked_by_a_difference_that_other_people_could_reverse():
+    ids, spread = [*map(str, range(100))], np.linspace(-0.1, 0.1, 100)
+
+    def measured(auc, *, people_error):
+        probed = SimpleNamespace(scores=auc + spread, people_error=people_error, auc=auc)
+        return SimpleNamespace(name=str(auc), probed=probed, shortage=None, ids=ids)
+
+    def compare_with(error):
+        [row] = compare_systems([measured(auc, people_error=error) for auc in (0.55, 0.45)]).to_dict(
+            "records"
+        )
+        return row
+
+    assert compare_with(0.01)["ci_low"] > 0 and compare_with(0.01)["n_pairs"] == 100
+    assert compare_with(0.05)["ci_low"] < 0 < compare_with(0.05)["difference"] == pytest.approx(0.1)
+
+
+def test_the_error_of_an_auc_for_the_draw_of_people_is_that_of_repeated_draws():
+    rng, draws, errors = np.random.default_rng(0), [], []
+    for _ in range(200):
+        people, system = rng.normal(size=60), rng.normal(1, 1, 2000)
+        draws.append(probe.compute_auc(people, system))
+        errors.append(probe.estimate_people_error(people, system, np.arange(60)))
+    assert np.mean(errors) == pytest.approx(np.std(draws), rel=0.15)

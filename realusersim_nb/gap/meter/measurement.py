@@ -13,7 +13,6 @@ import pandas as pd
 from scipy.stats import norm
 from statsmodels.stats.multitest import multipletests
 
-from realusersim_nb import stats
 from realusersim_nb.errors import InputError
 from realusersim_nb.gap.meter import differences, page, probe, spread, vocabulary
 from realusersim_nb.gap.meter.differences import LEAST
@@ -154,7 +153,7 @@ def measure_files(*files: str | Path, against: str = PEOPLE, seed: int = 0) -> M
     if (n_users := len(set(people.users))) < LEAST:
         raise InputError(f"{against}: conversations of {n_users} people; expected {LEAST} people at least.")
     compared = [compare_system(people, side, seed=seed) for side in systems]
-    return Measurement(str(against), seed, compared, compare_systems(compared, seed=seed))
+    return Measurement(str(against), seed, compared, compare_systems(compared))
 
 
 def name_systems(systems: list[Side]) -> None:
@@ -170,25 +169,23 @@ def name_systems(systems: list[Side]) -> None:
         side.name = f"{name} ({names[:place].count(name) + 1})" if names.count(name) > 1 else name
 
 
-def compare_systems(compared: list[Comparison], *, seed: int) -> pd.DataFrame:
+def compare_systems(compared: list[Comparison]) -> pd.DataFrame:
     """The difference in AUC between every two systems: in pairs where conversations have the same ids.
 
-    Columns ``arm, baseline, difference, ci_low, ci_high, p, n_pairs, paired``; without the probe no row.
+    Columns ``arm, baseline, difference, ci_low, ci_high, p, n_pairs, paired``; without the probe no row. The
+    interval is for other conversations of the systems and for other people: each has a classifier of its own.
     """
     rows = []
     for one, other in combinations([c for c in compared if c.probed and not c.shortage], 2):
         scores = [pd.Series(c.probed.scores, c.ids).groupby(level=0).mean() for c in (one, other)]
-        shared = scores[0].index.intersection(scores[1].index)
-        if len(shared) >= FEW:
-            gaps = (scores[0] - scores[1]).loc[shared]
-            mean, low, high, n = stats.estimate_rate(
-                gaps, gaps.index.to_series(), is_share=False, seed=seed
-            ).values()
-            figures = [mean, low, high, stats.compute_permutation_p(gaps, seed=seed), n, True]
+        gaps = (scores[0] - scores[1]).dropna()
+        if is_paired := len(gaps) >= FEW:
+            difference = gaps.mean()
+            error = np.hypot(gaps.sem(), np.hypot(one.probed.people_error, other.probed.people_error))
         else:
             difference = one.probed.auc - other.probed.auc
             error = np.hypot(*((c.probed.ci_high - c.probed.ci_low) / 3.92 for c in (one, other)))
-            ends = difference - 1.96 * error, difference + 1.96 * error
-            figures = [difference, *ends, 2 * norm.sf(abs(difference) / error) if error else 1.0, 0, False]
-        rows.append([one.name, other.name, *figures])
+        ends = difference - 1.96 * error, difference + 1.96 * error
+        p = 2 * norm.sf(abs(difference) / error) if error else 1.0
+        rows.append([one.name, other.name, difference, *ends, p, len(gaps) * is_paired, is_paired])
     return pd.DataFrame(rows, columns="arm baseline difference ci_low ci_high p n_pairs paired".split())

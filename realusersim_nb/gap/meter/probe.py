@@ -11,6 +11,7 @@ from functools import partial
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import csr_matrix, vstack
 from scipy.stats import binomtest, norm
 from sklearn.base import clone
@@ -18,6 +19,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
+from realusersim_nb.gap.meter.differences import estimate_mean
 from realusersim_nb.gap.meter.sides import Side
 from realusersim_nb.gap.meter.subjects import Subjects, compute_p, estimate_effect
 from realusersim_nb.gap.metrics import FOLDS, LEAST, PROBE
@@ -36,7 +38,8 @@ class Probed:
 
     ``people_low, people_high``: 95% of people against other people; ``subject_high``: what the subject alone
     gives; ``p`` is of a test against both. ``rows`` are the system's conversations, ``scores`` the shares of
-    people's that look less simulated (0..1; their mean is the AUC).
+    people's that look less simulated (0..1; their mean is the AUC); ``people_error`` is the AUC's standard
+    error for the draw of people alone.
     """
 
     auc: float
@@ -47,6 +50,7 @@ class Probed:
     people_low: float
     people_high: float
     subject_high: float
+    people_error: float
     p: float
     rows: np.ndarray
     scores: np.ndarray
@@ -135,7 +139,14 @@ def probe_system(people: Side, system: Side, subjects: Subjects, *, seed: int) -
         ends[0] = binomtest(n_users := min(len(set(side)) for side in sides), n_users).proportion_ci().low
     low_high = np.clip(null.mean() + np.array([-2, 2]) * null.std(ddof=1), 0, 1)
     p = p if auc > null.mean() else 1.0
-    return Probed(auc, *ends, n, null.mean(), *low_high, high, p, rows, place_scores(*scores))
+    error = estimate_people_error(*scores, sides[0])
+    return Probed(auc, *ends, n, null.mean(), *low_high, high, error, p, rows, place_scores(*scores))
+
+
+def estimate_people_error(lower: np.ndarray, higher: np.ndarray, users: np.ndarray) -> float:
+    """Standard error of an AUC for the draw of the ``users`` of ``lower``, that of ``higher`` held fixed."""
+    placed = pd.DataFrame({"sum": place_scores(higher, lower), "n": 1})
+    return estimate_mean(placed, users)[1]
 
 
 def place_scores(lower: np.ndarray, higher: np.ndarray) -> np.ndarray:
