@@ -137,9 +137,11 @@ def describe_holding(holding: pd.DataFrame, all_unseen: pd.DataFrame, fresh: pd.
 
 def describe_identification(row: dict) -> dict:
     """A row of ``reliability.identify_users`` (``top`` 1) as a finding (see ``Run.add_finding``)."""
+    is_shown = row["ci_low"] > row["chance"]
     sentence = (
-        f"People can be recognised by how they write: by {row['by']}, the writer of unseen messages is found "
-        f"among {1 / row['chance']:.0f} people in {row['rate']:.0%} of cases (chance {row['chance']:.0%})"
+        f"{'People' if is_shown else 'It is not shown that people'} can be recognised by how they write: by "
+        f"{row['by']}, the writer of unseen messages is found among {1 / row['chance']:.0f} people in "
+        f"{row['rate']:.0%} of cases (chance {row['chance']:.0%})"
     )
     words = {
         "limit": "that a model can write like that",

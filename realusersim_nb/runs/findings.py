@@ -93,8 +93,9 @@ def describe_figures(finding: Finding) -> str:
 
 
 def holds_zero(finding: Finding) -> bool:
-    """Whether its interval includes 0, so that it shows no difference."""
-    return finding["ci_low"] is not None and finding["ci_low"] <= 0 <= finding["ci_high"]
+    """Whether it is a difference (a share is none) whose interval includes 0, so that none is shown."""
+    is_share = finding.get("unit") == "%"
+    return not is_share and finding["ci_low"] is not None and finding["ci_low"] <= 0 <= finding["ci_high"]
 
 
 def rate_doubt(finding: Finding) -> tuple[bool, float]:

@@ -112,7 +112,7 @@ def test_each_notebook_gives_its_first_finding_before_one_gives_two():
     ]
     shown = [one["sentence"] for one in findings.choose_findings(every, most=3)]
     assert shown == ["one 0", "one 1", "three 0"]
-    every[1] |= {"ci_low": -0.1, "ci_high": 0.1}
+    every[1] |= {"ci_low": -0.1, "ci_high": 0.1, "unit": "points"}
     shown = [one["sentence"] for one in findings.choose_findings(every, most=3)]
     assert shown == ["one 0", "one 2", "three 0"]  # 1 shows no difference
 
@@ -123,6 +123,11 @@ def test_interval_around_zero_shows_no_difference():
         "A differs (+8 points, 95% interval -2 to +19, n = 24 people, p < 0.001). "
         "The interval includes 0: no difference is shown. It does not show how it writes."
     )
+
+
+def test_share_near_zero_is_no_difference_that_is_not_shown():
+    rate = make_finding("02", "1% are covered", value=0.01, ci_low=0.0, ci_high=0.03)
+    assert "no difference" not in findings.describe_finding(rate)
 
 
 def test_number_that_a_sentence_says_is_not_said_again():
