@@ -30,11 +30,14 @@ def plot_agreement(table: pd.DataFrame, x: str, y: list[str]) -> Axes:
 
 
 def plot_board(board: pd.DataFrame, settings: pd.DataFrame) -> Axes | None:
-    """Every arm of every run by each measure that any has, with intervals; None if there is no measure."""
+    """Every arm of every run by each measure that any has, with intervals, of each run the best arm on top.
+
+    None if there is no measure.
+    """
     shown = [name for name in MEASURES if board[name].notna().any()]
     if not shown:
         return None
-    rows = board.reset_index().iloc[::-1].sort_values("run", kind="stable")
+    rows = board.reset_index().sort_values("run", kind="stable")
     labels = [name_row(row, settings) for _, row in rows.iterrows()]
     panes = make_rows(labels, title="", xlabel="", height=0.28, panels=len(shown))
     styles = find_styles(list(rows["arm"].unique()))

@@ -62,7 +62,8 @@ def test_settings_are_compared_between_runs_that_are_alike_in_all_else(tmp_path,
     assert ranks.loc[("fidelity", "normalised"), ["tau", "n"]].tolist() == [pytest.approx(1), 4]
     assert ranks.loc[("fidelity", "above_floor"), "tau"] > 0.7  # a smaller gap is more like people
     assert leaderboard.list_sizes(board, settings, arm="profile")["size"].tolist() == [7, 7, 70, 70]
-    assert plot_board(board, settings) is not None
+    rows = [label.get_text() for label in plot_board(board, settings).get_yticklabels()]
+    assert rows[:2] == ["profile, big-70b, 1", "task_only, big-70b, 1"]
     assert [leaderboard.read_size(name) for name in ("mixtral-8x7b-v0.1", "Qwen2.5-1.5B")] == [56, 1.5]
     assert np.isnan(leaderboard.read_size("gpt-4o"))
 
