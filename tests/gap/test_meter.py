@@ -300,10 +300,16 @@ def test_the_end_of_a_conversation_is_not_known_where_the_corpus_continues_it(mo
     people = sides.read_people("any")
     counts = measure_traits(people).xs("n", axis=1, level=1)
     assert len(people) == 2 and counts["words"].tolist() == [2, 2]
-    assert counts[["disclosed", "ends_closing", "ends_unserved"]].to_numpy().tolist() == [
-        [1, 1, 1],
-        [0, 0, 0],
-    ]
+    known = counts[["disclosed", "ends_closing", "ends_unserved"]]
+    assert known.to_numpy().tolist() == [[1, 1, 1], [1, 0, 0]]
+
+
+def test_what_is_disclosed_at_once_is_of_as_many_messages_on_both_sides():
+    people = sides.make_side("p", [make_conversation(*["sort it"] * 20, user=str(n)) for n in range(40)])
+    system = sides.make_side("s", [make_conversation(*["sort it"] * 4, user=str(n)) for n in range(40)])
+    for side in (sides.match_lengths(people, system, seed=0), system):
+        share = measure_traits(side)["disclosed"].sum()
+        assert share["sum"] / share["n"] == 0.25
 
 
 def test_no_two_files_have_the_same_name():

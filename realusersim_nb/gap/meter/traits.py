@@ -54,7 +54,7 @@ CONVERSATIONS = [
     Trait("ends_closing", "ends with thanks or a closing"),
     Trait("ends_unserved", "ends with an objection or a request again"),
 ]
-"""Of whole conversations, of which the last message is known to be the last."""
+"""Of conversations; how they end, of those of which the last message is known to be the last."""
 TRAITS = [*MESSAGES, *CONVERSATIONS]
 BY_NAME = {trait.name: trait for trait in TRAITS}
 
@@ -62,13 +62,13 @@ BY_NAME = {trait.name: trait for trait in TRAITS}
 def measure_traits(side: Side) -> pd.DataFrame:
     """Sums and counts of each trait by conversation: columns (trait, ``sum`` or ``n``), one row each.
 
-    Traits of messages are those of the ``first`` of each; word counts are logarithms.
+    All but how a conversation ends is of the ``first`` messages of each; word counts are logarithms.
     """
     pairs = list(zip(side.texts, side.first, strict=True))
     rows = map_batches(measure_batch, pairs, "traits")
     columns = pd.MultiIndex.from_product([[t.name for t in TRAITS], ["sum", "n"]])
     table = pd.DataFrame(np.array(rows, dtype=float).reshape(-1, len(columns)), columns=columns)
-    table.loc[~side.is_whole, [trait.name for trait in CONVERSATIONS]] = 0
+    table.loc[~side.is_whole, ["ends_closing", "ends_unserved"]] = 0
     return table
 
 
@@ -84,16 +84,16 @@ def measure_conversation(texts: list[str], first: int) -> np.ndarray:
     values = measured[[trait.name for trait in MESSAGES]].to_numpy(dtype=float)
     counts = [column for column, trait in enumerate(MESSAGES) if trait.is_count]
     values[:, counts] = np.log(values[:, counts])
-    known, whole = np.isfinite(values), np.array(measure_whole(texts), dtype=float)
+    known, whole = np.isfinite(values), np.array(measure_whole(texts, first), dtype=float)
     sums = np.r_[np.where(known, values, 0).sum(axis=0), np.nan_to_num(whole)]
     return np.stack([sums, np.r_[known.sum(axis=0), np.isfinite(whole)]], axis=1).ravel()
 
 
-def measure_whole(texts: list[str]) -> list[float]:
-    """The traits of a whole conversation, in the order of CONVERSATIONS; NaN where there is one message."""
-    if len(texts) < 2:
+def measure_whole(texts: list[str], first: int) -> list[float]:
+    """The traits of a conversation, in the order of CONVERSATIONS; NaN where there is one message."""
+    if first < 2:
         return [np.nan] * len(CONVERSATIONS)
-    n_words, (before, last) = [len(typed_text(text).split()) for text in texts], texts[-2:]
+    n_words, (before, last) = [len(typed_text(text).split()) for text in texts[:first]], texts[-2:]
     unserved = [ACTS["reject"](last, before), style.asks_again(last, before), 0.0]
     disclosed = n_words[0] / sum(n_words) if sum(n_words) else np.nan
     return [disclosed, CLOSING(last, before), np.nanmax(unserved)]
