@@ -36,7 +36,8 @@ def tabulate_endings(population: dict[str, Sequence[Conversation]], *, seed: int
 
     ``unserved`` (0..1) with its 95% interval by user, ``closes`` (thanks or a goodbye in the last message),
     ``messages`` of the user at the end (median); over messages after the first, ``objects`` and
-    ``asks_again`` (0..1); ``disclosed``, the share of the user's words in the first message; and
+    ``asks_again`` (0..1); ``disclosed``, the share of the words of the first two messages that stand in the
+    first; and
     ``after_refusal, after_repetition, after_question, after_answer``: what those who left unserved had just
     been replied (shares, NaN without any).
     """
@@ -64,14 +65,14 @@ def describe_ending(conversation: Conversation) -> dict[str, float | str]:
     pairs = list(pairwise(texts))
     objects = [ACTS["reject"](text, before) for before, text in pairs]
     again = [style.asks_again(text, before) for before, text in pairs]
-    n_words = [len(style.typed_text(text).split()) for text in texts]
+    first, second = (len(style.typed_text(text).split()) for text in texts[:2])
     return {
         "unserved": float(np.nanmax([objects[-1], again[-1], 0.0])),
         "closes": CLOSING(texts[-1], texts[-2]),
         "messages": len(texts),
         "objects": float(np.mean(objects)),
         "asks_again": float(np.mean(np.nan_to_num(again))),
-        "disclosed": n_words[0] / sum(n_words) if sum(n_words) else np.nan,
+        "disclosed": first / (first + second) if first + second else np.nan,
         "after": name_reply(conversation.messages),
     }
 

@@ -13,7 +13,7 @@ from realusersim_nb.__main__ import main
 from realusersim_nb.files import write_lines
 from realusersim_nb.gap import meter
 from realusersim_nb.gap.calibration import tidy, tidy_conversation
-from realusersim_nb.gap.meter import probe, sides
+from realusersim_nb.gap.meter import probe, sides, spread, subjects
 from realusersim_nb.gap.meter.measurement import compare_systems, name_systems
 from realusersim_nb.gap.meter.traits import measure_traits
 from realusersim_nb.records import Message
@@ -92,6 +92,19 @@ def test_people_beside_other_people_differ_in_nothing():
     compared = compare(make_people(150, seed=1), make_people(120, seed=101, user="q"))
     assert compared.probed.people_low <= compared.probed.auc <= compared.probed.people_high
     assert "shows no difference" in compared.findings[0]["sentence"] or list_claims(compared)
+
+
+def test_few_people_are_no_more_alike_than_as_many_others():
+    """Their draws share people, so that the spread of the draws alone gives a claim in five of these thirty."""
+    ps = []
+    for seed in range(30):
+        one, other = (
+            sides.make_side(user, make_people(80, seed=start + seed, user=user))
+            for user, start in (("p", 0), ("q", 500))
+        )
+        no_subject = subjects.Subjects(one, np.zeros(80, dtype=int), 0.0)
+        ps.append(spread.compare_diversity(one, other, no_subject, seed=seed)["p"])
+    assert sum(p < 0.05 for p in ps) <= 3
 
 
 def test_users_who_are_tidied_are_seen_and_the_share_is_right():

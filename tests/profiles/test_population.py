@@ -106,7 +106,7 @@ def test_browser_says_that_nobody_matches_and_lists_so_many(monkeypatch):
 @pytest.mark.parametrize(("low", "claimed"), [(0.1, True), (0.01, False), (np.nan, False)])
 def test_people_are_recognised_only_where_the_interval_is_above_chance(low, claimed):
     row = {"by": "features", "rate": 0.2, "chance": 0.02, "ci_low": low, "ci_high": 0.5, "n_users": 10}
-    sentence = population.describe_identification(row, 50)["sentence"]
+    sentence = population.describe_identification(row)["sentence"]
     assert (
         sentence.startswith("People can be recognised") == claimed and "20% of cases (chance 2%)" in sentence
     )

@@ -74,7 +74,7 @@ def compare_diversity(people: Side, system: Side, subjects: Subjects, *, seed: i
     """How unlike each other users write, beside people: mean distance between two of them (0..1).
 
     The distance is 1 - cosine of masked n-grams between conversations of different users. ``system`` and
-    ``people`` with ``people_low, people_high`` (95% of draws of as many), ``by_subject`` and ``p``.
+    ``people`` with ``people_low, people_high`` (95% of as many other people), ``by_subject`` and ``p``.
     """
     rng = make_generator(seed, "diversity")
     counts = count_ngrams(subjects.people, people, system)
@@ -89,8 +89,10 @@ def compare_diversity(people: Side, system: Side, subjects: Subjects, *, seed: i
     whole = measure_distance(everybody, users)
     by_subject = np.array([measure_distance(everybody[r], users[r]) - whole for r in subjects.rows])
     effect = subjects.shift * estimate_effect(by_subject, np.zeros(len(by_subject)))
-    p = compute_p(measured - draws.mean(), draws.std(), effect, len(by_subject))
-    figures = [measured, draws.mean(), *np.quantile(draws, [0.025, 0.975]), effect, p]
+    # Draws from few people share some: other people, and these people's mean, vary by more than the draws do.
+    spread = draws.std(ddof=1) * np.sqrt((1 / n + 1 / len(people)) / (1 / n - 1 / len(people)))
+    p = compute_p(measured - draws.mean(), spread, effect, len(by_subject))
+    figures = [measured, draws.mean(), *(draws.mean() + np.array([-1.96, 1.96]) * spread), effect, p]
     return dict(zip("system people people_low people_high by_subject p".split(), figures, strict=True))
 
 
