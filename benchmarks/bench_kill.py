@@ -21,6 +21,7 @@ from endpoint import start_endpoint
 from realusersim_nb.llm.cache import Cache
 from realusersim_nb.llm.endpoints import Endpoint
 from realusersim_nb.llm.requests import request_key
+from realusersim_nb.llm.usage import CALLS_FILE
 
 ROOT = Path(__file__).parent.parent
 KILLS, KEY = 20, "a-key-that-must-be-nowhere"
@@ -28,6 +29,7 @@ ARMS = ["task_only", "directive", "profile", "profile_no_examples", "shuffled_pr
 PARAMETERS = {
     "corpus": ROOT / "data" / "sample.jsonl",
     "simulator": "m",
+    "n_demonstrations": 2,
     "arms": json.dumps(ARMS),
     "max_concurrency": 4,
 }
@@ -59,8 +61,8 @@ def wait_for(log: Path, n_requests: int, process: subprocess.Popen) -> None:
 
 
 def read_tables(folder: Path) -> dict[str, bytes]:
-    """The tables of the run, by name."""
-    files = (folder / "outputs" / "r").glob("0?_*/*.*")
+    """The tables of the run, by name; not the log of paid calls, which has their times."""
+    files = [f for f in (folder / "outputs" / "r").glob("0?_*/*.*") if f.name != CALLS_FILE]
     return {
         f"{f.parent.name}/{f.name}": f.read_bytes()
         for f in files
