@@ -85,7 +85,7 @@ def measure_tool(tool: str, folder: Path) -> dict | None:
         return None
     save_measurement(measured, folder / tool)
     [compared] = measured.systems
-    if compared.is_small or not compared.probed:
+    if compared.shortage or not compared.probed:
         print(f"{tool}: users write in {compared.n} conversations, too few", file=sys.stderr)
         return None
     figures = {name: getattr(compared.probed, name) for name in ("auc", "ci_low", "ci_high", "people")}
