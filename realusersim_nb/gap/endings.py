@@ -12,7 +12,7 @@ import pandas as pd
 
 from realusersim_nb import stats, style
 from realusersim_nb.gap.facets import ACTS
-from realusersim_nb.gap.meter.traits import CLOSING
+from realusersim_nb.gap.meter.traits import CLOSING, is_unserved
 from realusersim_nb.records import Conversation, Message
 from realusersim_nb.text import split_words
 
@@ -67,7 +67,7 @@ def describe_ending(conversation: Conversation) -> dict[str, float | str]:
     again = [style.asks_again(text, before) for before, text in pairs]
     first, second = (len(style.typed_text(text).split()) for text in texts[:2])
     return {
-        "unserved": float(np.nanmax([objects[-1], again[-1], 0.0])),
+        "unserved": is_unserved(texts[-1], texts[-2]),
         "closes": CLOSING(texts[-1], texts[-2]),
         "messages": len(texts),
         "objects": float(np.mean(objects)),

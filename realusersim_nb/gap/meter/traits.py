@@ -94,6 +94,10 @@ def measure_whole(texts: list[str], first: int) -> list[float]:
     if first < 2:
         return [np.nan] * len(CONVERSATIONS)
     n_words, (before, last) = [len(typed_text(text).split()) for text in texts[:first]], texts[-2:]
-    unserved = [ACTS["reject"](last, before), style.asks_again(last, before), 0.0]
     disclosed = n_words[0] / sum(n_words) if sum(n_words) else np.nan
-    return [disclosed, CLOSING(last, before), np.nanmax(unserved)]
+    return [disclosed, CLOSING(last, before), is_unserved(last, before)]
+
+
+def is_unserved(last: str, before: str) -> float:
+    """1 if a user's last message objects, or asks again for what the one before asked for; else 0."""
+    return float(np.nanmax([ACTS["reject"](last, before), style.asks_again(last, before), 0.0]))
