@@ -53,6 +53,7 @@ def shrink_notebook(path: Path) -> None:
         for output in cell.get("outputs", []):
             if png := output.get("data", {}).get("image/png"):
                 output["data"]["image/png"] = base64.b64encode(shrink(base64.b64decode(png))).decode()
+                output["data"].pop("text/html", None)  # the same once more; the pages beside have its words
             output.get("data", {}).pop("image/svg+xml", None)
     nbformat.write(notebook, path)
 

@@ -9,7 +9,6 @@ like a profile's examples, not copy them).
 import hashlib
 import html
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -210,11 +209,10 @@ def mark_repeats(texts: list[str]) -> list[bool]:
 def render_picture(png: str, words: str) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """A picture (base64) with what it shows in words, as the data and metadata of a notebook's output.
 
-    JupyterLab drops the words of a png, so it gets HTML, too; a page exported of a headless run keeps them.
+    JupyterLab drops the words of a png, so there is HTML, too.
     """
     image = f'<img src="data:image/png;base64,{png}" alt="{html.escape(words)}">'
-    page = {} if os.environ.get("REALUSERSIM_HEADLESS") else {"text/html": image}
-    return {"image/png": png, **page}, {"image/png": {"alt": words}}
+    return {"image/png": png, "text/html": image}, {"image/png": {"alt": words}}
 
 
 def split_words(text: str) -> list[str]:

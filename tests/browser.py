@@ -19,8 +19,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from hostile import FILE
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from realusersim_nb.runs.notebooks import find_notebooks, read_parameters
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -50,24 +53,23 @@ def open_browser() -> Iterator[Browser]:
         browser.close()
 
 
-def run_all(page: Page, lab: str, notebook: str) -> None:
+def run_all(page: Page, lab: str, notebook: str, folder: str = "notebooks") -> None:
     """Open a notebook in a workspace of its own and run all of its cells to the end."""
-    page.goto(f"{lab}lab/workspaces/{Path(notebook).stem}/tree/notebooks/{notebook}")
+    workspace = f"{folder}-{Path(notebook).stem}".replace("/", "-")
+    page.goto(f"{lab}lab/workspaces/{workspace}/tree/{folder}/{notebook}")
     page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
     page.evaluate(RUN_ALL)
 
 
-def copy_notebooks(folder: Path) -> None:
-    """The notebooks on the small corpus; ``NN_name_hostile.ipynb`` on one whose texts are scripts."""
+def copy_notebooks(folder: Path, parameters: dict[str, object]) -> None:
+    """The notebooks with these parameters, each with those that it has."""
     (folder / "data").symlink_to(ROOT / "data")
+    (folder / "docs").symlink_to(ROOT / "docs")
     (folder / "notebooks").mkdir()
-    for path in (ROOT / "notebooks").glob("0*.ipynb"):
-        text = path.read_text(encoding="utf-8").replace(
-            'corpus = \\"sharegpt\\"', 'corpus = \\"data/sample.jsonl\\"'
-        )
-        (folder / "notebooks" / path.name).write_text(text, encoding="utf-8")
-        hostile = text.replace("data/sample.jsonl", FILE.as_posix())
-        (folder / "notebooks" / f"{path.stem}_hostile.ipynb").write_text(hostile, encoding="utf-8")
+    for path in find_notebooks():
+        given = {name: parameters[name] for name in read_parameters(path) if name in parameters}
+        notebook = parameterize_notebook(load_notebook_node(str(path)), given)
+        nbformat.write(notebook, folder / "notebooks" / path.name)
 
 
 def write_notebook(path: Path, script: Path) -> None:

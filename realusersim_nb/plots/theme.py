@@ -66,6 +66,29 @@ def render_table(table: pd.DataFrame) -> str:
     return shown.to_html(na_rep="", border=0, notebook=True, max_rows=few if len(table) > most else most)
 
 
+def join_intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a value and its interval in one field, ``0.45 (0.31 to 0.58)``, instead of three.
+
+    Values are joined with ``_low`` and ``_high`` of their name; an interval without one, as ``ci_low`` and
+    ``ci_high``, is a column by itself.
+    """
+    joined = table.copy()
+    for low in [name for name in map(str, table) if name.endswith("_low")]:
+        name, high = low.removesuffix("_low"), f"{low.removesuffix('_low')}_high"
+        if high not in table:
+            continue
+        ends = joined[[low, high]].map("{:g}".format)
+        interval = (ends[low] + " to " + ends[high]).mask(joined[high].isna(), "")
+        if name in table:
+            value = joined[name].map("{:g}".format).mask(joined[name].isna(), "")
+            joined[name] = value + interval.map(lambda text: f" ({text})" if text else "")
+            joined = joined.drop(columns=[low, high])
+        else:
+            title = "95% interval" if name == "ci" else f"{name}, 95% interval"
+            joined = joined.assign(**{low: interval}).drop(columns=high).rename(columns={low: title})
+    return joined
+
+
 def render_figure(figure: Figure) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """A figure in a notebook as png, with what it shows in words for those who do not see it."""
     return render_picture(print_figure(figure, base64=True), describe_figure(figure))
@@ -93,8 +116,8 @@ def place_legend(axes: Axes) -> None:
 
 
 def show_table(table: pd.DataFrame, otherwise: str, *, digits: int = 3) -> None:
-    """Display a table with rounded figures; one without rows or columns is the sentence ``otherwise``."""
-    print(otherwise) if table.empty else display(table.round(digits))
+    """Display a table, rounded, with joined intervals; an empty one is the sentence ``otherwise``."""
+    print(otherwise) if table.empty else display(join_intervals(table.round(digits)))
 
 
 def find_styles(names: list[str]) -> dict[str, Style]:

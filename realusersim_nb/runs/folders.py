@@ -98,6 +98,11 @@ class Run:
             with replace_whole(self.folder / f"{name}.{kind}") as path, rc_context({"svg.hashsalt": name}):
                 axes.figure.savefig(path, format=kind, metadata=undated, bbox_inches="tight")
 
+    def save_page(self, html: str, name: str) -> None:
+        """Write an HTML page that needs nothing beside it."""
+        with replace_whole(self.folder / f"{name}.html") as path:
+            path.write_text(html, encoding="utf-8", errors="replace")
+
     def save_records(self, name: str, records: Iterable[BaseModel], *, made_from: dict | None = None) -> None:
         """Write records as ``<name>.jsonl``; ``made_from`` notes what they depend on, beside our code."""
         path = files.write_lines(self.folder / f"{name}.jsonl", records)
@@ -192,14 +197,24 @@ class Run:
 
     def render_end(self, usage: Usage, seconds: float) -> str:
         """What a notebook ends with, as HTML."""
-        notebooks = sorted(path.stem for path in files.notebooks_folder().glob("[0-9][0-9]_*.ipynb"))
+        link, following = self.find_following()
         values = {
             "findings": [describe_finding(one) for one in self.findings],
             "place": f"outputs/{name_run(self.run_folder)}/{self.folder.name}",
             "took": f"{int(seconds) // 60}:{int(seconds) % 60:02d} min, {usage}",
-            "following": next((name for name in notebooks if name > self.folder.name), ""),
+            "link": link,
+            "following": following,
         }
         return TEMPLATES.get_template("end.html").render(values)
+
+    def find_following(self) -> tuple[str, str]:
+        """Link and name of what to open next: a notebook; after the last, the page of a run, or a guide."""
+        names = sorted(path.stem for path in files.notebooks_folder().glob("[0-9][0-9]_*.ipynb"))
+        if name := next((name for name in names if name > self.folder.name), ""):
+            return f"{name}.ipynb", name
+        if os.environ.get("REALUSERSIM_HEADLESS"):
+            return "report.html", "all findings of this run"
+        return "../docs/measuring_users.md", "measure a simulated user of your own"
 
     def save_replies(self, models: Models) -> None:
         """Add the replies this notebook used to the run's ``replies.jsonl.gz``, which replays it."""

@@ -15,9 +15,9 @@ from realusersim_nb.runs.notebooks import read_executed
 
 TEMPLATE = Path(__file__).parent / "templates" / "notebook.html"
 GLOSSARY = "docs/glossary.md"
-SAVED = re.compile(r"save_(table|figure|records)\((?:[^()]|\([^()]*\))*?\"(\w+)\"")
+SAVED = re.compile(r"save_(table|figure|records|page)\((?:[^()]|\([^()]*\))*?\"(\w+)\"")
 NEXT = re.compile(r'<a href="(\d\d_\w+)\.ipynb">')
-SUFFIXES = {"table": "csv", "figure": "svg", "records": "jsonl"}
+SUFFIXES = {"table": "csv", "figure": "svg", "records": "jsonl", "page": "html"}
 
 
 def write_page(notebook: Path, *, glossary: str) -> Path:

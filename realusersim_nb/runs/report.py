@@ -80,8 +80,9 @@ def describe_size(n_bytes: int) -> str:
 
 
 def list_files(notebook: Path) -> list[Link]:
-    """The tables and records of a notebook's folder; figures are on its page."""
-    paths = [path for kind in ("csv", "jsonl") for path in sorted(notebook.with_suffix("").glob(f"*.{kind}"))]
+    """The tables, records and pages of a notebook's folder; figures are on its page."""
+    folder, kinds = notebook.with_suffix(""), ("csv", "jsonl", "html")
+    paths = [path for kind in kinds for path in sorted(folder.glob(f"*.{kind}"))]
     return [link_file(path, notebook.parent) for path in paths]
 
 

@@ -1,6 +1,7 @@
 """Cases: the real user beside the simulated one, with the judges' verdicts; pairs to be labelled blind."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ipywidgets import Button, Dropdown, RadioButtons, Select, Text
@@ -9,7 +10,8 @@ from realusersim_nb.pt3.agreement import name_reader
 from realusersim_nb.pt3.cases import JUDGED_MESSAGES, list_judged_messages
 from realusersim_nb.pt3.judges import DIMENSIONS, sort_sides
 from realusersim_nb.pt3.labels import read_labels, save_label
-from realusersim_nb.records import Case, Conversation, Judgement
+from realusersim_nb.records import Case, Conversation, Judgement, Message
+from realusersim_nb.text import name_file
 from realusersim_nb.widgets.page import WHOLE_LABEL, ask_one_by_one, browse, follow, render
 
 
@@ -66,9 +68,35 @@ def show_case(case: Case, arm: str, transcripts: list[Conversation], judgements:
     """HTML of the real user beside an arm's, with the replies, and each judge's verdicts and reasons."""
     key = (case.case_id, arm)
     simulated = [m for t in transcripts if (t.case_id, t.arm) == key for m in t.messages]
+    readings = [j for j in judgements if (j.case_id, j.arm) == key]
+    return render("case", dimensions=DIMENSIONS, **describe_case(case, arm, simulated, readings))
+
+
+def describe_case(
+    case: Case, arm: str, simulated: list[Message], readings: list[Judgement]
+) -> dict[str, Any]:
+    """What is shown of a case: ``goal``, ``sides`` (messages by title), ``readings`` with readers' names."""
     sides = {"real": case.original.messages[:JUDGED_MESSAGES], arm: simulated}
-    readings = [(name_reader(j), j) for j in judgements if (j.case_id, j.arm) == key]
-    return render("case", goal=case.goal, sides=sides, readings=readings, dimensions=DIMENSIONS)
+    return {"goal": case.goal, "sides": sides, "readings": [(name_reader(j), j) for j in readings]}
+
+
+def render_cases(cases: list[Case], transcripts: list[Conversation], judgements: list[Judgement]) -> str:
+    """All cases of all arms as an HTML page, in the order of ``browse_cases``; each has an address on it,
+    ``#ARM_CASE``, that can be sent to somebody.
+    """
+    by_id = {case.case_id: case for case in cases}
+    simulated = {(t.case_id, t.arm): t.messages for t in transcripts}
+    readings: dict[tuple[str, str], list[Judgement]] = {}
+    for judgement in judgements:
+        readings.setdefault((judgement.case_id, judgement.arm), []).append(judgement)
+    arms: dict[str, list[dict[str, Any]]] = {}
+    for arm in dict.fromkeys(t.arm for t in transcripts):
+        for title, case_id in list_cases(by_id, arm, transcripts, judgements):
+            key = (case_id, arm)
+            shown = describe_case(by_id[case_id], arm, simulated[key], readings.get(key, []))
+            about = {"address": name_file(f"{arm} {case_id}"), "title": title}
+            arms.setdefault(arm, []).append(about | shown)
+    return render("cases", arms=arms, dimensions=DIMENSIONS)
 
 
 def label_pairs(pairs: list[tuple[Case, Conversation, str]], path: Path, *, labeller: str) -> None:

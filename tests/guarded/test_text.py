@@ -36,6 +36,7 @@ def render_widgets(text: str) -> str:
             profiles.show_profiles([profile], {profile.user_id: [talk]}),
             profiles.show_growth([text] * 3, [profile] * 3, 2),
             cases.show_case(case, text, [talk], [judgement]),
+            cases.render_cases([case], [talk], [judgement]),
             cases.show_pair(case, talk, "real_first", question=text),
             agent_runs.show_run(run),
             behaviours.show_behaviour(row, pd.DataFrame(), clusters, pd.DataFrame()),

@@ -28,7 +28,7 @@ from realusersim_nb.records import Conversation, Judgement, JudgePrompt
 from realusersim_nb.simulators import role_breaks
 from realusersim_nb.simulators.users import Simulator
 from realusersim_nb.text import list_copied_runs, measure_longest_copy, measure_overlap
-from realusersim_nb.widgets.cases import show_case, show_pair
+from realusersim_nb.widgets.cases import render_cases, show_case, show_pair
 
 CASES = list(map(make_case_of, CONVERSATIONS))
 KEYS_OF_CASE = {"case_id": "a-0", "user_id": "a", "arm": "profile", "judge": "m"}
@@ -329,6 +329,15 @@ def test_case_page_escapes_what_people_and_models_wrote():
     page = show_case(case, "profile", [], [judged])
     assert "<script>" not in page and "<b>x</b>" not in page
     assert re.search(r"\(D1\)</th>\s*<td>match</td>", page)
+
+
+def test_each_case_of_each_arm_has_an_address_on_the_page_of_cases():
+    talks = [under(arm, case) for arm in ("profile", "task_only") for case in CASES]
+    judged = [judgement("profile", index > 0, case.user_id) for index, case in enumerate(CASES)]
+    page = render_cases(CASES, talks, judged)
+    addresses = re.findall(r'<section id="([^"]+)">', page)
+    assert len(set(addresses)) == len(talks) and set(re.findall(r'href="#([^"]+)"', page)) == set(addresses)
+    assert addresses[0] == f"profile_{CASES[0].case_id}"  # the lowest first
 
 
 # --- goals -------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@
 import base64
 import json
 import math
-import os
 import re
 import shutil
 import subprocess
@@ -19,29 +18,15 @@ import papermill
 import pytest
 from conftest import SAMPLE
 from nbformat.v4 import new_code_cell
+from recorded import RECORDING, REPLIES, SMALL, lay_replies
 
 from benchmarks.endpoint import fill
 from realusersim_nb import files
-from realusersim_nb.llm import cache
 from realusersim_nb.records import AgentRun, Case, Conversation, Judgement, Profile
 from realusersim_nb.runs import estimate, notebooks, summary
 from realusersim_nb.runs.summary import pivot_measures, read_manifest, read_measures
 
 ROOT = Path(__file__).parents[2]
-REPLIES = Path(__file__).parents[1] / "replies.jsonl.gz"
-RECORDING = os.environ.get("REALUSERSIM_RECORD") == "1"
-MODE = "record" if RECORDING else "replay"
-SMALL = {
-    "corpus": str(SAMPLE),
-    "n_cases": 2,
-    "n_predicted": 3,
-    "n_demonstrations": 2,
-    "max_user_messages": 2,
-    "n_tasks": 1,
-    "max_steps": 8,
-    "n_compared": 1,
-    "llm_mode": MODE,
-}
 
 
 def read_solutions(notebook: nbformat.NotebookNode) -> list[str]:
@@ -55,9 +40,7 @@ def workplace(tmp_path_factory):
     """A folder with the notebooks and a cache of the recorded replies; the environment to run in."""
     folder = tmp_path_factory.mktemp("work")
     (folder / "notebooks").symlink_to(ROOT / "notebooks")
-    replies = cache.Cache(folder / "outputs" / "replies.sqlite")
-    if not RECORDING:
-        replies.load(REPLIES)
+    lay_replies(folder)
     return folder
 
 

@@ -49,6 +49,7 @@ readings = [
     for verdicts in [{f"D{n}": n > number for n in range(1, 6)}]
 ]
 widgets.browse_cases(cases, talks, readings)
+(folder / "cases.html").write_text(widgets.render_cases(cases, talks, readings))
 # %%
 pairs = draw_label_pairs(cases, talks, n=3, seed=1)
 widgets.label_pairs(pairs, folder / "labels.jsonl", labeller="me")

@@ -7,6 +7,7 @@ import re
 
 import pytest
 from browser import copy_notebooks, needs_chromium, open_browser, run_all, serve_lab
+from hostile import FILE
 from playwright.sync_api import expect
 
 pytestmark = needs_chromium
@@ -16,7 +17,9 @@ pytestmark = needs_chromium
 def lab(tmp_path_factory):
     """Address of a JupyterLab over copies of the notebooks: the small corpus, and no model installed."""
     folder = tmp_path_factory.mktemp("lab")
-    copy_notebooks(folder)
+    copy_notebooks(folder, {"corpus": "data/sample.jsonl"})
+    (folder / "hostile").mkdir()
+    copy_notebooks(folder / "hostile", {"corpus": str(FILE)})
     with serve_lab(folder) as address:
         yield address
 
@@ -71,7 +74,7 @@ def test_text_of_strangers_acts_nowhere_in_the_lab(lab, page):
     """Messages, ids and labels of the corpus hold scripts; a dialog would show that one has run."""
     dialogs = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    run_all(page, lab, "02_explore_profiles_hostile.ipynb")
+    run_all(page, lab, "02_explore_profiles.ipynb", folder="hostile/notebooks")
     users = page.locator("select").filter(visible=True).last
     users.select_option(index=2)
     chosen = users.locator("option").nth(2).inner_text()

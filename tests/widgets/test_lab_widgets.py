@@ -1,6 +1,7 @@
-"""Each widget in JupyterLab: operated by mouse and by keyboard, narrow, dark, named, saved and opened again.
+"""Each notebook and each widget in JupyterLab: run, narrow, dark, named, saved and opened again; the widgets are
+operated by mouse and by keyboard.
 
-Two notebooks are opened once and shared: 00 on recorded replies, and ``every_widget.py`` on toy people.
+The notebooks run once, in their order, on recorded replies; those of ``every_widget.py`` are of toy people.
 """
 
 import json
@@ -14,14 +15,16 @@ import pytest
 from browser import copy_notebooks, needs_chromium, open_browser, run_all, serve_lab, write_notebook
 from conftest import MockEndpoint
 from playwright.sync_api import Browser, Locator, Page, expect
+from recorded import SMALL, lay_replies
 from toy import fill
 
 from realusersim_nb import widgets
+from realusersim_nb.runs.notebooks import find_notebooks
 
 pytestmark = needs_chromium
 CELLS = Path(__file__).with_name("every_widget.py")
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-NOTEBOOKS = ["every_widget.ipynb", "00_start_here.ipynb"]
+NOTEBOOKS = ["every_widget.ipynb", *(path.name for path in find_notebooks())]
 THEMES = ["JupyterLab Light", "JupyterLab Dark"]
 ANSWERS = threading.Event()  # the endpoint answers while it is set
 STDERR = "[data-mime-type='application/vnd.jupyter.stderr']"
@@ -32,6 +35,7 @@ FIND_TOO_WIDE = """() => {
         if (innerWidth < 500 && cell.querySelector("table.dataframe")) continue;
         const {left, right} = cell.getBoundingClientRect();
         for (const part of [cell, ...cell.querySelectorAll("*:not(option)")]) {
+            if (innerWidth < 500 && part.closest(".wide")) continue;
             const box = part.getBoundingClientRect();
             const isOutside = box.width && (box.right > right + 1 || box.left < left - 1);
             const isCut = part.scrollWidth > part.clientWidth + 1
@@ -64,6 +68,7 @@ IN_SIGHT = """() => {
     const boxes = [...document.querySelectorAll(".jp-OutputArea-output")].map(o => o.getBoundingClientRect());
     return boxes.every(box => box.top >= 0 && box.bottom <= innerHeight);
 }"""
+HEIGHT = "() => document.querySelector('.jp-WindowedPanel-outer').scrollHeight"
 FOLD = "open => document.querySelectorAll('.jp-OutputArea details').forEach(fold => { fold.open = open; })"
 RESTART = "async () => await jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
 HAS_WIDTH = """() => {
@@ -99,7 +104,8 @@ def reply(request: dict) -> str:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
-    copy_notebooks(folder)
+    copy_notebooks(folder, SMALL)
+    lay_replies(folder)
     write_notebook(folder / "notebooks" / NOTEBOOKS[0], CELLS)
     mock = MockEndpoint(reply)
     about = {"OPENAI_BASE_URL": mock.url, "OPENAI_API_KEY": "key"}
@@ -294,7 +300,9 @@ def test_outputs_fit_and_can_be_read(site, notebook, theme):
         page.set_viewport_size({"width": width, "height": 1000})
         page.wait_for_function(HAS_WIDTH)
         assert page.evaluate(FIND_TOO_WIDE) == [], width
-    page.set_viewport_size({"width": 1280, "height": 9000})
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    page.wait_for_function(HAS_WIDTH)
+    page.set_viewport_size({"width": 1280, "height": page.evaluate(HEIGHT) + 500})
     page.wait_for_function(IN_SIGHT)  # what is not is not checked
     page.evaluate(AXE)
     n_readable, violations = page.evaluate(CHECK)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SAMPLE, make_conversation, with_models
+from recorded import MODE, RECORDING
 
 from realusersim_nb import records, style
 from realusersim_nb.corpus import loading, splits
@@ -26,7 +27,6 @@ from realusersim_nb.widgets.stage import OTHER, Stage, show_beside
 
 ROOT = Path(__file__).parents[2]
 REPLIES = ROOT / "data" / "replies.jsonl.gz"
-RECORDING = os.environ.get("REALUSERSIM_RECORD") == "1"
 
 
 async def click(button, stage) -> asyncio.Task:
@@ -80,7 +80,7 @@ def test_stage_plays_every_arm_from_recorded_replies(tmp_path):
             write_replies(REPLIES, [reply for reply in models.cache.get(sorted(models.used)) if reply])
         return pages
 
-    pages = with_models(work, cache=kept, llm_mode="record" if RECORDING else "replay")
+    pages = with_models(work, cache=kept, llm_mode=MODE)
     for arm, (page, verdicts) in pages.items():
         assert f"<b>{arm}</b><p" in page and "nobody has written yet" not in page.lower()
         assert "The judge gives no verdict: role break" in verdicts or (
