@@ -9,6 +9,7 @@ from scipy.stats import DegenerateDataWarning, binomtest, bootstrap, norm, permu
 from statsmodels.stats.multitest import multipletests
 
 NAN = float("nan")
+LEAST = 10  # clusters (users, tasks), below which a value has no interval
 RESAMPLES = 2000
 DRAWN = 1_000_000  # rows in memory at a time
 RATE_COLUMNS = "rate ci_low ci_high n n_failed".split()
@@ -20,12 +21,12 @@ def estimate_rate(values: pd.Series, clusters: pd.Series, *, is_share: bool = Tr
     """Mean of the values and its 95% percentile interval over whole clusters: ``rate, ci_low, ci_high, n``.
 
     A share of 0 or 1 has the exact Clopper-Pearson interval over clusters, since no resample would differ.
-    Otherwise both ends are NaN where all clusters have the same mean, and with fewer than two clusters.
+    Otherwise both ends are NaN where all clusters have the same mean; with fewer than ten clusters always.
     """
     by_cluster = values.astype(float).groupby(clusters.to_numpy()).agg(["sum", "count"])
     sums, counts = by_cluster["sum"].to_numpy(), by_cluster["count"].to_numpy()
     mean = float(sums.sum() / counts.sum()) if counts.sum() else NAN
-    if len(sums) > 1 and is_share and mean in (0.0, 1.0):
+    if len(sums) >= LEAST and is_share and mean in (0.0, 1.0):
         ends = binomtest(round(mean * len(sums)), len(sums)).proportion_ci()
     else:
         ends = bootstrap_interval((sums, counts), lambda s, n, axis: s.sum(axis) / n.sum(axis), seed=seed)
@@ -53,10 +54,10 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """95% percentile interval of ``statistic(*columns)``; each row (a user, a task) is drawn as a whole.
 
-    NaN for fewer than two rows, where all draws are alike, and if the statistic of a draw is NaN. A statistic
+    NaN for fewer than ten rows, where all draws are alike, and if the statistic of a draw is NaN. A statistic
     with an argument ``axis`` is computed for all draws at once.
     """
-    if len(columns[0]) < 2:
+    if len(columns[0]) < LEAST:
         return NAN, NAN
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)  # its interval is NaN
@@ -100,7 +101,7 @@ def measure_auc(lower: np.ndarray, higher: np.ndarray, *, seed: int) -> dict[str
         return (below + not_above).mean() / 2 / len(ordered)
 
     auc, n = float(measure(lower, higher)), len(lower)
-    if n > 1 and auc in (0.0, 1.0):
+    if n >= LEAST and auc in (0.0, 1.0):
         low, high = binomtest(round(auc * n), n).proportion_ci()
     else:
         low, high = bootstrap_interval((lower, higher), measure, seed=seed, draws=500)

@@ -8,27 +8,29 @@ from realusersim_nb import stats
 
 
 def test_rate_is_the_mean_and_its_interval_holds_it():
-    values = pd.Series([1, 1, 0, 0, 1, 0])
-    rate = stats.estimate_rate(values, pd.Series(list("aabbcc")))
+    values = pd.Series([1, 1, 0, 0, 1, 0] * 4)
+    rate = stats.estimate_rate(values, pd.Series(list("aabbccddeeffgghhiijjkkll")))
     assert rate["rate"] == 0.5 and rate["ci_low"] < 0.5 < rate["ci_high"]
-    assert rate["n"] == 6
+    assert rate["n"] == 24
 
 
 def test_repeating_a_users_answers_does_not_narrow_the_interval():
-    values, users = pd.Series([1, 0, 1, 0, 1, 1]), pd.Series(list("abcdef"))
+    values, users = pd.Series([1, 0, 1, 0, 1, 1] * 2), pd.Series(list("abcdefghijkl"))
     once = stats.estimate_rate(values, users)
     often = stats.estimate_rate(pd.concat([values] * 50), pd.concat([users] * 50))
     assert often["ci_high"] - often["ci_low"] == pytest.approx(once["ci_high"] - once["ci_low"])
 
 
 def test_unanimous_clusters_do_not_give_certainty():
-    rate = stats.estimate_rate(pd.Series([1, 1, 1, 1]), pd.Series(list("abcd")))
+    rate = stats.estimate_rate(pd.Series([1] * 10), pd.Series(list("abcdefghij")))
     assert (rate["rate"], rate["ci_high"]) == (1.0, 1.0)
-    assert rate["ci_low"] == pytest.approx(0.398, abs=0.001)  # Clopper-Pearson, 4 of 4
+    assert rate["ci_low"] == pytest.approx(0.692, abs=0.001)  # Clopper-Pearson, 10 of 10
 
 
-def test_one_cluster_has_no_interval():
-    assert np.isnan(stats.estimate_rate(pd.Series([1, 0]), pd.Series(["a", "a"]))["ci_low"])
+@pytest.mark.parametrize("values", [[1, 0], [1, 0] * 4 + [1], [1] * 9])
+def test_fewer_than_ten_clusters_have_no_interval(values):
+    rate = stats.estimate_rate(pd.Series(values), pd.Series(range(len(values))))
+    assert np.isnan([rate["ci_low"], rate["ci_high"]]).all() and rate["rate"] == np.mean(values)
 
 
 def test_paired_difference_ignores_units_seen_once():

@@ -185,8 +185,8 @@ def pair_openings(tried: pd.DataFrame, arm: str) -> np.ndarray:
 
 
 def resample_ratio(moved: np.ndarray, reach: np.ndarray, *, seed: int) -> tuple[float, float]:
-    """95% interval of the mean of ``moved`` over ``reach``, both drawn; NaN for fewer than two tasks."""
-    if len(moved) < 2:
+    """95% interval of the mean of ``moved`` over ``reach``, both drawn; NaN for fewer than ten tasks."""
+    if len(moved) < stats.LEAST:
         return NAN, NAN
     rows = np.random.default_rng(seed + 1).integers(0, len(moved), (len(reach), len(moved)))
     low, high = np.nanquantile(moved[rows].mean(axis=1) / reach, [0.025, 0.975])

@@ -29,7 +29,7 @@ from realusersim_nb.errors import InputError
 from realusersim_nb.gap.embeddings import reduce_dimensions
 from realusersim_nb.gap.facets import REAL
 from realusersim_nb.records import Conversation
-from realusersim_nb.stats import NAN, draw_disjoint, make_generator, resample_sums
+from realusersim_nb.stats import LEAST, NAN, draw_disjoint, make_generator, resample_sums
 
 FLOOR = "real_floor"
 MEASURES = ["js", "kl_forward", "kl_backward"]
@@ -154,7 +154,7 @@ def describe_gap(real: np.ndarray, simulated: np.ndarray, floor: pd.DataFrame, *
     sides = real, simulated
     gap = compute_divergences(*(side.sum(axis=0) for side in sides))
     low, high = NAN, NAN
-    if min(map(len, sides)) > 1:
+    if min(map(len, sides)) >= LEAST:
         drawn = (resample_sums(side, len(side), rng, draws=DRAWS) for side in sides)
         js = compute_divergences(*drawn)["js"]
         low, high = np.clip(np.quantile(js, [0.025, 0.975]) - (js.mean() - gap["js"]), 0, np.log(2))

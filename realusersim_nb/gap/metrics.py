@@ -31,7 +31,7 @@ from realusersim_nb.style.ngrams import find_common_words, list_ngrams
 
 PROBE = LogisticRegression(max_iter=1000, class_weight="balanced")
 PROBE_COLUMNS = "accuracy ci_low ci_high auc p_human p_human_real n".split()
-FOLDS, LEAST = 5, 10  # folds; users a side, below which no probe is trained
+FOLDS = 5
 DISTANCES = "real_to_simulated simulated_to_real floor".split()
 SCALE = 5  # of MAUVE, as in its paper
 DRAWS = 20  # of real users, for coverage and its floor
@@ -93,7 +93,7 @@ def evaluate_probe(
     seed: int,
 ) -> list[float]:
     """One row of ``measure_probe``."""
-    if min(len(set(users[is_simulated == side])) for side in (0, 1)) < LEAST:
+    if min(len(set(users[is_simulated == side])) for side in (0, 1)) < stats.LEAST:
         return [np.nan] * (len(PROBE_COLUMNS) - 1) + [len(users)]
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     how = {"groups": users, "cv": folds, "method": "predict_proba"}

@@ -19,7 +19,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from pydantic import BaseModel
 
-from realusersim_nb import errors, files
+from realusersim_nb import errors, files, stats
 from realusersim_nb.files import Records, replace_whole
 from realusersim_nb.llm.models import Models
 from realusersim_nb.llm.replies import read_replies, write_replies
@@ -32,7 +32,6 @@ from realusersim_nb.runs.parameters import check_value
 from realusersim_nb.runs.summary import describe_code, name_run, read_parameters, write_summary
 from realusersim_nb.text import open_templates, write_csv
 
-LEAST = 10  # users or tasks of a finding
 WORDS = ("limit", "figure", "unit", "counted")  # of a finding
 TEMPLATES = open_templates("realusersim_nb.runs")
 COUNTS = ["prompt_tokens", "completion_tokens"]
@@ -157,7 +156,7 @@ class Run:
         """
         figures = {"value": value, "ci_low": ci_low, "ci_high": ci_high, "p": p}
         shown = {name: None if pd.isna(figure) else float(figure) for name, figure in figures.items()}
-        if shown["value"] is not None and n >= LEAST:
+        if shown["value"] is not None and n >= stats.LEAST:
             about = {"notebook": self.folder.name, "sentence": sentence, "n": int(n)}
             self.findings.append(about | shown | dict.fromkeys(WORDS, "") | words)
 

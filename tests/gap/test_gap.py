@@ -190,7 +190,7 @@ def test_a_system_more_leaves_the_rows_of_the_others_as_they_are(few_draws):
 
 def test_another_seed_draws_anew_and_the_same_one_alike(few_draws):
     labels, users = make_labels(TALKS)
-    answers = pd.DataFrame({"annotator": "a", "triplet_id": range(9), "right": np.arange(9) / 10})
+    answers = pd.DataFrame({"annotator": "a", "triplet_id": range(12), "right": np.arange(12) / 12})
     one, again, other = (
         measure_all(labels, users, seed=seed) | {"odd one out": score_answers(answers, seed=seed)}
         for seed in (1, 1, 2)

@@ -98,8 +98,8 @@ def test_too_few_people_is_said():
 def test_index_is_placed_between_the_reference_arms():
     rows = [
         {"judge": "j", "user_id": u, "case_id": u, "arm": arm, "dimension": "D2", "match": match}
-        for u in "abcd"
-        for arm, match in (("same_user", 1.0), ("other_user", 0.0), ("profile", float(u in "abc")))
+        for u in "abcdefghijkl"
+        for arm, match in (("same_user", 1.0), ("other_user", 0.0), ("profile", float(u in "abcdefghi")))
     ]
     table = normalise_fidelity(pd.DataFrame(rows))
     assert table.loc[("j", "profile"), "normalised"] == 0.75 and table.loc[("j", "profile"), "ci_low"] < 0.75

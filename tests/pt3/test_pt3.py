@@ -304,7 +304,7 @@ def test_judge_that_is_always_right_is_kept_once_there_are_enough_users():
 
     ends, sentences = examine("abcdefghij")
     assert ends == (pytest.approx(0.692, abs=0.001), 1) and sentences == []  # Clopper-Pearson, 10 of 10
-    assert "AUC 1.00, 0.40 to 1.00, 4 users" in examine("abcd")[1][0]
+    assert "AUC 1.00, too few for an interval, 4 users" in examine("abcd")[1][0]
 
 
 def test_blind_labels_are_kept_and_feed_the_agreement(tmp_path):

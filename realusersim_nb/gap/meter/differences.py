@@ -9,9 +9,9 @@ from realusersim_nb.gap.calibration import tidy
 from realusersim_nb.gap.meter.sides import Side
 from realusersim_nb.gap.meter.subjects import Subjects, compute_p, estimate_effect
 from realusersim_nb.gap.meter.traits import BY_NAME, TRAITS
+from realusersim_nb.stats import LEAST
 
 COLUMNS = "trait label system people difference ci_low ci_high by_subject effect p n_system n_people".split()
-LEAST = 10  # users a side who can show a trait
 
 
 def compare_traits(

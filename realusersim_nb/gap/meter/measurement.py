@@ -15,7 +15,6 @@ from statsmodels.stats.multitest import multipletests
 
 from realusersim_nb.errors import InputError
 from realusersim_nb.gap.meter import differences, page, probe, spread, vocabulary
-from realusersim_nb.gap.meter.differences import LEAST
 from realusersim_nb.gap.meter.findings import list_findings
 from realusersim_nb.gap.meter.sides import (
     FEW,
@@ -28,6 +27,7 @@ from realusersim_nb.gap.meter.sides import (
 )
 from realusersim_nb.gap.meter.subjects import find_subjects
 from realusersim_nb.gap.meter.traits import measure_traits
+from realusersim_nb.stats import LEAST
 from realusersim_nb.text import show_name
 
 ALPHA, FAMILIES = 0.05, 2

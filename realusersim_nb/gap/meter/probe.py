@@ -22,8 +22,8 @@ from sklearn.pipeline import make_pipeline
 from realusersim_nb.gap.meter.differences import estimate_mean
 from realusersim_nb.gap.meter.sides import Side
 from realusersim_nb.gap.meter.subjects import Subjects, compute_p, estimate_effect
-from realusersim_nb.gap.metrics import FOLDS, LEAST, PROBE
-from realusersim_nb.stats import draw_disjoint, make_generator
+from realusersim_nb.gap.metrics import FOLDS, PROBE
+from realusersim_nb.stats import LEAST, draw_disjoint, make_generator
 from realusersim_nb.style.ngrams import find_common_words, list_ngrams
 
 MOST = 600  # conversations a side

@@ -23,12 +23,13 @@ from sklearn.preprocessing import normalize
 
 from realusersim_nb.gap.meter.sides import Side
 from realusersim_nb.gap.meter.traits import measure_traits
+from realusersim_nb.stats import LEAST
 
 N_SUBJECTS = 10
-LEAST = 25  # conversations of people, below which a subject is no draw
+FEWEST = 25  # conversations of people, below which a subject is no draw
 COMMON = 0.2  # share of conversations with a word, from which it is no content
 DIMENSIONS = 50
-LEAST_USERS, MOST = 10, 1000  # users a side, and conversations
+MOST = 1000  # conversations
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Subjects:
     def rows(self) -> list[np.ndarray]:
         """Of each subject with enough people the rows of these."""
         counts = np.bincount(self.labels, minlength=N_SUBJECTS)
-        return [np.flatnonzero(self.labels == c) for c in np.flatnonzero(counts >= LEAST)]
+        return [np.flatnonzero(self.labels == c) for c in np.flatnonzero(counts >= FEWEST)]
 
     @cached_property
     def traits(self) -> pd.DataFrame:
@@ -74,7 +75,7 @@ def measure_shift(
 
     1 with fewer than ten users a side, since nothing is then known of subjects.
     """
-    if min(len(set(users)), len(set(others))) < LEAST_USERS:
+    if min(len(set(users)), len(set(others))) < LEAST:
         return 1.0
     rng, n = np.random.default_rng(seed), min(people.shape[0], system.shape[0], MOST)
     one, other = (rng.permutation(table.shape[0])[:n] for table in (people, system))
