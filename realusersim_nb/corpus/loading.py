@@ -129,6 +129,11 @@ def read_systems(paths: dict[str, str], *, beside: Iterable[str] = ()) -> dict[s
     return systems
 
 
+def count_nouns(n: int, noun: str) -> str:
+    """A number and what it counts: ``1 user``, ``1,200 users``."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def describe_corpus(corpus: str, *, columns: dict[str, str | list[str]] | None = None, n: int = 3) -> str:
     """How a corpus is understood: which column holds what, who is the user, its first conversations, as text.
 
@@ -147,14 +152,16 @@ def describe_corpus(corpus: str, *, columns: dict[str, str | list[str]] | None =
     lines += list(filter(None, map(describe_file, by_file.values())))[:20]
     first, users = "First " * (len(parsed) == FIRST_ROWS), len({c.user_id for c in readable})
     enough = sum(len(c.user_messages) >= 3 for c in readable)
-    counts = f"{first}{len(readable):,} conversations of {users:,} users"
+    counts = f"{first}{count_nouns(len(readable), 'conversation')} of {count_nouns(users, 'user')}"
     lines.append(f"{counts}, {enough:,} of them with three messages of the user or more.")
     if not parsed:
         lines.append("There is no row in it.")
     if any(shard.file for shard in shards):
         lines.append("A conversation is named with its file; a user named in two files is one person.")
-    lines += [f"Not read, {count:,} times: {reason}" for reason, count in problems.most_common(5)]
-    lines += [f"Noted, {count:,} times: {what}" for what, count in notes.most_common() if count]
+    lines += [
+        f"Not read, {count_nouns(count, 'time')}: {reason}" for reason, count in problems.most_common(5)
+    ]
+    lines += [f"Noted, {count_nouns(count, 'time')}: {what}" for what, count in notes.most_common() if count]
     if readable and not any(m.role == "assistant" for c in readable for m in c.messages):
         lines.append(
             f"No assistant writes: skip the step {ONE_SIDED!r} (skip_steps) for profiles and the gap."

@@ -97,7 +97,7 @@ def test_text_parts_are_joined_and_others_counted_in_all_layouts(tmp_path, row):
     path = write_rows(tmp_path / "a.jsonl", [row])
     [found] = [parse_row(row) for row in sources.read_rows(path)]
     assert found.user_messages == ["look\nat this"]
-    assert "Noted, 1 times: a part of a message that is no text left out" in loading.describe_corpus(path)
+    assert "Noted, 1 time: a part of a message that is no text left out" in loading.describe_corpus(path)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,15 @@ READ = {  # by sample: (conversation, user), and what each side says
             "a: It is mended.",
         ]
     },
+    "instructions.jsonl": {
+        ("instructions.jsonl/0",) * 2: ["u: Summarise the text.\nA cat sat.", "a: A cat."],
+        ("instructions.jsonl/1",) * 2: [
+            "u: summarise: a cat sat",
+            "a: A cat.",
+            "u: make it shorter",
+            "a: Cat.",
+        ],
+    },
     "mlflow.jsonl": {
         ("s1", "s1"): ["u: my bill is wrong", "a: Which month?", "u: may", "a: It is mended."],
         ("s2", "s2"): ["u: is it open", "a: Until six."],

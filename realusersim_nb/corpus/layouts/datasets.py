@@ -147,6 +147,21 @@ def parse_preference(row: dict) -> tuple[dict, list[Turn]]:
     return name_conversation(row), list_turns([*row["input"]["messages"], *row["preferred_output"]])
 
 
+def is_instruction(row: dict) -> bool:
+    """Whether a row is a conversation of its own, since no column puts it in one."""
+    return not {"conversation_id", "session_id", "thread_id", "dialogue_id"} & row.keys()
+
+
+@layout("an instruction with its output (Alpaca)", "instruction", "output", fits=is_instruction)
+def parse_instruction(row: dict) -> tuple[dict, list[Turn]]:
+    """``instruction``, which an ``input`` may follow in the same message; ``history`` has pairs before it."""
+    before = [
+        turn for pair in row.get("history") or [] for turn in zip(("user", "assistant"), pair, strict=True)
+    ]
+    asked = "\n".join(str(row[name]) for name in ("instruction", "input") if pick_name(row, name))
+    return name_conversation(row), [*before, ("user", asked), ("assistant", row["output"])]
+
+
 @layout("a trajectory of tau-bench", "traj")
 def parse_taubench(row: dict) -> tuple[dict, list[Turn]]:
     """A trajectory of tau-bench with ``task_id``; a task is the user."""
