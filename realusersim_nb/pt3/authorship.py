@@ -167,19 +167,21 @@ def judge_unseen(one: pd.DataFrame, other: pd.DataFrame, *, seed: int) -> list[p
     return list(map(pd.concat, chances))
 
 
-def measure_power(people: list[Conversation], *, counts: Sequence[int] = COUNTS, seed: int) -> pd.DataFrame:
+def measure_power(
+    people: list[Conversation], *, counts: Sequence[int] = COUNTS, most: int = POWER_USERS, seed: int
+) -> pd.DataFrame:
     """How the judge's AUC grows with the messages seen a side: one row a number of them and ``reader``.
 
     ``reader``: ``measured`` (all dimensions together) or ``delta``; ``n_messages``; ``auc, ci_low, ci_high``;
     ``auc_topic``; ``n_users``. All rows are of the same users: those whose conversations, dealt to two sides,
-    give both the largest of ``counts`` that 100 users have (a seeded draw of 200); no row if none is. Each
-    row is of judges trained on so many messages.
+    give both the largest of ``counts`` that 100 users have (a seeded draw of at most ``most``); no row if
+    none is. Each row is of judges trained on so many messages.
     """
     sides = [deal_sides(talks) for talks in group_by_user(people).values() if len(talks) > 1]
     sizes = np.array([min(map(len, pair)) for pair in sides], dtype=int)
     reached = [n for n in counts if (sizes >= n).sum() >= MIN_USERS]
     kept = [pair for pair, size in zip(sides, sizes, strict=True) if reached and size >= max(reached)]
-    kept = [kept[i] for i in np.random.default_rng(seed).permutation(len(kept))[:POWER_USERS]]
+    kept = [kept[i] for i in np.random.default_rng(seed).permutation(len(kept))[:most]]
     tables = []
     for n in reached:
         cut = [[texts[:n] for texts in side] for side in zip(*kept, strict=True)]
