@@ -33,7 +33,7 @@ from realusersim_nb.text import cut_at_word, show_name, show_plainly
 
 FIRST_ROWS = 2000  # rows of a corpus that ``describe_corpus`` reads
 ONE_SIDED = "both sides speak"  # the step that drops conversations without an assistant
-DEFAULT_SKIPPED = ("assistant is GPT-4o",)  # few corpora but WildChat-4.8M would have anything left
+DEFAULT_SKIPPED = ("assistant is GPT-4o",)  # most corpora that name the model have others
 
 
 @dataclass
