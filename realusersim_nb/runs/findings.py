@@ -25,6 +25,7 @@ from realusersim_nb.text import open_templates, render_picture, show_plainly
 Finding = dict[str, Any]
 MOST = 5  # findings that a page or a terminal begins with
 WIDTH = 80  # columns of a terminal
+EXAMPLE = "docs/example"  # an executed run in the project
 FIGURE, WORDS, SHOWN = "headline_figure", "headline_words", 2  # ids of a headline's outputs; its findings
 TEMPLATES = open_templates("realusersim_nb.runs")
 SCALES = {"%": 100, "points": 100}  # units of shares, which are kept as 0..1
@@ -112,13 +113,17 @@ def list_limits(finding: Finding) -> list[str]:
 
 def show_headline(notebook: str) -> None:
     """Show what the example run (``docs/example``) found in this notebook; nothing where there is none."""
-    folder = files.project_folder() / "docs" / "example"
-    figure, findings = read_figure(folder / f"{notebook}.ipynb"), []
-    if (folder / "summary.json").exists():
-        findings = files.read_json(folder / "summary.json").get("findings", [])
-        findings = [one for one in findings if one["notebook"] == notebook]
-    example = f"../docs/example/{notebook}.ipynb" if figure or findings else ""
-    display_headline(figure, render_headline(findings, example=example), update=False)
+    figure = read_figure(files.project_folder() / EXAMPLE / f"{notebook}.ipynb")
+    findings = read_example(notebook)
+    values = {"findings": findings, "example": f"../{EXAMPLE}/{notebook}.ipynb"}
+    display_headline(figure, render_headline(**values) if figure or findings else "", update=False)
+
+
+def read_example(notebook: str) -> list[Finding]:
+    """The findings of the example run in a notebook; none where there is no example."""
+    path = files.project_folder() / EXAMPLE / "summary.json"
+    findings = files.read_json(path).get("findings", []) if path.exists() else []
+    return [one for one in findings if one["notebook"] == notebook]
 
 
 def read_figure(executed: Path) -> tuple[str, str] | None:
@@ -129,11 +134,15 @@ def read_figure(executed: Path) -> tuple[str, str] | None:
     return (figures[0].data["image/png"], figures[0].metadata["image/png"]["alt"]) if figures else None
 
 
-def replace_headline(figure: Path | None, words: str, findings: list[Finding]) -> None:
-    """Put a notebook's own result in its place, in a kernel. ``words``: what the figure shows."""
+def replace_headline(notebook: str, figure: Path | None, words: str, findings: list[Finding]) -> None:
+    """Put a notebook's own result in its place, in a kernel. ``words``: what the figure shows.
+
+    Where it has no finding and the example has, it says so.
+    """
     if get_ipython():
         shown = (base64.b64encode(figure.read_bytes()).decode(), words) if figure else None
-        display_headline(shown, render_headline(findings), update=True)
+        has_none = not findings and bool(read_example(notebook))
+        display_headline(shown, render_headline(findings, has_none=has_none), update=True)
 
 
 def display_headline(figure: tuple[str, str] | None, sentences: str, *, update: bool) -> None:
@@ -143,7 +152,10 @@ def display_headline(figure: tuple[str, str] | None, sentences: str, *, update: 
     display(HTML(sentences), display_id=WORDS, update=update)
 
 
-def render_headline(findings: list[Finding], *, example: str = "") -> str:
-    """The first findings as HTML; ``example``: the link to the executed notebook that they are of."""
+def render_headline(findings: list[Finding], *, example: str = "", has_none: bool = False) -> str:
+    """The first findings as HTML; ``example``: the link to the executed notebook that they are of;
+    ``has_none``: whether a run is without what it could have.
+    """
     sentences = [describe_finding(one) for one in choose_findings(findings, SHOWN)]
-    return TEMPLATES.get_template("headline.html").render(findings=sentences, example=example)
+    values = {"findings": sentences, "example": example, "has_none": has_none}
+    return TEMPLATES.get_template("headline.html").render(values)

@@ -192,7 +192,8 @@ class Run:
         shown = [one["figure"] for one in self.findings if one["figure"] in self.figures]
         name = next(iter([*shown, *self.figures]), None)
         alt = sentences.get(name) or self.figures.get(name, "")
-        replace_headline(self.folder / f"{name}.png" if name else None, alt, self.findings)
+        figure = self.folder / f"{name}.png" if name else None
+        replace_headline(self.folder.name, figure, alt, self.findings)
 
     def render_end(self, usage: Usage, seconds: float) -> str:
         """What a notebook ends with, as HTML."""

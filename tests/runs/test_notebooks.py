@@ -282,6 +282,12 @@ def test_notebook_that_has_run_begins_with_its_own_figure(run_folder):
         saved = base64.b64encode((run_folder / name / f"{figure}.png").read_bytes()).decode()
         assert "".join(picture.data["image/png"].split()) == saved and picture.metadata["image/png"]["alt"]
         assert "example" not in words.data["text/html"]
+    [words] = [
+        c
+        for c in nbformat.read(run_folder / "05_measure_gap.ipynb", as_version=4).cells
+        if "show_headline(" in c.source
+    ]
+    assert "No finding of this run" in words.outputs[1].data["text/html"]  # of two cases
 
 
 def test_executed_notebook_exports_with_what_its_widgets_would_show(run_folder):

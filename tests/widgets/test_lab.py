@@ -62,8 +62,9 @@ def test_first_notebook_runs_and_its_slider_and_stage_work(lab, page, tmp_path):
     assert (tmp_path / "stage.png").stat().st_size > 30_000
 
 
-def test_second_notebook_runs_and_its_browser_puts_people_side_by_side(lab, page):
+def test_second_notebook_runs_to_its_end_and_its_browser_puts_people_side_by_side(lab, page):
     run_all(page, lab, "02_explore_profiles.ipynb")
+    expect(page.get_by_text("Done.", exact=True)).to_be_in_viewport()  # where Run All ends
     listed = page.locator("select").filter(visible=True).last.locator("option").all_inner_texts()
     page.get_by_label("beside", exact=True).fill(listed[1])
     page.keyboard.press("Enter")
