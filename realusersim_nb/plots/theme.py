@@ -77,10 +77,10 @@ def join_intervals(table: pd.DataFrame) -> pd.DataFrame:
         name, high = low.removesuffix("_low"), f"{low.removesuffix('_low')}_high"
         if high not in table:
             continue
-        ends = joined[[low, high]].map("{:g}".format)
+        ends = joined[[low, high]].astype(float).map("{:g}".format)
         interval = (ends[low] + " to " + ends[high]).mask(joined[high].isna(), "")
         if name in table:
-            value = joined[name].map("{:g}".format).mask(joined[name].isna(), "")
+            value = joined[name].astype(float).map("{:g}".format).mask(joined[name].isna(), "")
             joined[name] = value + interval.map(lambda text: f" ({text})" if text else "")
             joined = joined.drop(columns=[low, high])
         else:

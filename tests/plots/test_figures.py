@@ -143,6 +143,20 @@ def test_numbers_in_cells_can_be_read_on_the_darkest_and_row_labels_lie_flat():
     assert not any(one.overlaps(other) for one, other in combinations(labels, 2))
 
 
+def test_a_value_and_its_interval_are_one_field():
+    table = pd.DataFrame(
+        {"js": [0.1, 0.2], "ci_low": [0.05, None], "ci_high": [0.15, None]}
+        | {"rate": [0.5, None], "rate_low": [0.25, None], "rate_high": [0.75, None], "floor_high": [1, 2]}
+    )
+    shown = theme.join_intervals(table)
+    assert shown.to_dict("list") == {
+        "js": [0.1, 0.2],
+        "95% interval": ["0.05 to 0.15", ""],
+        "rate": ["0.5 (0.25 to 0.75)", ""],
+        "floor_high": [1, 2],
+    }
+
+
 def test_a_figure_is_described_by_its_words_and_an_empty_table_is_a_sentence():
     rows = {"rate": [0.4], "ci_low": 0.3, "ci_high": 0.5, "n": 30, "n_failed": 0}
     figure = plots.plot_annotators(pd.DataFrame(rows, index=['<"me">'])).figure
