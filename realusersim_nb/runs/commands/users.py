@@ -31,7 +31,7 @@ def serve(profiles: Path, model: str, out: Path | None, **where: Any) -> None:
 @click.command()
 @click.argument("transcripts", nargs=-1, required=True, metavar="FILE...")
 @click.option("--against", default=meter.PEOPLE, show_default=True, help="People: a corpus, by name or path.")
-@click.option("--out", type=FILE, metavar="DIR", help="Where the page goes (default: outputs/measure/NAME).")
+@click.option("--out", type=FILE, metavar="DIR", help="Where the page goes (default: outputs/measure/NAMES).")
 @click.option("--max-auc", type=float, metavar="X", help="Status 1 if a classifier does better than this.")
 @click.option(
     "--max-excess-js", type=float, metavar="X", help="Status 1 if a facet's JS is further above people's."
@@ -43,7 +43,8 @@ def measure(
 ) -> int:
     """How unlike people are the users of these transcripts? Calls no model; makes one page."""
     measured = meter.measure_files(*transcripts, against=against, seed=seed)
-    out = out or files.outputs_folder() / "measure" / name_file(Path(transcripts[0]).stem)
+    name = name_file("_".join(Path(file).stem for file in transcripts))
+    out = out or files.outputs_folder() / "measure" / name
     page = meter.save_measurement(measured, out)
     click.echo(meter.encode_measurement(measured) if as_json else meter.describe_in_lines(measured))
     exceeded = meter.list_exceeded(measured, **limits)
