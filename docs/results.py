@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from realusersim_nb import stats
+
 PATH = Path(__file__).parent / "results.json"
 COMMANDS = {
     "demo": "make run",
@@ -24,6 +26,7 @@ HOLDING, IDENTIFIED = "02_explore_profiles/holding", "01_extract_profiles/identi
 GAINS, PROBE = "03_benchmark_fidelity/predictive_gains", "05_measure_gap/probe"
 BREAKS = "03_benchmark_fidelity/role_breaks"
 SHOWN = ("demonstrations", "calibrated_demonstrations")
+ATTRIBUTED = "03_benchmark_fidelity/attribution"
 PAIRS = "03_benchmark_fidelity/pairs"
 MADE = ("demonstrations", "task_only"), ("demonstrations", "shuffled_demonstrations")
 MADE += ("profile", "task_only"), ("profile", "shuffled_profile")
@@ -71,6 +74,21 @@ ROWS: dict[str, tuple[str, str, dict, str, str]] = {
 """A number: its run, table, row (by columns), and the columns of its value and n."""
 
 
+SHARES = {f"attributed: {arm}": ("fidelity", ATTRIBUTED, arm) for arm in ("task_only", *SHOWN, "real")}
+"""A share of people: its run, table of people, and arm."""
+
+
+def read_share(run_folder: Path, row: tuple[str, str, str]) -> dict[str, Any]:
+    """The share of people of an arm to whom its messages are attributed, with its interval and n."""
+    run, path, arm = row
+    table = pd.read_parquet(run_folder / f"{path}.parquet")
+    rows = table[table["arm"] == arm]
+    rate = stats.estimate_rate(rows["first"], rows["user_id"])
+    shown = {name: round(float(rate[name]), 4) for name in ("ci_low", "ci_high")}
+    about = {"table": f"{path}.csv", "command": COMMANDS[run]}
+    return {"value": round(rate["rate"], 4), "n": rate["n"]} | shown | about
+
+
 def read_number(run_folder: Path, row: tuple[str, str, dict, str, str]) -> dict[str, Any]:
     """A number with its interval, n, table and command; ValueError if it is not one row of the table."""
     run, path, where, value, n = row
@@ -95,6 +113,7 @@ def write_results(runs: dict[str, Path], path: Path = PATH) -> dict[str, dict]:
     """Write what comes of these runs (``demo, fidelity, gpt4o``); other numbers of the file stay."""
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     results |= {name: read_number(runs[row[0]], row) for name, row in ROWS.items() if row[0] in runs}
+    results |= {name: read_share(runs[row[0]], row) for name, row in SHARES.items() if row[0] in runs}
     if "demo" in runs:
         results[TIMES] = read_seconds(runs["demo"])
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -45,9 +45,18 @@ def test_numbers_of_the_readme_are_results_of_runs():
     assert len(read_numbers(seen)) >= 20 and read_numbers(seen) - known == set()
 
 
+def test_numbers_of_the_study_in_notebook_00_are_results_of_runs():
+    known = set().union(*(write_as_readme(*item) for item in RESULTS.items())) | {"50"}
+    cells = json.loads((ROOT / "notebooks" / "00_start_here.ipynb").read_text(encoding="utf-8"))["cells"]
+    texts = [paragraph for cell in cells for paragraph in "".join(cell["source"]).split("\n")]
+    sentences = [s for text in texts for s in re.split(r"(?<=\.) ", text) if "fidelity.yaml" in s]
+    one, other = (read_numbers(sentence.replace("*", "")) - {"01", "03", "05"} for sentence in sentences)
+    assert {"91", "87", "95"} <= one and {"38", "47", "12"} <= other and (one | other) - known == set()
+
+
 def test_every_result_names_its_table_and_command_and_is_in_the_readme():
     numbers = read_numbers(README)
-    assert set(RESULTS) == set(SCRIPT["ROWS"])
+    assert set(RESULTS) == set(SCRIPT["ROWS"]) | set(SCRIPT["SHARES"])
     for name, entry in RESULTS.items():
         assert entry["table"].endswith(".csv") and entry["command"] in README, name
         assert write_value(name, entry["value"]) in numbers, name
