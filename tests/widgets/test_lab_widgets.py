@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 import axe_playwright_python
 import pytest
-from browser import copy_notebooks, needs_chromium, open_browser, run_all, serve_lab, write_notebook
+from browser import (
+    copy_notebooks,
+    needs_chromium,
+    open_browser,
+    open_notebook,
+    run_all,
+    serve_lab,
+    write_notebook,
+)
 from conftest import MockEndpoint
 from playwright.sync_api import Browser, Locator, Page, expect
 from recorded import SMALL, lay_replies
@@ -22,7 +30,7 @@ from realusersim_nb import widgets
 from realusersim_nb.runs.notebooks import find_notebooks
 
 pytestmark = needs_chromium
-CELLS = Path(__file__).with_name("every_widget.py")
+CELLS, STOPPED = (Path(__file__).with_name(f"{name}.py") for name in ("every_widget", "stopped_run"))
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 NOTEBOOKS = ["every_widget.ipynb", *(path.name for path in find_notebooks())]
 THEMES = ["JupyterLab Light", "JupyterLab Dark"]
@@ -78,10 +86,11 @@ HAS_WIDTH = """() => {
 
 
 class Site(NamedTuple):
-    """A browser, the address of the lab, and the pages of notebooks that have run, by name."""
+    """A browser, the address of the lab, its endpoint, and the pages of notebooks that have run, by name."""
 
     browser: Browser
     lab: str
+    mock: MockEndpoint
     pages: dict[str, Page]
 
     def open(self, notebook: str) -> Page:
@@ -106,11 +115,12 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     copy_notebooks(folder, SMALL)
     lay_replies(folder)
-    write_notebook(folder / "notebooks" / NOTEBOOKS[0], CELLS)
+    for script in (CELLS, STOPPED):
+        write_notebook(folder / "notebooks" / f"{script.stem}.ipynb", script)
     mock = MockEndpoint(reply)
     about = {"OPENAI_BASE_URL": mock.url, "OPENAI_API_KEY": "key"}
     with serve_lab(folder, **about) as lab, open_browser() as browser:
-        yield Site(browser, lab, {})
+        yield Site(browser, lab, mock, {})
     mock.server.shutdown()
 
 
@@ -287,6 +297,24 @@ def test_stage_writes_is_stopped_and_begins_again(page):
     press(page, ask)
     shown.get_by_text("The judge (length):").wait_for()
     shown.get_by_text("You: same person").wait_for()
+
+
+def test_run_is_stopped_by_the_button_of_the_notebook(site):
+    """It answers while calls are in flight, and ends in one sentence once they are there."""
+    page = site.browser.new_page(viewport={"width": 1280, "height": 1000})
+    ANSWERS.clear()
+    open_notebook(page, site.lab, "stopped_run.ipynb")
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    for _ in range(300):
+        page.wait_for_timeout(100)
+        if sum(request["model"] == "stopped" for request in site.mock.requests) == 2:
+            break
+    page.get_by_role("button", name="Interrupt the kernel").click()
+    page.get_by_text("stopping: 2 calls already paid are waited for").wait_for()
+    ANSWERS.set()
+    page.get_by_text("Stopped: 0 of 9 done, and kept. Run the cell again to go on from there.").wait_for()
+    page.close()
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
