@@ -17,7 +17,7 @@ from realusersim_nb.runs.report import write_report
 
 HERE = Path(__file__).parent
 MOST, SMALL = 5_000_000, 20_000  # bytes of all together, and of a table that is kept
-COLOURS = 16  # of a figure
+COLOURS = 32  # of a figure
 KEPT = ("*.html", "*.ipynb", "summary.json", "manifest.json", "*/*.csv")
 
 
@@ -36,9 +36,9 @@ def is_left_out(folder: str, names: list[str]) -> list[str]:
 
 
 def shrink(png: bytes) -> bytes:
-    """A figure with few colours."""
+    """A figure with few colours, small marks among them."""
     small = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS).save(small, "png", optimize=True)
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(small, "png", optimize=True)
     return small.getvalue()
 
 

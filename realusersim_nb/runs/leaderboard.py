@@ -99,6 +99,7 @@ def rank_simulators(folders: list[Path], settings: pd.DataFrame) -> pd.DataFrame
     table = fidelity.merge(normalised, on=[*keys, "judge"], how="left")
     table = table.merge(gaps, on=keys, how="outer").merge(shifts, on=keys, how="outer")
     table = table[~table["arm"].isin(REFERENCE_ARMS)].rename(columns={"judge": "judged_by", "n_cases": "n"})
+    table = table.astype({"n": "Int64", "n_failed": "Int64"})  # some rows have none
     costs = {name_run(folder): measure_cost(folder) for folder in folders}
     table = table.assign(cost=table["run"].map(costs)).set_index(keys)
     given = settings.reindex(table.index.get_level_values("run")).set_axis(table.index)
