@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import pandas as pd
 from IPython import get_ipython
@@ -24,6 +25,7 @@ from realusersim_nb.files import Records, replace_whole
 from realusersim_nb.llm.models import Models
 from realusersim_nb.llm.replies import read_replies, write_replies
 from realusersim_nb.llm.usage import CALLS_FILE, Usage, sum_calls
+from realusersim_nb.parallel.stopping import is_watched
 from realusersim_nb.profiles import extraction
 from realusersim_nb.records import Conversation, Profile
 from realusersim_nb.runs.findings import describe_finding, replace_headline
@@ -97,10 +99,12 @@ class Run:
             with replace_whole(self.folder / f"{name}.{kind}") as path, rc_context({"svg.hashsalt": name}):
                 axes.figure.savefig(path, format=kind, metadata=undated, bbox_inches="tight")
 
-    def save_page(self, html: str, name: str) -> None:
-        """Write an HTML page that needs nothing beside it."""
+    def save_page(self, html: str, name: str) -> HTML | None:
+        """Write an HTML page that needs nothing beside it; give a link to it where somebody watches."""
         with replace_whole(self.folder / f"{name}.html") as path:
             path.write_text(html, encoding="utf-8", errors="replace")
+        place = f"outputs/{quote(name_run(self.run_folder))}/{self.folder.name}/{name}.html"
+        return HTML(f'<p><a href="../{place}">{place}</a></p>') if is_watched() else None
 
     def save_records(self, name: str, records: Iterable[BaseModel], *, made_from: dict | None = None) -> None:
         """Write records as ``<name>.jsonl``; ``made_from`` notes what they depend on, beside our code."""
@@ -212,7 +216,7 @@ class Run:
         names = sorted(path.stem for path in files.notebooks_folder().glob("[0-9][0-9]_*.ipynb"))
         if name := next((name for name in names if name > self.folder.name), ""):
             return f"{name}.ipynb", name
-        if os.environ.get("REALUSERSIM_HEADLESS"):
+        if not is_watched():
             return "report.html", "all findings of this run"
         return "../docs/measuring_users.md", "measure a simulated user of your own"
 

@@ -219,6 +219,15 @@ def test_cases_are_listed_and_searched(page):
     assert cases.locator("option").count() == 3
 
 
+def test_page_of_all_cases_opens_from_its_notebook(site):
+    page = site.open("03_benchmark_fidelity.ipynb")
+    page.get_by_role("link", name="03_benchmark_fidelity/cases.html").click()
+    shown = page.frame_locator(".jp-HTMLViewer iframe")
+    shown.get_by_role("heading", name="Cases", exact=True).wait_for()
+    assert shown.locator("section[id]").count() == 10  # two cases, five arms
+    page.locator(".lm-TabBar-tab", has_text="03_benchmark").click()
+
+
 def test_pairs_are_labelled_skipped_and_looked_at_again(page):
     shown = find_output(page, "widgets.label_pairs(")
     buttons = {name: shown.get_by_role("button", name=name) for name in ("save", "all match", "back", "skip")}
