@@ -165,6 +165,13 @@ def test_signals_of_a_harness_and_private_data_are_no_text():
     assert texts[1:] == ["bye"] and "a@b.com" not in texts[0]
 
 
+def test_where_no_word_has_a_subject_nothing_is_known_of_subjects():
+    talks = [make_conversation("how are you", "is it so", user=str(n)) for n in range(40)]
+    one, other = sides.make_side("people", talks[:20]), sides.make_side("s", talks[20:])
+    known = subjects.find_subjects(one, other, seed=0)
+    assert known.shift == 1 and set(known.labels) == {0}
+
+
 def test_few_conversations_have_values_and_no_claim():
     compared = compare(
         make_people(100, seed=1), [tidy_conversation(c) for c in make_people(20, seed=2, user="q")]

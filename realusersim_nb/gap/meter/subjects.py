@@ -55,11 +55,16 @@ class Subjects:
 
 
 def find_subjects(people: Side, system: Side, *, seed: int) -> Subjects:
-    """The subjects of both sides, by k-means of content words (LSA)."""
+    """The subjects of both sides, by k-means of content words (LSA); one in all where there are none."""
     texts = [" ".join(messages) for messages in [*people.messages, *system.messages]]
     words = {"stop_words": list(ENGLISH_STOP_WORDS), "token_pattern": r"(?u)\b[^\W\d_]{3,}\b"}
     vectorizer = TfidfVectorizer(sublinear_tf=True, min_df=2, max_df=COMMON, max_features=20_000, **words)
-    weights = vectorizer.fit_transform(texts)
+    try:
+        weights = vectorizer.fit_transform(texts)
+    except ValueError:  # no word is left
+        weights = csr_matrix((len(texts), 0))
+    if weights.shape[1] <= N_SUBJECTS:
+        return Subjects(people, np.zeros(len(people), dtype=int), 1.0)
     reduced = TruncatedSVD(min(DIMENSIONS, weights.shape[1] - 1), random_state=seed).fit_transform(weights)
     labels = KMeans(N_SUBJECTS, n_init=3, random_state=seed).fit_predict(normalize(reduced))
     shift = measure_shift(
