@@ -38,7 +38,9 @@ def is_left_out(folder: str, names: list[str]) -> list[str]:
 def shrink(png: bytes) -> bytes:
     """A figure with few colours, small marks among them."""
     small = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(small, "png", optimize=True)
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(
+        small, "png", optimize=True
+    )
     return small.getvalue()
 
 
