@@ -103,7 +103,7 @@ def describe_figure(figure: Figure) -> str:
         values = [text.get_text() for text in axes.texts]
         lines += [axes.get_title(loc="left"), axes.get_title(), axes.get_xlabel(), axes.get_ylabel()]
         lines += [", ".join(filter(None, texts)) for texts in (rows, values)]
-    return ". ".join(" ".join(line.split()) for line in lines if line)
+    return ". ".join(" ".join(line.split()) for line in lines if line).replace("?.", "?")
 
 
 def place_legend(axes: Axes) -> None:
