@@ -68,10 +68,8 @@ def test_funnel_counts_what_each_step_leaves_and_changes():
     assert [c.user_id for c in kept] == ["kept"]
 
 
-@pytest.mark.parametrize("name", list(LEFT)[1:])
+@pytest.mark.parametrize("name", [name for name in list(LEFT)[1:] if name != "both sides speak"])
 def test_any_step_can_be_left_out(name):
-    if name == "both sides speak":
-        pytest.skip("what follows needs it")
     left, funnel = curation.curate_rows(rows(), skip_steps=[name])
     assert name not in funnel.names and len(left) >= 1
 
